@@ -1,0 +1,98 @@
+//! What each consumer reads: logins, and what is there already, to bytes. One file a consumer, one row in [`CONSUMERS`].
+//!
+//! Everything here is pure. Messages for a person never hold a password, nor a value found on a node.
+
+use zeroize::Zeroizing;
+
+use crate::model::{CurlVersion, FileMode, Login, RemotePath, Target, TargetKind};
+
+/// A consumer of logins: a row of functions.
+pub struct Consumer {
+    /// Which one.
+    pub kind: TargetKind,
+    /// The path when the inventory names none: a file, or a directory for consumers of several files.
+    pub default_path: &'static str,
+    /// Whether it can serve only one registry, so that a target with several logins must name one.
+    pub one_login: bool,
+    /// The files that a target consists of, in the order in which they are written.
+    pub files: fn(&Target) -> Vec<FileSpec>,
+    /// What is wrong whatever the node is like, one message a problem.
+    pub check: fn(&Target, &[&Login]) -> Vec<String>,
+    /// What must be known of the node beside the files themselves.
+    pub wants: fn(&Target, &[&Login]) -> Wants,
+    /// The file's new content. `Err` fails this file only.
+    pub merge: fn(&Merge<'_>) -> Result<Merged, String>,
+    /// Reads the file by the consumer's own rules and demands that each login is found as it was meant.
+    pub read_back: fn(&Merge<'_>, &[u8]) -> Result<(), String>,
+}
+
+/// One file of a target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileSpec {
+    /// Which of the target's files; empty when there is one only.
+    pub part: &'static str,
+    /// Where it lies, without the host's `root:`.
+    pub path: RemotePath,
+    /// Its permission bits.
+    pub mode: FileMode,
+    /// Whether it holds secrets; then the target's owner and group are its own, else it belongs to root.
+    pub secret: bool,
+    /// Permission bits of directories that have to be made for it.
+    pub dir_mode: FileMode,
+}
+
+/// What must be known of the node.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wants {
+    /// curl's version (one more fork on the node: only when a password needs it).
+    pub curl: bool,
+    /// Configuration files to read in the same exchange; the last component may hold `*`.
+    pub conf: &'static [&'static str],
+}
+
+/// What is known of the node.
+#[derive(Clone, Default)]
+pub struct NodeFacts {
+    /// curl's version; `None` when it was not asked for, is absent or says nothing usable.
+    pub curl: Option<CurlVersion>,
+    /// The configuration files that exist, path (without `root:`) and content, in the order of their paths.
+    pub conf: Vec<(String, Vec<u8>)>,
+}
+
+/// What to do with a file on the node that is not as it should be; flags of `apply`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct MergeOptions {
+    /// Replace a file that cannot be read, after a backup beside it.
+    pub replace_invalid: bool,
+    /// Drop entries that void the whole file for its consumer.
+    pub drop_bad_entries: bool,
+}
+
+/// Everything that one file's content depends on.
+pub struct Merge<'a> {
+    /// The target.
+    pub target: &'a Target,
+    /// Which of its files.
+    pub spec: &'a FileSpec,
+    /// Its logins, in the order of `target.logins`.
+    pub logins: &'a [&'a Login],
+    /// What is there; `None` when there is no file.
+    pub existing: Option<&'a [u8]>,
+    /// The node.
+    pub facts: &'a NodeFacts,
+    /// What the admin allows.
+    pub options: MergeOptions,
+}
+
+/// A file's new content, or that there is none.
+#[derive(Clone)]
+pub struct Merged {
+    /// The bytes to write; `None` when what is there is equal in value. Wiped on drop.
+    pub write: Option<Zeroizing<Vec<u8>>>,
+    /// What changes, as shape without values: lines that start with `+ `, `- ` or `~ `. Empty when nothing is written.
+    pub diff: Vec<String>,
+    /// What the admin should know, changed or not: warnings, one line each.
+    pub notes: Vec<String>,
+    /// The existing file is kept beside the new one as a backup (with [`MergeOptions::replace_invalid`]).
+    pub backup: bool,
+}

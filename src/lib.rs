@@ -1,0 +1,45 @@
+//! regprov provisions container registry logins on whole clusters over SSH.
+//!
+//! # The line
+//!
+//! `apply` is one straight line, and [`command::apply`] shows it top to bottom:
+//!
+//! ```text
+//! load -> open -> resolve -> check -> [ connect -> observe -> merge -> replace -> read back ] per host -> report
+//! ```
+//!
+//! - Everything that can be wrong with the *input* is found before the first socket opens, all problems at once.
+//! - After that nothing returns `Err`: every host ends in exactly one [`model::report::Outcome`], and the report has one
+//!   row per host, always.
+//! - Functional core, imperative shell: parsing, resolving, rendering, merging and the node protocol are pure (bytes in,
+//!   bytes out). Only `transport` and `ui` touch the world; only `ui` and the commands print; only `main` exits.
+//!
+//! # The modules, and what each may use
+//!
+//! | module | may use | touches the world |
+//! |---|---|---|
+//! | [`model`] | nothing of the crate | never |
+//! | [`error`] | `model` | never |
+//! | [`format`], [`plan`], [`node`] | `model` | never |
+//! | [`inventory`] | `error`, `model`, `format` (names and input rules) | never |
+//! | [`vault`] | `error`, `model` | never (bytes in, bytes out; commands read files) |
+//! | [`transport`] | `model`, `node` | sockets, key files, the agent |
+//! | [`push`] | `model`, `plan`, `format`, `node`, `transport` | through `transport` only |
+//! | [`ui`] | `model` | the terminal |
+//! | [`command`] | all above, [`cli`] | reads and writes the admin's files |
+//! | `main` | `cli`, `command`, `ui`, `error` | exit code |
+//!
+//! `tests/architecture.rs` holds the sources to this table.
+
+pub mod cli;
+pub mod command;
+pub mod error;
+pub mod format;
+pub mod inventory;
+pub mod model;
+pub mod node;
+pub mod plan;
+pub mod push;
+pub mod transport;
+pub mod ui;
+pub mod vault;

@@ -1,0 +1,2 @@
+//! The `regprov` program.
+fn main() {}

@@ -1,0 +1,17 @@
+//! The nouns. No I/O, no async; uses nothing else of the crate.
+
+pub mod file;
+pub mod host;
+pub mod login;
+pub mod registry;
+pub mod report;
+pub mod secret;
+pub mod target;
+
+pub use file::{FileMode, Observed, ObservedFile, RemotePath, Stat, StatKind};
+pub use host::{Address, Host, HostKeyPin};
+pub use login::{Expiry, Login, LoginEntry, PasswordText, Username};
+pub use registry::Registry;
+pub use report::{Change, FileRow, HostRow, Outcome, Report, Stage};
+pub use secret::Secret;
+pub use target::{CurlVersion, HelperPolicy, Target, TargetKind};

@@ -1,0 +1,105 @@
+//! A target: one consumer's file (or files) on a host, and the logins it gets.
+
+use std::fmt;
+
+use super::{FileMode, RemotePath};
+
+/// The consumers that regprov writes for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum TargetKind {
+    /// Docker's config.json.
+    Docker,
+    /// enroot's `.credentials`.
+    Enroot,
+    /// The environment files of Singularity and Apptainer.
+    Singularity,
+}
+
+impl TargetKind {
+    /// All of them, in the order in which reports name them.
+    pub const ALL: [TargetKind; 3] = [TargetKind::Docker, TargetKind::Enroot, TargetKind::Singularity];
+
+    /// The word in the inventory, in `--target` and in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            TargetKind::Docker => "docker",
+            TargetKind::Enroot => "enroot",
+            TargetKind::Singularity => "singularity",
+        }
+    }
+
+    /// The kind of that name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|k| k.name() == name)
+    }
+}
+
+impl fmt::Display for TargetKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// What to do where a credential helper shadows our login in Docker's file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum HelperPolicy {
+    /// Refuse the file: our login would never be used.
+    #[default]
+    Fail,
+    /// Remove the `credHelpers` entry of our registries (never `credsStore`).
+    Remove,
+}
+
+/// A target on one host, resolved: what is written where, for which logins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// The consumer.
+    pub kind: TargetKind,
+    /// The file (docker, enroot) or the directory (singularity), without the host's `root:`.
+    pub path: RemotePath,
+    /// Owner by name or number; `None` is who writes (root).
+    pub owner: Option<String>,
+    /// Group by name or number; `None` is that of who writes (root).
+    pub group: Option<String>,
+    /// Permission bits of the files with secrets.
+    pub mode: FileMode,
+    /// Names of the logins, sorted.
+    pub logins: Vec<String>,
+    /// For docker: what to do with credential helpers.
+    pub helper: HelperPolicy,
+}
+
+/// curl's version on a node, which decides what enroot's file may hold. Ordered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct CurlVersion(pub u16, pub u16, pub u16);
+
+impl CurlVersion {
+    /// Reads `8.14.1`, `7.61`, also with a suffix such as `8.5.0-DEV`.
+    pub fn parse(text: &str) -> Option<Self> {
+        let core = text.split(|c: char| c != '.' && !c.is_ascii_digit()).next()?;
+        let mut n = core.split('.').map(|p| p.parse::<u16>().ok());
+        let (major, minor, patch) = (n.next()??, n.next()??, n.next().unwrap_or(Some(0))?);
+        if n.next().is_some() { None } else { Some(CurlVersion(major, minor, patch)) }
+    }
+}
+
+impl fmt::Display for CurlVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}.{}", self.0, self.1, self.2)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn curl_versions() {
+        assert_eq!(CurlVersion::parse("7.61"), Some(CurlVersion(7, 61, 0)));
+        assert_eq!(CurlVersion::parse("8.5.0-DEV"), Some(CurlVersion(8, 5, 0)));
+        assert!(CurlVersion::parse("8.14.1") > CurlVersion::parse("8.5.0"));
+        for bad in ["", "x", "8", "8.", "8.1.2.3"] {
+            assert_eq!(CurlVersion::parse(bad), None, "{bad}");
+        }
+    }
+}
