@@ -1,1 +1,331 @@
-//! Stands for what comes.
+//! The command line: clap's types and their help, nothing else. No flag takes a secret.
+
+use std::path::PathBuf;
+
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{Args, Parser, Subcommand};
+
+use crate::model::TargetKind;
+
+/// Provisions container registry logins on clusters over SSH.
+#[derive(Debug, Parser)]
+#[command(name = "regprov", version, propagate_version = true, max_term_width = 110)]
+#[command(after_help = "Exit codes: 0 done, 2 wrong usage or inventory, 3 a host failed, 4 hosts unreachable, 5 vault; all of them in the README.")]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Verb,
+    /// Tell more on stderr: -v a line per host, -vv decisions, -vvv everything but secrets
+    #[arg(short, long, action = clap::ArgAction::Count, global = true, help_heading = "Output")]
+    pub verbose: u8,
+}
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Write the logins of an inventory to its hosts
+    Apply(Box<ApplyArgs>),
+    /// Show who gets what, as a table; needs no identity and contacts nobody
+    Hosts(HostsArgs),
+    /// Make, fill and read vaults
+    #[command(subcommand)]
+    Vault(VaultVerb),
+}
+
+/// `regprov apply`.
+#[derive(Args, Debug)]
+pub struct ApplyArgs {
+    /// The inventory
+    pub inventory: PathBuf,
+    /// What is written, and to whom.
+    #[command(flatten)]
+    pub what: WhatArgs,
+    /// How the hosts are reached.
+    #[command(flatten)]
+    pub ssh: SshArgs,
+    /// What opens the vault.
+    #[command(flatten)]
+    pub vault: OpenArgs,
+    /// What is told.
+    #[command(flatten)]
+    pub output: ApplyOutputArgs,
+}
+
+/// What `apply` writes.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "What")]
+pub struct WhatArgs {
+    /// Only hosts that match: names, host lists, groups; `a,b` adds, `!a` removes, `@./FILE` reads
+    #[arg(long, value_name = "PATTERN")]
+    pub limit: Option<String>,
+    /// Only this login (repeatable)
+    #[arg(long = "login", value_name = "NAME")]
+    pub logins: Vec<String>,
+    /// Only this target (repeatable)
+    #[arg(long = "target", value_name = "TARGET", value_parser = target_parser())]
+    pub targets: Vec<TargetKind>,
+    /// Say what would be changed, change nothing
+    #[arg(long)]
+    pub check: bool,
+    /// Replace a file on a node that cannot be read, after a backup beside it
+    #[arg(long)]
+    pub replace_invalid: bool,
+    /// Drop entries in a node's file that make its consumer ignore the whole file
+    #[arg(long)]
+    pub drop_bad_entries: bool,
+    /// Use logins whose `expires:` is past
+    #[arg(long)]
+    pub allow_expired: bool,
+}
+
+/// How hosts are reached.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "SSH")]
+pub struct SshArgs {
+    /// Log in as this user, whatever the inventory says
+    #[arg(long, value_name = "NAME")]
+    pub user: Option<String>,
+    /// Connect to this port, whatever the inventory says
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    pub port: Option<u16>,
+    /// Private key file (repeatable) [default: those of ssh in ~/.ssh]
+    #[arg(long = "ssh-key", value_name = "FILE")]
+    pub ssh_keys: Vec<PathBuf>,
+    /// known_hosts file (repeatable) [default: those of ssh]; unknown and changed keys are always refused
+    #[arg(long, value_name = "FILE")]
+    pub known_hosts: Vec<PathBuf>,
+    /// Do not ask the SSH agent
+    #[arg(long)]
+    pub no_agent: bool,
+    /// Hosts in flight at a time
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub forks: u32,
+    /// Connections between TCP connect and login at a time (sshd's MaxStartups drops more)
+    #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub starting: u32,
+    /// Deadlines, one for each phase.
+    #[command(flatten)]
+    pub timeouts: TimeoutArgs,
+}
+
+/// Deadlines in seconds.
+#[derive(Args, Debug)]
+pub struct TimeoutArgs {
+    /// Seconds to look a name up
+    #[arg(long, value_name = "S", default_value_t = 5, value_parser = seconds())]
+    pub resolve_timeout: u64,
+    /// Seconds to connect, retries included
+    #[arg(long, value_name = "S", default_value_t = 10, value_parser = seconds())]
+    pub connect_timeout: u64,
+    /// Seconds for banner and key exchange
+    #[arg(long, value_name = "S", default_value_t = 10, value_parser = seconds())]
+    pub handshake_timeout: u64,
+    /// Seconds to authenticate
+    #[arg(long, value_name = "S", default_value_t = 10, value_parser = seconds())]
+    pub auth_timeout: u64,
+    /// Seconds for what runs on the node
+    #[arg(long, value_name = "S", default_value_t = 30, value_parser = seconds())]
+    pub command_timeout: u64,
+    /// Seconds for a host in all
+    #[arg(long, value_name = "S", default_value_t = 60, value_parser = seconds())]
+    pub host_timeout: u64,
+}
+
+/// What opens sealed values.
+#[derive(Args, Debug, Default)]
+#[command(next_help_heading = "Vault")]
+pub struct IdentityArgs {
+    /// age identity file (repeatable) [default: REGPROV_IDENTITY_FILE, REGPROV_IDENTITY (the key itself),
+    /// $XDG_CONFIG_HOME/regprov/identity.txt]
+    #[arg(long = "identity", value_name = "FILE")]
+    pub identities: Vec<PathBuf>,
+}
+
+/// How an inventory's passwords are had.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Vault")]
+pub struct OpenArgs {
+    /// The identities.
+    #[command(flatten)]
+    pub identity: IdentityArgs,
+    /// Accept passwords that stand in the inventory in the clear
+    #[arg(long)]
+    pub allow_plaintext: bool,
+}
+
+/// What `apply` tells.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Output")]
+pub struct ApplyOutputArgs {
+    /// Show what changes in each file: its shape, never a value
+    #[arg(long)]
+    pub diff: bool,
+    /// One JSON document on stdout (schema regprov.report/1)
+    #[arg(long)]
+    pub json: bool,
+    /// Exit 10 instead of 0 when something changed, or would change with --check
+    #[arg(long)]
+    pub detailed_exitcode: bool,
+}
+
+/// `regprov hosts`.
+#[derive(Args, Debug)]
+pub struct HostsArgs {
+    /// The inventory
+    pub inventory: PathBuf,
+    /// Only hosts that match, as for apply
+    #[arg(long, value_name = "PATTERN", help_heading = "What")]
+    pub limit: Option<String>,
+    /// One JSON document on stdout (schema regprov.hosts/1)
+    #[arg(long, help_heading = "Output")]
+    pub json: bool,
+}
+
+/// `regprov vault ...`.
+#[derive(Debug, Subcommand)]
+pub enum VaultVerb {
+    /// Make an age identity, readable by you alone; prints its recipient
+    Keygen {
+        /// Where to write it [default: $XDG_CONFIG_HOME/regprov/identity.txt]; never overwritten
+        #[arg(short, long, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
+    /// Make an empty vault for these recipients
+    Init {
+        /// The vault to make; never overwritten
+        vault: PathBuf,
+        /// Public key that can open it: age1..., ssh-ed25519 ... or ssh-rsa ... (repeatable)
+        #[arg(short, long = "recipient", value_name = "RECIPIENT", required = true)]
+        recipients: Vec<String>,
+    },
+    /// Add or change a login; the password comes from stdin, or from a prompt without echo
+    Set(VaultSetArgs),
+    /// Show a vault's structure; needs no identity without --reveal
+    Show {
+        /// The vault
+        vault: PathBuf,
+        /// Show the passwords too; needs the identity
+        #[arg(long, help_heading = "Output")]
+        reveal: bool,
+        /// What opens it.
+        #[command(flatten)]
+        identity: IdentityArgs,
+    },
+    /// Encrypt a whole file
+    Encrypt {
+        /// The file
+        file: PathBuf,
+        /// Public key that can open it (repeatable)
+        #[arg(short, long = "recipient", value_name = "RECIPIENT", required = true)]
+        recipients: Vec<String>,
+        /// Where to write it [default: in place]
+        #[arg(short, long, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
+    /// Decrypt a whole file
+    Decrypt {
+        /// The file
+        file: PathBuf,
+        /// Where to write it, readable by you alone [default: stdout]
+        #[arg(short, long, value_name = "FILE")]
+        output: Option<PathBuf>,
+        /// Write to a terminal
+        #[arg(long, help_heading = "Output")]
+        reveal: bool,
+        /// What opens it.
+        #[command(flatten)]
+        identity: IdentityArgs,
+    },
+    /// Write a whole encrypted file to stdout
+    View {
+        /// The file
+        file: PathBuf,
+        /// Write to a terminal
+        #[arg(long, help_heading = "Output")]
+        reveal: bool,
+        /// What opens it.
+        #[command(flatten)]
+        identity: IdentityArgs,
+    },
+}
+
+/// `regprov vault set`.
+#[derive(Args, Debug)]
+pub struct VaultSetArgs {
+    /// The vault
+    pub vault: PathBuf,
+    /// The login's name
+    pub login: String,
+    /// The registry, `host` or `host:port`; needed for a new login
+    #[arg(long, value_name = "HOST", help_heading = "What")]
+    pub registry: Option<String>,
+    /// The account; needed for a new login. Taken literally: quote `$oauthtoken` for your shell
+    #[arg(long, value_name = "NAME", help_heading = "What")]
+    pub username: Option<String>,
+    /// Last day of validity (2027-03-01, UTC) or a moment (RFC 3339)
+    #[arg(long, value_name = "DATE", help_heading = "What")]
+    pub expires: Option<String>,
+    /// A further host that is handed this login, such as the token server (repeatable)
+    #[arg(long = "auth-host", value_name = "HOST", help_heading = "What")]
+    pub auth_hosts: Vec<String>,
+}
+
+/// A number of seconds, from 1 to an hour.
+fn seconds() -> impl TypedValueParser<Value = u64> {
+    clap::value_parser!(u64).range(1..=3600)
+}
+
+/// One of the targets by its name.
+fn target_parser() -> impl TypedValueParser<Value = TargetKind> {
+    PossibleValuesParser::new(TargetKind::ALL.map(TargetKind::name)).map(|name| TargetKind::parse(&name).expect("clap let only names of targets pass"))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory, error::ErrorKind};
+
+    use super::*;
+
+    #[test]
+    fn the_definition_holds_together() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn defaults_are_those_of_the_readme() {
+        let Verb::Apply(a) = Cli::try_parse_from(["regprov", "apply", "i.yml"]).unwrap().verb else { panic!("not apply") };
+        assert_eq!((a.ssh.forks, a.ssh.starting), (50, 30));
+        let t = &a.ssh.timeouts;
+        assert_eq!([t.resolve_timeout, t.connect_timeout, t.handshake_timeout, t.auth_timeout, t.command_timeout, t.host_timeout], [5, 10, 10, 10, 30, 60]);
+        assert!(!a.what.check && !a.vault.allow_plaintext && !a.ssh.no_agent);
+    }
+
+    #[test]
+    fn repeatable_flags_repeat() {
+        let line = "regprov apply i.yml --target docker --target enroot --login ngc --identity a --identity b --ssh-key k --known-hosts h -vv";
+        let cli = Cli::try_parse_from(line.split(' ')).unwrap();
+        assert_eq!(cli.verbose, 2);
+        let Verb::Apply(a) = cli.verb else { panic!("not apply") };
+        assert_eq!(a.what.targets, [TargetKind::Docker, TargetKind::Enroot]);
+        assert_eq!((a.vault.identity.identities.len(), a.ssh.ssh_keys.len(), a.ssh.known_hosts.len()), (2, 1, 1));
+    }
+
+    #[track_caller]
+    fn refused(line: &str, kind: ErrorKind) {
+        let e = Cli::try_parse_from(line.split(' ')).expect_err(line);
+        assert_eq!((e.kind(), e.exit_code()), (kind, 2), "{line}");
+    }
+
+    #[test]
+    fn wrong_usage_ends_with_2() {
+        refused("regprov apply", ErrorKind::MissingRequiredArgument);
+        refused("regprov apply i.yml --forks 0", ErrorKind::ValueValidation);
+        refused("regprov apply i.yml --host-timeout 0", ErrorKind::ValueValidation);
+        refused("regprov apply i.yml --target podman", ErrorKind::InvalidValue);
+        refused("regprov apply i.yml --force", ErrorKind::UnknownArgument);
+        refused("regprov vault init v.yml", ErrorKind::MissingRequiredArgument);
+        refused("regprov vault set v.yml", ErrorKind::MissingRequiredArgument);
+        refused("regprov vault set v.yml ngc --password x", ErrorKind::UnknownArgument);
+        refused("regprov vault encrypt f", ErrorKind::MissingRequiredArgument);
+    }
+}

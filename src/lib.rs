@@ -26,7 +26,8 @@
 //! | [`transport`] | `model`, `node` | sockets, key files, the agent |
 //! | [`push`] | `model`, `plan`, `format`, `node`, `transport` | through `transport` only |
 //! | [`ui`] | `model` | the terminal |
-//! | [`command`] | all above, [`cli`] | reads and writes the admin's files |
+//! | [`cli`] | `model` | never |
+//! | [`command`] | all above | reads and writes the admin's files |
 //! | `main` | `cli`, `command`, `ui`, `error` | exit code |
 //!
 //! `tests/architecture.rs` holds the sources to this table.

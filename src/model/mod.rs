@@ -7,6 +7,7 @@ pub mod registry;
 pub mod report;
 pub mod secret;
 pub mod target;
+pub mod text;
 
 pub use file::{FileMode, Observed, ObservedFile, RemotePath, Stat, StatKind};
 pub use host::{Address, Host, HostKeyPin};
