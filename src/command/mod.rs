@@ -1,1 +1,14 @@
-//! Stands for what comes.
+//! The verbs: one file each.
+
+use crate::cli::{Cli, Verb};
+use crate::error::{Error, Result};
+
+/// Runs the verb and returns the exit code.
+pub async fn run(cli: &Cli) -> Result<u8> {
+    let verb = match &cli.verb {
+        Verb::Apply(_) => "apply",
+        Verb::Hosts(_) => "hosts",
+        Verb::Vault(_) => "vault",
+    };
+    Err(Error::internal(format!("this build has no `{verb}`")))
+}

@@ -1,0 +1,188 @@
+//! `regprov hosts`: who gets what. It knows the inventory alone: no identity, no connection.
+
+use comfy_table::{ContentArrangement, Table, presets};
+use serde::Serialize;
+
+use super::fold::{Groups, fold};
+use super::line;
+use crate::model::{Host, Target};
+
+/// The schema of [`json`].
+pub const SCHEMA: &str = "regprov.hosts/1";
+
+/// A table: hosts that are reached alike and get the same share a row, each of their targets is a line of it.
+pub fn table(hosts: &[Host]) -> String {
+    let mut groups = Groups::new();
+    for host in hosts {
+        let targets: Vec<[String; 4]> = host.targets.iter().map(|t| cells(host, t)).collect();
+        groups.add((user(host).to_string(), host.address.port, targets), host.name.as_str());
+    }
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+    table.set_header(["hosts", "count", "user", "port", "target", "path", "mode and readers", "logins"]);
+    for ((user, port, targets), names) in groups.into_rows() {
+        let column = |i: usize| targets.iter().map(|t| t[i].as_str()).collect::<Vec<_>>().join("\n");
+        let first = [fold(&names), names.len().to_string(), line(&user), port.to_string()];
+        let nothing = if targets.is_empty() { "(nothing)".to_string() } else { column(0) };
+        table.add_row(first.into_iter().chain([nothing, column(1), column(2), column(3)]));
+    }
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    let total = if hosts.len() == 1 { "1 host".to_string() } else { format!("{} hosts", hosts.len()) };
+    format!("{}\n\n{total}\n", table.trim_fmt())
+}
+
+/// Target, path, readers, logins.
+fn cells(host: &Host, target: &Target) -> [String; 4] {
+    [target.kind.to_string(), line(target.path.below(&host.root).as_str()), access(target), line(&target.logins.join(", "))]
+}
+
+/// Mode, and who can read: `0600 root only`, `0640 root:users`. Jobs run as users and cannot read what is "root only".
+fn access(target: &Target) -> String {
+    let name = |n: &Option<String>| n.clone().filter(|n| n != "0").unwrap_or_else(|| "root".into());
+    let (owner, group) = (name(&target.owner), name(&target.group));
+    let readers = if target.mode.bits() & 0o040 == 0 || (owner == "root" && group == "root") { format!("{owner} only") } else { format!("{owner}:{group}") };
+    line(&format!("{} {readers}", target.mode))
+}
+
+fn user(host: &Host) -> &str {
+    host.user.as_deref().unwrap_or("root")
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    schema: &'static str,
+    hosts: Vec<HostJson<'a>>,
+}
+
+#[derive(Serialize)]
+struct HostJson<'a> {
+    host: &'a str,
+    address: &'a str,
+    port: u16,
+    user: &'a str,
+    groups: &'a [String],
+    targets: Vec<TargetJson<'a>>,
+}
+
+#[derive(Serialize)]
+struct TargetJson<'a> {
+    target: &'static str,
+    path: String,
+    mode: String,
+    owner: &'a str,
+    group: &'a str,
+    logins: &'a [String],
+}
+
+/// The same as one JSON document with a final line feed, a row for every host in inventory order.
+pub fn json(hosts: &[Host]) -> String {
+    let hosts = hosts
+        .iter()
+        .map(|h| HostJson {
+            host: &h.name,
+            address: &h.address.host,
+            port: h.address.port,
+            user: user(h),
+            groups: &h.groups,
+            targets: h
+                .targets
+                .iter()
+                .map(|t| TargetJson {
+                    target: t.kind.name(),
+                    path: t.path.below(&h.root).to_string(),
+                    mode: t.mode.to_string(),
+                    owner: t.owner.as_deref().unwrap_or("root"),
+                    group: t.group.as_deref().unwrap_or("root"),
+                    logins: &t.logins,
+                })
+                .collect(),
+        })
+        .collect();
+    serde_json::to_string_pretty(&Document { schema: SCHEMA, hosts }).expect("strings, numbers and lists are JSON") + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Address, FileMode, HelperPolicy, RemotePath, TargetKind};
+
+    fn target(kind: TargetKind, path: &str, mode: u32, group: Option<&str>, logins: &[&str]) -> Target {
+        Target {
+            kind,
+            path: RemotePath::parse(path).unwrap(),
+            owner: None,
+            group: group.map(Into::into),
+            mode: FileMode::secret(mode).unwrap(),
+            logins: logins.iter().map(ToString::to_string).collect(),
+            helper: HelperPolicy::Fail,
+        }
+    }
+
+    fn host(name: &str, user: Option<&str>, port: u16, targets: &[Target]) -> Host {
+        Host {
+            name: name.into(),
+            address: Address { host: name.into(), port },
+            user: user.map(Into::into),
+            host_keys: vec![],
+            host_key_alias: None,
+            root: RemotePath::parse("/").unwrap(),
+            curl: None,
+            groups: vec!["slurm-node".into()],
+            targets: targets.to_vec(),
+        }
+    }
+
+    fn fleet() -> Vec<Host> {
+        let docker = target(TargetKind::Docker, "/root/.docker/config.json", 0o600, None, &["hub", "ngc"]);
+        let enroot = target(TargetKind::Enroot, "/etc/enroot/.credentials", 0o640, Some("users"), &["hub", "ngc"]);
+        let mut hosts: Vec<Host> = (1..=3).map(|i| host(&format!("gpu{i:03}"), None, 22, &[docker.clone(), enroot.clone()])).collect();
+        hosts.push(host("login1", Some("admin"), 2222, std::slice::from_ref(&docker)));
+        let mut image = host("image", None, 22, &[docker]);
+        image.root = RemotePath::parse("/srv/images/gpu").unwrap();
+        hosts.push(image);
+        hosts.push(host("bare", None, 22, &[]));
+        hosts
+    }
+
+    #[test]
+    fn hosts_that_are_alike_share_a_row() {
+        let want = "\
+hosts         count  user   port  target     path                                      mode and readers  logins
+gpu[001-003]  3      root   22    docker     /root/.docker/config.json                 0600 root only    hub, ngc
+                                  enroot     /etc/enroot/.credentials                  0640 root:users   hub, ngc
+login1        1      admin  2222  docker     /root/.docker/config.json                 0600 root only    hub, ngc
+image         1      root   22    docker     /srv/images/gpu/root/.docker/config.json  0600 root only    hub, ngc
+bare          1      root   22    (nothing)
+
+6 hosts
+";
+        assert_eq!(table(&fleet()), want);
+    }
+
+    #[test]
+    fn readers_follow_from_owner_group_and_mode() {
+        #[track_caller]
+        fn check(mode: u32, owner: Option<&str>, group: Option<&str>, want: &str) {
+            let mut t = target(TargetKind::Enroot, "/x", mode, group, &[]);
+            t.owner = owner.map(Into::into);
+            assert_eq!(access(&t), want);
+        }
+        check(0o600, None, None, "0600 root only");
+        check(0o640, None, None, "0640 root only");
+        check(0o640, Some("0"), Some("0"), "0640 root only");
+        check(0o600, None, Some("users"), "0600 root only");
+        check(0o600, Some("alice"), Some("users"), "0600 alice only");
+        check(0o640, None, Some("users"), "0640 root:users");
+    }
+
+    #[test]
+    fn json_has_a_row_for_every_host() {
+        let doc: serde_json::Value = serde_json::from_str(&json(&fleet())).unwrap();
+        assert_eq!(doc["schema"], SCHEMA);
+        assert_eq!(doc["hosts"].as_array().unwrap().len(), 6);
+        assert_eq!(doc["hosts"][0]["targets"][1]["group"], "users");
+        assert_eq!(doc["hosts"][4]["targets"][0]["path"], "/srv/images/gpu/root/.docker/config.json");
+    }
+}

@@ -1,0 +1,220 @@
+//! The words after a run: who ended how, folded; every reason once, with the hosts and the file it concerns.
+
+use std::fmt::Write;
+
+use super::fold::{Groups, fold_counted};
+use super::{Color, line, paint};
+use crate::model::{Change, FileRow, HostRow, Outcome, Report, Stage};
+
+/// How the recap is written.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options {
+    /// Nothing was written: say what would be.
+    pub check: bool,
+    /// Show the shape of every change.
+    pub diff: bool,
+    /// Use colours.
+    pub colors: bool,
+}
+
+/// The outcomes in the order of the recap: the word in reports, the word here, its colour.
+const ORDER: [(&str, &str, Color); 6] = [
+    ("changed", "changed", Color::Green),
+    ("unchanged", "unchanged", Color::Plain),
+    ("failed", "failed", Color::Red),
+    ("unreachable", "unreachable", Color::Red),
+    ("unknown", "unknown", Color::Red),
+    ("not_attempted", "not attempted", Color::Yellow),
+];
+
+/// The whole recap. It ends with one line that says how many hosts ended how.
+pub fn recap(report: &Report, options: Options) -> String {
+    let mut sections = vec![outcomes(report, options), troubles(report, options), notes(report, options)];
+    if options.diff {
+        sections.push(diffs(report, options));
+    }
+    sections.push(summary(report, options.check));
+    sections.retain(|s| !s.is_empty());
+    sections.join("\n")
+}
+
+/// `120 hosts: 117 changed, 3 failed`, as one line.
+pub fn summary(report: &Report, check: bool) -> String {
+    let counts: Vec<String> = ORDER
+        .iter()
+        .map(|(outcome, word, _)| (count(report, outcome), word_of(word, check)))
+        .filter(|(n, _)| *n > 0)
+        .map(|(n, word)| format!("{n} {word}"))
+        .collect();
+    let total = report.hosts.len();
+    let hosts = if total == 1 { "host" } else { "hosts" };
+    let stopped = if report.interrupted.is_some() { "stopped by a signal; " } else { "" };
+    if counts.is_empty() { format!("{stopped}{total} {hosts}\n") } else { format!("{stopped}{total} {hosts}: {}\n", counts.join(", ")) }
+}
+
+/// How many hosts ended so, by the word in reports.
+pub(super) fn count(report: &Report, outcome: &str) -> usize {
+    report.hosts.iter().filter(|h| h.outcome.name() == outcome).count()
+}
+
+fn word_of(word: &'static str, check: bool) -> &'static str {
+    if check && word == "changed" { "would be changed" } else { word }
+}
+
+/// One line for each outcome that occurred, with its hosts.
+fn outcomes(report: &Report, options: Options) -> String {
+    let mut rows = Vec::new();
+    for (outcome, word, color) in ORDER {
+        let hosts: Vec<&str> = report.hosts.iter().filter(|h| h.outcome.name() == outcome).map(|h| h.host.as_str()).collect();
+        if !hosts.is_empty() {
+            rows.push((format!("{}:", word_of(word, options.check)), color, fold_counted(&hosts)));
+        }
+    }
+    let width = rows.iter().map(|(label, ..)| label.len()).max().unwrap_or(0);
+    rows.iter().fold(String::new(), |mut out, (label, color, hosts)| {
+        // The padding stands outside the colour, so that it can be counted.
+        let pad = " ".repeat(width - label.len());
+        let _ = writeln!(out, "{}{pad} {hosts}", paint(label, *color, options.colors));
+        out
+    })
+}
+
+/// Why hosts failed: each reason once.
+fn troubles(report: &Report, options: Options) -> String {
+    let mut groups = Groups::new();
+    for row in &report.hosts {
+        let Some((stage, why)) = row.outcome.trouble() else { continue };
+        let failed: Vec<(&FileRow, &str)> = row.files.iter().filter(|f| f.change == Change::Failed).filter_map(|f| Some((f, f.reason.as_deref()?))).collect();
+        for (file, reason) in &failed {
+            groups.add((row.outcome.name(), stage, shared(reason, &row.host)), (Some(*file), row, *reason));
+        }
+        // The host's reason often is that of a file: then it has been told.
+        if !failed.iter().any(|(_, reason)| why.contains(reason)) {
+            groups.add((row.outcome.name(), stage, shared(why, &row.host)), (None, row, why));
+        }
+    }
+    let mut rows = groups.into_rows();
+    rows.sort_by_key(|((outcome, stage, _), _)| (ORDER.iter().position(|(o, ..)| o == outcome), *stage));
+    let mut out = String::new();
+    for ((outcome, stage, template), members) in rows {
+        let label = paint(&format!("{outcome} at {stage}"), Color::Red, options.colors);
+        // A reason of one host is shown as it was; the shared form names no host.
+        let why = if members.iter().all(|m| m.2 == members[0].2) { members[0].2 } else { &template };
+        let _ = writeln!(out, "{label}: {}", line(why));
+        let mut places = Groups::new();
+        for (file, row, _) in members {
+            places.add(file.map(place), row.host.as_str());
+        }
+        write_places(&mut out, places);
+    }
+    out
+}
+
+/// What the admin should know of files that did not fail: each note once.
+fn notes(report: &Report, options: Options) -> String {
+    let mut groups = Groups::new();
+    for row in &report.hosts {
+        for file in row.files.iter().filter(|f| f.change != Change::Failed) {
+            for note in file.reason.iter().flat_map(|r| r.lines()).filter(|n| !n.is_empty()) {
+                groups.add(shared(note, &row.host), (file, row, note));
+            }
+        }
+    }
+    let mut out = String::new();
+    for (template, members) in groups.into_rows() {
+        let note = if members.iter().all(|m| m.2 == members[0].2) { members[0].2 } else { &template };
+        let _ = writeln!(out, "{}: {}", paint("note", Color::Yellow, options.colors), line(note));
+        let mut places = Groups::new();
+        for (file, row, _) in members {
+            places.add(Some(place(file)), row.host.as_str());
+        }
+        write_places(&mut out, places);
+    }
+    out
+}
+
+/// What changed in each file, equal changes once.
+fn diffs(report: &Report, options: Options) -> String {
+    let mut groups = Groups::new();
+    for row in &report.hosts {
+        for file in row.files.iter().filter(|f| matches!(f.change, Change::Created | Change::Updated | Change::Metadata) || !f.diff.is_empty()) {
+            groups.add((place(file), file.change, &file.diff), row.host.as_str());
+        }
+    }
+    let mut out = String::new();
+    for ((place, change, diff), hosts) in groups.into_rows() {
+        let _ = writeln!(out, "{place}: {} on {}", change_word(change, options.check), fold_counted(&hosts));
+        for text in diff {
+            let color = match text.as_bytes().first() {
+                Some(b'+') => Color::Green,
+                Some(b'-') => Color::Red,
+                Some(b'~') => Color::Yellow,
+                _ => Color::Plain,
+            };
+            let _ = writeln!(out, "    {}", paint(&line(text), color, options.colors));
+        }
+    }
+    out
+}
+
+fn write_places(out: &mut String, places: Groups<Option<String>, &str>) {
+    for (place, hosts) in places.into_rows() {
+        let _ = match place {
+            Some(place) => writeln!(out, "    {place}: {}", fold_counted(&hosts)),
+            None => writeln!(out, "    {}", fold_counted(&hosts)),
+        };
+    }
+}
+
+/// `enroot /etc/enroot/.credentials`.
+fn place(file: &FileRow) -> String {
+    format!("{} {}", file.target, line(&file.path))
+}
+
+fn change_word(change: Change, check: bool) -> &'static str {
+    match (change, check) {
+        (Change::Created, true) => "would be created",
+        (Change::Updated, true) => "would be updated",
+        (Change::Metadata, true) => "mode or owner would be changed",
+        (Change::Metadata, false) => "mode or owner changed",
+        (Change::NotAttempted, _) => "not attempted",
+        (change, _) => change.name(),
+    }
+}
+
+/// A reason with `<host>` for the host's own name, so that reasons that differ by it alone are one. Only names with a digit
+/// or a dot: a host that is called `login` is not meant by every "login" in a sentence.
+fn shared(reason: &str, host: &str) -> String {
+    if host.contains(|c: char| c.is_ascii_digit() || c == '.') { replace_word(reason, host, "<host>") } else { reason.to_string() }
+}
+
+/// Replaces `word` where it is not part of a longer name.
+fn replace_word(text: &str, word: &str, with: &str) -> String {
+    let in_name = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    let mut out = String::new();
+    let mut rest = text;
+    while let Some(at) = rest.find(word) {
+        let (before, after) = (&rest[..at], &rest[at + word.len()..]);
+        let alone = !before.ends_with(in_name) && !after.starts_with(in_name);
+        out.push_str(before);
+        out.push_str(if alone { with } else { word });
+        rest = after;
+    }
+    out + rest
+}
+
+/// One line about a host that has ended, for plain output: `failed: gpu042: connect: connection refused`.
+pub(super) fn host_line(row: &HostRow, check: bool) -> String {
+    let word = ORDER.iter().find(|(o, ..)| *o == row.outcome.name()).map_or(row.outcome.name(), |(_, w, _)| word_of(w, check));
+    let host = line(&row.host);
+    match &row.outcome {
+        Outcome::Failed { stage, reason } | Outcome::Unreachable { stage, reason } | Outcome::Unknown { stage, reason } => {
+            trouble_line(word, &host, *stage, reason)
+        }
+        _ => format!("{word}: {host}"),
+    }
+}
+
+fn trouble_line(word: &str, host: &str, stage: Stage, reason: &str) -> String {
+    format!("{word}: {host}: {stage}: {}", line(reason))
+}
