@@ -1,0 +1,162 @@
+//! The layering table in the crate docs (`src/lib.rs`) as a test: what a module uses, the table allows. Beside it, who may
+//! print, who may exit, and who may name the libraries that are kept behind one door.
+//!
+//! Test modules are exempt: by convention `#[cfg(test)] mod tests` ends its file.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+#[test]
+fn modules_use_what_the_table_allows() {
+    let table = table();
+    let sources = sources();
+    for (path, module, code) in &sources {
+        let allowed = table.get(module).unwrap_or_else(|| panic!("src/{path}: `{module}` has no row in the table of src/lib.rs"));
+        for used in uses(code) {
+            assert!(used == *module || allowed.contains(&used), "src/{path}: `{module}` uses `{used}`, which the table of src/lib.rs does not allow");
+        }
+    }
+    for module in table.keys() {
+        assert!(sources.iter().any(|(_, m, _)| m == module), "the table of src/lib.rs has a row for `{module}`, which is not there");
+    }
+}
+
+#[test]
+fn only_the_terminal_s_owners_print() {
+    only(&["ui", "command", "main"], &["println!", "eprintln!", "print!(", "eprint!("]);
+}
+
+#[test]
+fn only_main_exits() {
+    only(&["main"], &["process::exit", "process::abort"]);
+}
+
+#[test]
+fn each_library_has_one_door() {
+    only(&["vault"], &["age::"]);
+    only(&["transport"], &["russh::"]);
+}
+
+/// Demands that only these modules hold any of the words, as words of their own.
+#[track_caller]
+fn only(modules: &[&str], words: &[&str]) {
+    for (path, module, code) in sources() {
+        for word in words {
+            assert!(modules.contains(&module.as_str()) || !holds(&code, word), "src/{path} holds `{word}`; only {modules:?} may");
+        }
+    }
+}
+
+/// Whether `word` stands in `code`, not as the end of a longer name (`usage::` is not `age::`).
+fn holds(code: &str, word: &str) -> bool {
+    code.match_indices(word).any(|(at, _)| !code[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_'))
+}
+
+/// The names after `crate::` and `regprov::`, those in `crate::{a, b::c}` too.
+fn uses(code: &str) -> BTreeSet<String> {
+    let name = |s: &str| s.trim_start().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>();
+    let mut found = BTreeSet::new();
+    for root in ["crate::", "regprov::"] {
+        for (at, _) in code.match_indices(root) {
+            let rest = &code[at + root.len()..];
+            match rest.strip_prefix('{') {
+                None => drop(found.insert(name(rest))),
+                Some(group) => found.extend(first_names(group).iter().map(|n| name(n))),
+            }
+        }
+    }
+    found.retain(|n| !n.is_empty() && !n.starts_with(char::is_uppercase));
+    found
+}
+
+/// The items of a `{...}` group at its own level, given what follows the brace.
+fn first_names(group: &str) -> Vec<String> {
+    let mut items = vec![String::new()];
+    let mut depth = 0;
+    for c in group.chars() {
+        match c {
+            '{' => depth += 1,
+            '}' if depth == 0 => break,
+            '}' => depth -= 1,
+            ',' if depth == 0 => items.push(String::new()),
+            c if depth == 0 => items.last_mut().expect("it is never empty").push(c),
+            _ => {}
+        }
+    }
+    items
+}
+
+/// The table: each module with the modules that it may use.
+fn table() -> BTreeMap<String, BTreeSet<String>> {
+    let docs = fs::read_to_string(src().join("lib.rs")).unwrap();
+    let mut table = BTreeMap::new();
+    for row in docs.lines().filter_map(|l| l.strip_prefix("//! | ")) {
+        let columns: Vec<&str> = row.split('|').collect();
+        let mut allowed: BTreeSet<String> = backticked(columns[1]).into_iter().collect();
+        if columns[1].contains("all above") {
+            allowed.extend(table.keys().cloned());
+        }
+        for module in backticked(columns[0]) {
+            table.insert(module, allowed.clone());
+        }
+    }
+    assert!(table.len() > 10, "the table of src/lib.rs is not read any more");
+    table
+}
+
+fn backticked(text: &str) -> Vec<String> {
+    text.split('`').skip(1).step_by(2).map(str::to_string).collect()
+}
+
+/// Every source file but lib.rs: its path below src, its module, its code without comments and test modules.
+fn sources() -> Vec<(String, String, String)> {
+    let mut files = Vec::new();
+    walk(&src(), &mut files);
+    files.sort();
+    files
+        .into_iter()
+        .map(|file| file.strip_prefix(src()).unwrap().to_str().unwrap().to_string())
+        .filter(|path| path != "lib.rs" && !path.ends_with("/tests.rs") && !path.contains("/tests/"))
+        .map(|path| {
+            let module = path.split('/').next().unwrap().trim_end_matches(".rs").to_string();
+            let code = code(&fs::read_to_string(src().join(&path)).unwrap());
+            (path, module, code)
+        })
+        .collect()
+}
+
+fn code(text: &str) -> String {
+    let text = text.find("#[cfg(test)]\nmod ").map_or(text, |at| &text[..at]);
+    text.lines().filter(|l| !l.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
+}
+
+fn walk(dir: &Path, files: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            walk(&path, files);
+        } else if path.extension().is_some_and(|e| e == "rs") {
+            files.push(path);
+        }
+    }
+}
+
+fn src() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
+}
+
+#[test]
+fn the_scanner_sees_what_it_should() {
+    #[track_caller]
+    fn check(text: &str, want: &[&str]) {
+        assert_eq!(uses(&code(text)).into_iter().collect::<Vec<_>>(), want, "{text}");
+    }
+    check("use crate::model::{Host, Target};", &["model"]);
+    check("use crate::{\n    format::Merge,\n    model::{Host, Login},\n    push,\n};", &["format", "model", "push"]);
+    check("fn f() -> crate::error::Result<()> { crate::push::x() }", &["error", "push"]);
+    check("/// See [`crate::ui`].\n//! crate::ui\nlet a = 1;", &[]);
+    check("use crate::model;\n#[cfg(test)]\nmod tests {\n    use crate::ui;\n}", &["model"]);
+    check("use super::fold;", &[]);
+    assert!(holds("let x = age::x25519::Identity::generate();", "age::") && !holds("Error::usage::x", "age::"));
+}
