@@ -2,7 +2,7 @@
 //!
 //! # The line
 //!
-//! `apply` is one straight line, and [`command::apply`] shows it top to bottom:
+//! `apply` is one straight line, and `src/command/apply.rs` shows it top to bottom:
 //!
 //! ```text
 //! load -> open -> resolve -> check -> [ connect -> observe -> merge -> replace -> read back ] per host -> report
@@ -20,7 +20,7 @@
 //! |---|---|---|
 //! | [`model`] | nothing of the crate | never |
 //! | [`error`] | `model` | never |
-//! | [`format`], [`plan`], [`node`] | `model` | never |
+//! | [`format`](mod@format), [`plan`], [`node`] | `model` | never |
 //! | [`inventory`] | `error`, `model`, `format` (names and input rules) | never |
 //! | [`vault`] | `error`, `model` | never (bytes in, bytes out; commands read files) |
 //! | [`transport`] | `model`, `node` | sockets, key files, the agent |

@@ -1,0 +1,92 @@
+//! What the README and CONTRIBUTING say can be typed: every command line of regprov in them is understood, every link leads
+//! somewhere, every YAML block reads.
+
+use std::path::Path;
+
+use clap::Parser;
+use regprov::cli::Cli;
+
+const PAGES: [&str; 2] = ["README.md", "CONTRIBUTING.md"];
+
+fn page(name: &str) -> String {
+    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap()
+}
+
+/// The fenced blocks of a language, without the indentation of the list they stand in.
+fn blocks(page: &str, language: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut lines = page.lines();
+    while let Some(line) = lines.next() {
+        let Some(lang) = line.trim_start().strip_prefix("```") else { continue };
+        let indent = line.len() - line.trim_start().len();
+        let block: Vec<&str> = lines.by_ref().take_while(|l| l.trim_start() != "```").map(|l| l.get(indent..).unwrap_or("")).collect();
+        if lang == language {
+            found.push(block.join("\n"));
+        }
+    }
+    found
+}
+
+/// The words of a command line as these pages write them: single quotes, comments, redirections.
+fn words(line: &str) -> Vec<String> {
+    let line = line.split(" #").next().unwrap().split(" < ").next().unwrap().split(" > ").next().unwrap();
+    line.split_whitespace().map(|w| w.trim_matches('\'').to_string()).collect()
+}
+
+#[test]
+fn every_command_line_is_understood() {
+    let mut count = 0;
+    for name in PAGES {
+        let page = page(name);
+        for block in blocks(&page, "sh").iter().chain(&blocks(&page, "console")) {
+            for line in block.lines().map(|l| l.trim_start_matches("$ ")).filter(|l| l.starts_with("regprov ") && !l.ends_with("--version")) {
+                Cli::try_parse_from(words(line)).unwrap_or_else(|e| panic!("{name}: {line}: {e}"));
+                count += 1;
+            }
+        }
+    }
+    assert!(count >= 15, "{count} command lines: they are not found any more");
+}
+
+#[test]
+fn every_long_flag_that_is_named_exists() {
+    use clap::CommandFactory;
+    fn flags(command: &clap::Command, found: &mut Vec<String>) {
+        found.extend(command.get_arguments().filter_map(|a| a.get_long()).map(|l| format!("--{l}")));
+        command.get_subcommands().for_each(|c| flags(c, found));
+    }
+    let mut known = Vec::new();
+    flags(&Cli::command(), &mut known);
+    // Flags of cargo and git; they stand in the same text.
+    known.extend(["--version", "--release", "--locked", "--example", "--path", "--test"].map(str::to_string));
+    let text = page("README.md");
+    for (at, _) in text.match_indices("--") {
+        let flag: String = text[at..].chars().take_while(|c| c.is_ascii_lowercase() || *c == '-').collect();
+        let starts = !text[..at].ends_with(|c: char| c.is_alphanumeric() || c == '-' || c == '|');
+        assert!(!starts || flag.trim_matches('-').is_empty() || known.contains(&flag), "README.md names {flag}, which does not exist");
+    }
+}
+
+#[test]
+fn every_link_leads_somewhere() {
+    let mut count = 0;
+    for name in PAGES {
+        for link in page(name).split("](").skip(1).map(|rest| rest.split(')').next().unwrap().to_string()) {
+            if !link.starts_with("https://") {
+                assert!(Path::new(env!("CARGO_MANIFEST_DIR")).join(&link).exists(), "{name} links to {link}");
+                count += 1;
+            }
+        }
+    }
+    assert!(count >= 4);
+}
+
+#[test]
+fn every_yaml_block_reads() {
+    let found = blocks(&page("README.md"), "yaml");
+    assert!(found.len() >= 3);
+    for block in found {
+        let value: serde_json::Value = serde_yaml::from_str(&block).unwrap_or_else(|_| panic!("no YAML:\n{block}"));
+        assert_eq!(value["version"], 1, "{block}");
+    }
+}
