@@ -2,9 +2,24 @@
 //!
 //! Everything here is pure. Messages for a person never hold a password, nor a value found on a node.
 
+mod docker;
+pub mod enroot;
+mod json;
+mod netrc;
+pub mod owned;
+mod singularity;
+
 use zeroize::Zeroizing;
 
 use crate::model::{CurlVersion, FileMode, Login, RemotePath, Target, TargetKind};
+
+/// The consumers, in the order of [`TargetKind::ALL`].
+pub static CONSUMERS: [Consumer; 3] = [docker::CONSUMER, enroot::CONSUMER, singularity::CONSUMER];
+
+/// The row of a kind of target.
+pub fn consumer(kind: TargetKind) -> &'static Consumer {
+    CONSUMERS.iter().find(|c| c.kind == kind).expect("the table has a row for every kind; a test counts them")
+}
 
 /// A consumer of logins: a row of functions.
 pub struct Consumer {
@@ -95,4 +110,72 @@ pub struct Merged {
     pub notes: Vec<String>,
     /// The existing file is kept beside the new one as a backup (with [`MergeOptions::replace_invalid`]).
     pub backup: bool,
+}
+
+/// What is wrong with a target for every consumer: two logins for one registry, a registry with a path, no login at all,
+/// a password or a mode that no consumer may get.
+fn check_common(target: &Target, logins: &[&Login]) -> Vec<String> {
+    let mut problems = Vec::new();
+    if logins.is_empty() {
+        problems.push(format!("{} {}: no login goes there; name one under `logins:`, or leave the target out", target.kind, target.path));
+    }
+    if target.mode.bits() & 0o040 != 0 && target.group.is_none() {
+        problems.push(format!("{} {}: mode {} is for the group that `group:` names; set it, or use 0600", target.kind, target.path, target.mode));
+    }
+    for (i, login) in logins.iter().enumerate() {
+        if let Err(why) = crate::model::login::check_password(login.password.expose()) {
+            problems.push(format!("login \"{}\" ({}): {why}; seal another password", login.name, login.registry));
+        }
+        if login.registry.path().is_some() {
+            problems.push(format!(
+                "login \"{}\": registry `{}` has a path, and {} knows hosts only; write `{}`",
+                login.name,
+                login.registry,
+                target.kind,
+                login.registry.authority()
+            ));
+        }
+        if let Some(other) = logins[..i].iter().find(|o| o.registry.authority() == login.registry.authority()) {
+            problems.push(format!(
+                "logins \"{}\" and \"{}\" are both for {} in {} {}; give the target one of them with `logins:`",
+                other.name,
+                login.name,
+                login.registry.authority(),
+                target.kind,
+                target.path
+            ));
+        }
+    }
+    problems
+}
+
+/// A name for a message: control characters and such that turn text around are escaped, and it is cut at 120 characters.
+fn shown(name: &str) -> String {
+    name.chars()
+        .take(120)
+        .flat_map(|c| {
+            let plain = matches!(c, '\\' | '\'' | '"');
+            plain.then_some(c).into_iter().chain((!plain).then(|| c.escape_debug()).into_iter().flatten())
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_has_a_row_for_every_kind_in_order() {
+        let kinds: Vec<TargetKind> = CONSUMERS.iter().map(|c| c.kind).collect();
+        assert_eq!(kinds, TargetKind::ALL);
+        for c in &CONSUMERS {
+            assert!(RemotePath::parse(c.default_path).is_ok_and(|p| p.as_str() == c.default_path));
+        }
+    }
+
+    #[test]
+    fn names_of_a_node_cannot_steer_a_terminal() {
+        assert_eq!(shown("CORP\\j'd\u{1b}[2J\u{202e}x"), "CORP\\j'd\\u{1b}[2J\\u{202e}x");
+        assert_eq!(shown(&"a".repeat(500)).len(), 120);
+    }
 }
