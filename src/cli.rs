@@ -100,9 +100,6 @@ pub struct SshArgs {
     /// Hosts in flight at a time
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub forks: u32,
-    /// Connections between TCP connect and login at a time (sshd's MaxStartups drops more)
-    #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=10_000))]
-    pub starting: u32,
     /// Deadlines, one for each phase.
     #[command(flatten)]
     pub timeouts: TimeoutArgs,
@@ -114,7 +111,7 @@ pub struct TimeoutArgs {
     /// Seconds to look a name up
     #[arg(long, value_name = "S", default_value_t = 5, value_parser = seconds())]
     pub resolve_timeout: u64,
-    /// Seconds to connect, retries included
+    /// Seconds to connect
     #[arg(long, value_name = "S", default_value_t = 10, value_parser = seconds())]
     pub connect_timeout: u64,
     /// Seconds for banner and key exchange
@@ -294,7 +291,7 @@ mod tests {
     #[test]
     fn defaults_are_those_of_the_readme() {
         let Verb::Apply(a) = Cli::try_parse_from(["regprov", "apply", "i.yml"]).unwrap().verb else { panic!("not apply") };
-        assert_eq!((a.ssh.forks, a.ssh.starting), (50, 30));
+        assert_eq!(a.ssh.forks, 50);
         let t = &a.ssh.timeouts;
         assert_eq!([t.resolve_timeout, t.connect_timeout, t.handshake_timeout, t.auth_timeout, t.command_timeout, t.host_timeout], [5, 10, 10, 10, 30, 60]);
         assert!(!a.what.check && !a.vault.allow_plaintext && !a.ssh.no_agent);

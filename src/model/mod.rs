@@ -13,6 +13,6 @@ pub use file::{FileMode, Observed, ObservedFile, RemotePath, Stat, StatKind};
 pub use host::{Address, Host, HostKeyPin};
 pub use login::{Expiry, Login, LoginEntry, PasswordText, Username};
 pub use registry::Registry;
-pub use report::{Change, FileRow, HostRow, Outcome, Report, Stage};
+pub use report::{Change, Event, FileRow, HostRow, Outcome, Report, Stage};
 pub use secret::Secret;
 pub use target::{CurlVersion, HelperPolicy, Target, TargetKind};

@@ -1,1 +1,47 @@
-//! Stands for what comes.
+//! What is asked of a node: one constant POSIX sh program, and the lines that go to it and come back. Pure.
+
+pub mod payload;
+pub mod protocol;
+
+use std::sync::LazyLock;
+
+/// The program as it is read by people.
+const SOURCE: &str = include_str!("program.sh");
+
+static COMMAND: LazyLock<String> =
+    LazyLock::new(|| format!("exec /usr/bin/env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C /bin/sh -c ': regprov; {}' regprov", join_lines(SOURCE)));
+
+/// The command that every node is asked to run: constant, the same on every host and in every run. The login shell
+/// (sh, bash, zsh, csh or fish) sees one `exec` with single-quoted words.
+pub fn command() -> &'static str {
+    &COMMAND
+}
+
+/// Drops comments and indentation and joins the lines with the separators that sh needs between them.
+fn join_lines(source: &str) -> String {
+    let mut out = String::with_capacity(source.len());
+    for line in source.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with('#')) {
+        if !out.is_empty() {
+            let open = [";", "&", "{", "(", "do", "then", "else", "in", "|", "*)", "file | cut)", "curl)", "observe)"];
+            out.push_str(if open.iter().any(|end| out.ends_with(end)) { " " } else { "; " });
+        }
+        out.push_str(line);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_reads_alike_in_sh_csh_and_fish() {
+        let inside = command().split_once('\'').unwrap().1.rsplit_once('\'').unwrap().0;
+        assert!(!inside.contains('\''), "a single quote ends the argument");
+        assert!(!inside.contains('\n'), "csh has no line breaks inside quotes");
+        assert!(!inside.contains("\\\\"), "fish joins two backslashes inside single quotes");
+        for (i, _) in inside.match_indices('!') {
+            assert!(matches!(inside.as_bytes()[i + 1], b' ' | b'='), "csh's history would read: {}", &inside[i..i + 10]);
+        }
+    }
+}

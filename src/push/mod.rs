@@ -1,1 +1,87 @@
-//! Stands for what comes.
+//! The fan-out: many hosts at once, one [`Outcome`] each, always.
+
+mod host;
+mod observe;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+
+use crate::format::MergeOptions;
+use crate::model::{Change, Event, FileRow, Host, HostRow, Login, Outcome, Report, Stage};
+use crate::transport::Connector;
+
+/// The logins of a run by name.
+pub type Logins = BTreeMap<String, Login>;
+
+/// How a run is done.
+#[derive(Clone, Debug)]
+pub struct PushOptions {
+    /// Hosts in flight at once.
+    pub forks: usize,
+    /// Nothing is written.
+    pub check: bool,
+    /// What the admin allows with files that are not as they should be.
+    pub merge: MergeOptions,
+    /// The inventory's name in the node's record.
+    pub inventory_id: String,
+    /// How long one exchange with the node program may take.
+    pub command: Duration,
+    /// How long one host may take in all.
+    pub host: Duration,
+}
+
+/// Everything that the hosts' tasks share.
+pub struct Push<C> {
+    /// How hosts are reached.
+    pub connector: C,
+    /// What they get.
+    pub logins: Logins,
+    /// How.
+    pub options: PushOptions,
+}
+
+/// Brings every host to its wanted state, [`PushOptions::forks`] at a time, and tells `events` as it goes. When `stop`
+/// turns true no further host starts, and those in flight end in their own time. One row per host comes back, in the
+/// order of `hosts`, whatever happens.
+pub async fn push_all<C: Connector>(push: Arc<Push<C>>, hosts: Vec<Host>, stop: watch::Receiver<bool>, events: mpsc::UnboundedSender<Event>) -> Report {
+    let hosts: Vec<Arc<Host>> = hosts.into_iter().map(Arc::new).collect();
+    let mut rows: Vec<HostRow> = hosts.iter().map(|h| not_attempted(h, Outcome::NotAttempted)).collect();
+    let mut running = JoinSet::new();
+    let mut index_of = BTreeMap::new();
+    let mut next = 0;
+    loop {
+        while running.len() < push.options.forks.max(1) && next < hosts.len() && !*stop.borrow() {
+            let (push, host) = (push.clone(), hosts[next].clone());
+            // Whoever draws may have gone; the run goes on.
+            let _ = events.send(Event::Started { index: next });
+            let task = running.spawn(async move { host::push_host(&push, &host).await });
+            index_of.insert(task.id(), next);
+            next += 1;
+        }
+        let Some(ended) = running.join_next_with_id().await else { break };
+        let (index, row) = match ended {
+            Ok((id, row)) => (index_of[&id], row),
+            Err(error) => {
+                let index = index_of[&error.id()];
+                let reason = "regprov itself failed here; this is a defect, please report it".to_string();
+                (index, not_attempted(&hosts[index], Outcome::Unknown { stage: Stage::Start, reason }))
+            }
+        };
+        let _ = events.send(Event::Ended { index, row: row.clone() });
+        rows[index] = row;
+    }
+    Report { hosts: rows, interrupted: None }
+}
+
+/// A row for a host whose files were not got to.
+fn not_attempted(host: &Host, outcome: Outcome) -> HostRow {
+    let files = host::items(host, &Logins::new())
+        .iter()
+        .map(|item| FileRow { target: item.target.kind.name(), path: item.wanted.to_string(), change: Change::NotAttempted, reason: None, diff: Vec::new() })
+        .collect();
+    HostRow { host: host.name.clone(), outcome, files }
+}

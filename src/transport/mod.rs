@@ -1,1 +1,66 @@
-//! Stands for what comes.
+//! How the node program is reached: the seam between a run and the world.
+
+pub mod local;
+pub mod ssh;
+
+use std::future::Future;
+
+use zeroize::Zeroizing;
+
+use crate::model::{Host, Stage};
+use crate::node::protocol::{Reply, ReplyReader};
+
+/// What went wrong, and at which step. The reason is for a person and holds nothing that a node said unsanitised.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trouble {
+    /// The step.
+    pub stage: Stage,
+    /// Why.
+    pub reason: String,
+}
+
+impl Trouble {
+    /// At this step, for this reason.
+    pub fn new(stage: Stage, reason: impl Into<String>) -> Self {
+        Trouble { stage, reason: reason.into() }
+    }
+}
+
+/// Reaches hosts.
+pub trait Connector: Send + Sync + 'static {
+    /// What a reached host gives.
+    type Session: Session;
+    /// Connects, proves the host's identity and ours. Keeps its own deadline for each step.
+    fn connect(&self, host: &Host) -> impl Future<Output = Result<Self::Session, Trouble>> + Send;
+}
+
+/// One reached host, on which one node program runs at a time.
+pub trait Session: Send {
+    /// Starts a fresh node program; its first input is the next exchange's.
+    fn start(&mut self) -> impl Future<Output = Result<(), Trouble>> + Send;
+
+    /// Sends a request and reads its reply. With `last`, the input ends behind the request. It keeps no deadline: the
+    /// caller drops the future.
+    fn exchange(&mut self, request: Zeroizing<Vec<u8>>, last: bool, reader: &mut ReplyReader) -> impl Future<Output = Result<Reply, Trouble>> + Send;
+
+    /// What the program's tools complained about on standard error, at most a few KiB, unsanitised.
+    fn complaints(&self) -> String;
+
+    /// Ends the connection; whatever program still waits there sees its input end.
+    fn close(self) -> impl Future<Output = ()> + Send;
+}
+
+/// The most that is kept of a program's standard error.
+const COMPLAINT_BYTES_MAX: usize = 8 << 10;
+
+/// What to say when the program ended before its reply did.
+fn ended_early(reader: &ReplyReader, status: Option<u32>, complaints: &str) -> Trouble {
+    use crate::model::text::sanitize;
+    let status = status.map(|s| format!(" (exit status {s})")).unwrap_or_default();
+    if reader.spoke() {
+        return Trouble::new(Stage::Observe, format!("the node program ended before it had answered{status}"));
+    }
+    let said = [complaints.trim(), reader.noise().trim()].into_iter().find(|s| !s.is_empty()).map(sanitize);
+    let said = said.map(|s| format!("; it said: {s}")).unwrap_or_default();
+    Trouble::new(Stage::Start, format!("the login shell did not start the node program{status}{said}"))
+}

@@ -1,0 +1,221 @@
+# The node program: POSIX sh, constant, without secrets. It travels as the argument of `sh -c` (so there is nothing to read
+# ahead, and a node need not read it byte by byte), in single quotes that sh, csh and fish read alike: therefore here is
+# no single quote, no `!` before anything but a space, and no newline that matters: `node::command` drops comments and
+# joins the lines.
+#
+# Around it: umask 077, LC_ALL=C, a fixed PATH, an otherwise empty environment. What varies comes as lines on standard
+# input. Each fork costs a node about 0.8 ms: observe takes two (ls, cat), replace twelve and a rename for each further
+# directory.
+#
+# $k is the nonce that starts every reply line, $n a newline.
+set +xva
+umask 077
+n=${IFS#??}
+n=${n%"${n#?}"}
+read -r k
+
+# Only a builtin printf may ever hold a secret; mksh and posh have none.
+p=$PATH
+PATH=/nonexistent
+printf "" 2>/dev/null || { echo "$k refuse /bin/sh has no builtin printf"; exit 0; }
+PATH=$p
+for t in sha256sum "shasum -a 256" "openssl dgst -sha256 -r"; do
+  command -v ${t%% *} >/dev/null 2>&1 && break
+  t=
+done
+[ "$t" ] || { echo "$k refuse there is no sha256sum, shasum or openssl"; exit 0; }
+case $t in openssl*) sep=" *" ;; *) sep="  " ;; esac
+stage= w= locked= paths=
+
+# The exit is tidy whatever ends the program: no staged file, no watchdog, no lock stays.
+finish() {
+  [ -z "$stage" ] || rm -rf $stage 9<&-
+  [ "$locked" != dir ] || rm -rf "$lock/lock"
+  [ -z "$w" ] || kill "$w" 2>/dev/null
+}
+trap finish EXIT
+trap "exit 1" HUP INT TERM PIPE
+
+# Ends the whole process group when the controller has gone without a word: a half-open connection gives no EOF.
+watch() {
+  [ -z "$w" ] || return 0
+  (
+    trap "kill \$s 2>/dev/null; exit" TERM
+    sleep "$1" &
+    s=$! ;
+    wait "$s"
+    trap "" TERM
+    kill -TERM 0
+    sleep 2
+    kill -KILL 0
+  ) </dev/null >/dev/null 2>&1 9<&- &
+  w=$! ;
+}
+
+# Takes the lock of directory $1, which nobody else can open: flock, which dies with us, or where the filesystem or the
+# node has none, a directory that tells whose it is. It is broken when its owner on this boot is dead or it is old; the
+# compare before each rename decides all the same.
+lock() {
+  lock=$1 i=0
+  [ -z "$locked" ] || return 0
+  umask 022
+  [ -d "$lock" ] || mkdir -p -m 700 "$lock"
+  umask 077
+  exec 9<"$lock" || return 1
+  while [ "$i" -lt 150 ]; do
+    i=$((i + 1))
+    flock -n 9 2>/dev/null
+    case $? in
+      0) locked=flock; return 0 ;;
+      1) sleep 0.2 2>/dev/null 9<&- || sleep 1 9<&- ;;
+      *) break ;;
+    esac
+  done
+  exec 9<&-
+  [ "$i" -lt 150 ] || return 1
+  read -r host </proc/sys/kernel/hostname
+  read -r boot </proc/sys/kernel/random/boot_id
+  i=0
+  until mkdir "$lock/lock" 2>/dev/null; do
+    i=$((i + 1))
+    [ "$i" -lt 150 ] || return 1
+    h= b= q=
+    [ ! -r "$lock/lock/owner" ] || read -r h b q <"$lock/lock/owner"
+    if [ "$h $b" = "$host $boot" ] && ! kill -0 "$q" 2>/dev/null || [ "$(find "$lock/lock" -prune -mmin +2 2>/dev/null)" ]; then
+      mv "$lock/lock" "$lock/lock.$k" 2>/dev/null && rm -rf "$lock/lock.$k"
+    else
+      sleep 0.2 2>/dev/null || sleep 1
+    fi
+  done
+  locked=dir
+  printf "%s\n" "$host $boot $$" >"$lock/lock/owner"
+}
+
+# Says what lies at $paths (some are patterns): the lines of ls, then the content of each regular file up to 1 MiB in
+# the order of those lines, whose sizes frame it.
+look() {
+  set +f
+  set -- /proc/self/
+  for f in $paths; do
+    [ ! -e "$f" ] && [ ! -L "$f" ] || set -- "$@" "$f"
+  done
+  set -f
+  l=$(ls -ldn -- "$@" 9<&-)
+  IFS=$n
+  set -- $l
+  unset IFS
+  files=
+  for l; do
+    printf "%s l %s\n" "$k" "$l"
+    case $l in
+      -*)
+        set -- $l
+        [ "$5" -gt 1048576 ] || files="$files $9"
+        ;;
+    esac
+  done
+  printf "%s cat\n" "$k"
+  [ -z "$files" ] || cat -- $files 9<&-
+  printf "\n%s end\n" "$k"
+}
+
+# Looks the number of a user or group up: $1 is passwd or group, $2 the name, $3 that file below the host's root.
+number() {
+  while IFS=: read -r a x y z; do
+    [ "$a" = "$2" ] && break
+    y=
+  done <"$3"
+  [ "$y" ] || { y=$(getent "$1" "$2" 2>/dev/null) && y=${y#*:*:} && y=${y%%:*}; }
+  printf "%s id %s %s %s\n" "$k" "$1" "$2" "${y:--}"
+}
+
+# Stages what comes as lines, for nodes without tar: a directory, or a file with its number of lines.
+unpack() {
+  while read -r what mode owner lines f; do
+    case $what in
+      dir) mkdir "$f" ;;
+      file | cut)
+        set -C
+        {
+          while [ "$lines" -gt 1 ]; do
+            IFS= read -r l
+            printf "%s\n" "$l"
+            lines=$((lines - 1))
+          done
+          IFS= read -r l
+          case $what in file) printf "%s\n" "$l" ;; *) printf "%s" "$l" ;; esac
+        } >"$f"
+        set +C
+        ;;
+    esac
+    chown "$owner" "$f" 9<&-
+    chmod "$mode" "$f" 9<&-
+  done
+}
+
+# Replaces files. The plan: a line `SHA256 OLD DIRECTORY NAME` for each (OLD is - where nothing is to be there), the
+# files of one directory together; the payload stages each in DIRECTORY/.regprov.NONCE with owner and mode. What is
+# there must still be what was observed; a file that fails is said and left alone, the others go on.
+replace() {
+  set -f
+  paths= sums= dirs= good= i=0
+  how=$1
+  set --
+  while read -r sum old dir name && [ "$sum" != . ]; do
+    sums="$sums $dir/.regprov.$k/$name"
+    [ "$old" = - ] || sums="$sums $dir/$name"
+    case " $dirs " in *" $dir "*) ;; *) dirs="$dirs $dir" stage="$stage $dir/.regprov.$k" ;; esac
+    set -- "$@" "$sum" "$old" "$dir" "$name"
+  done
+  case $how in tar) tar -xpmf - -C / 9<&- ;; lines) unpack ;; esac
+  [ -z "$sums" ] || sums=$n$($t $sums 2>/dev/null 9<&-)$n
+  while [ $# -gt 0 ]; do
+    new=$3/.regprov.$k/$4 at=$3/$4
+    case $sums in *"$n$1$sep$new$n"*) v=good ;; *) v=unstaged ;; esac
+    case $2 in
+      -) [ ! -e "$at" ] && [ ! -L "$at" ] || v=conflict ;;
+      *)
+        case $sums in *"$n$2$sep$at$n"*) ;; *) v=conflict ;; esac
+        [ ! -L "$at" ] || v=conflict
+        [ ! -e /sys/fs/selinux/enforce ] || [ $v != good ] || chcon --reference="$at" "$new" 9<&-
+        ;;
+    esac
+    case $v in good) good="$good $new" paths="$paths $at" ;; *) printf "%s %s %s\n" "$k" "$v" "$i" ;; esac
+    i=$((i + 1))
+    shift 4
+  done
+  if [ "$good" ]; then
+    sync $good 9<&- || sync
+    for dir in $dirs; do
+      set --
+      for f in $good; do
+        [ "${f%/.regprov."$k"/*}" != "$dir" ] || set -- "$@" "$f"
+      done
+      [ $# = 0 ] || mv -f "$@" "$dir/" 9<&-
+    done
+    [ ! -e /sys/fs/selinux/enforce ] || ! command -v restorecon >/dev/null 2>&1 || restorecon $paths 9<&-
+    sync $dirs 9<&- || sync
+  fi
+  [ -z "$stage" ] || rmdir $stage 2>/dev/null 9<&- && stage=
+  look
+}
+
+# One request a line; the connection's end ends the program.
+while read -r verb a b c; do
+  case $verb in
+    path) paths="$paths $a" ;;
+    id) number "$a" "$b" "$c" ;;
+    curl)
+      v=$(PATH=/usr/local/bin:/usr/bin:/bin curl --version 2>/dev/null)
+      printf "%s curl %s\n" "$k" "${v%%"$n"*}"
+      ;;
+    lock) watch "$b"; lock "$a" || { printf "%s busy\n" "$k"; exit 0; } ;;
+    sweep) set +f; for f in "$a"/.regprov.*; do [ ! -d "$f" ] || rm -rf "$f" 9<&-; done ;;
+    observe)
+      command -v tar >/dev/null 2>&1 && printf "%s tar\n" "$k"
+      look
+      paths=
+      ;;
+    replace) replace "$a"; exit 0 ;;
+  esac
+done

@@ -1,0 +1,463 @@
+//! The conversation with the node program: requests to bytes, replies from bytes. What a node says is data: fixed grammar,
+//! a cap on everything, and nothing is believed that does not carry the nonce of this connection.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use zeroize::Zeroizing;
+
+use crate::model::{CurlVersion, ObservedFile, RemotePath, Stat, StatKind};
+
+/// Files above this are not read; the same number stands in program.sh.
+pub const FILE_BYTES_MAX: u64 = 1 << 20;
+/// The longest reply line.
+const LINE_BYTES_MAX: usize = 8 << 10;
+/// What a login shell may print before our program speaks.
+const NOISE_BYTES_MAX: usize = 64 << 10;
+/// The longest reply.
+const REPLY_BYTES_MAX: usize = 24 << 20;
+/// Seconds after which the node program ends by itself once it holds a lock.
+const WATCHDOG_SECONDS: u32 = 90;
+
+/// The word that this connection chose and that starts every line of the node's reply.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Nonce(String);
+
+impl Nonce {
+    /// 128 random bits.
+    pub fn random() -> Self {
+        let mut bytes = [0u8; 16];
+        getrandom::fill(&mut bytes).expect("the kernel gives random bytes");
+        Nonce(bytes.iter().fold(String::new(), |mut s, b| {
+            let _ = write!(s, "{b:02x}");
+            s
+        }))
+    }
+
+    /// The word.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// What to look at.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Observe {
+    /// Paths; the last component may hold `*`.
+    pub paths: Vec<String>,
+    /// Users whose numbers are needed.
+    pub users: Vec<String>,
+    /// Groups whose numbers are needed.
+    pub groups: Vec<String>,
+    /// Whether curl's version is needed.
+    pub curl: bool,
+    /// A directory to lock first, when an earlier attempt met a conflict.
+    pub lock: Option<RemotePath>,
+}
+
+impl Observe {
+    /// The request's bytes. The first one of a connection starts with [`hello`].
+    pub fn encode(&self, root: &RemotePath) -> String {
+        let mut out = String::new();
+        if let Some(lock) = &self.lock {
+            let _ = writeln!(out, "lock {lock} {WATCHDOG_SECONDS}");
+        }
+        for path in &self.paths {
+            let _ = writeln!(out, "path {path}");
+        }
+        for (kind, names) in [("passwd", &self.users), ("group", &self.groups)] {
+            let file = RemotePath::parse("/etc").expect("a constant").join(kind).below(root);
+            for name in names {
+                let _ = writeln!(out, "id {kind} {name} {file}");
+            }
+        }
+        if self.curl {
+            out.push_str("curl\n");
+        }
+        out.push_str("observe\n");
+        out
+    }
+}
+
+/// The first line of a connection: the nonce.
+pub fn hello(nonce: &Nonce) -> String {
+    format!("{}\n", nonce.0)
+}
+
+/// How the payload of a replacement travels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Packing {
+    /// As a tar archive.
+    Tar,
+    /// As lines, for nodes without tar.
+    Lines,
+}
+
+/// One file to replace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Swap {
+    /// SHA-256 of the new content, in hexadecimal.
+    pub new: String,
+    /// SHA-256 of what was observed; `None` when nothing is to be there.
+    pub old: Option<String>,
+    /// The file, links resolved.
+    pub path: RemotePath,
+}
+
+/// What to replace. The payload follows it, then the end of input.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Replace {
+    /// The directory to lock.
+    pub lock: RemotePath,
+    /// Directories in which stale staging directories of ours are removed.
+    pub sweep: Vec<RemotePath>,
+    /// The files; those of one directory stand together.
+    pub swaps: Vec<Swap>,
+    /// How the payload travels.
+    pub packing: Packing,
+}
+
+impl Replace {
+    /// The request's bytes, without the payload.
+    pub fn encode(&self) -> String {
+        let mut out = format!("lock {} {WATCHDOG_SECONDS}\n", self.lock);
+        for dir in &self.sweep {
+            let _ = writeln!(out, "sweep {dir}");
+        }
+        let _ = writeln!(out, "replace {}", if self.packing == Packing::Tar { "tar" } else { "lines" });
+        for swap in &self.swaps {
+            let old = swap.old.as_deref().unwrap_or("-");
+            let _ = writeln!(out, "{} {old} {} {}", swap.new, swap.path.parent(), swap.path.file_name());
+        }
+        out.push_str(".\n");
+        out
+    }
+}
+
+/// Where a file is staged: in a directory of ours beside it.
+pub fn staging_dir(dir: &RemotePath, nonce: &Nonce) -> RemotePath {
+    dir.join(&format!(".regprov.{}", nonce.0))
+}
+
+/// The pattern of staging directories, stale ones of earlier runs among them.
+pub fn staging_pattern(dir: &RemotePath) -> String {
+    format!("{}/.regprov.*", dir.as_str().trim_end_matches('/'))
+}
+
+/// What became of one [`Swap`] that was not carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// What is there is no longer what was observed.
+    Conflict,
+    /// The staged file is not what was sent: no space, no permission, read-only.
+    Unstaged,
+}
+
+/// A node's reply to one request.
+#[derive(Clone, Default)]
+pub struct Reply {
+    /// What lies at each path that exists.
+    pub stats: BTreeMap<String, Stat>,
+    /// The regular files up to [`FILE_BYTES_MAX`].
+    pub files: BTreeMap<String, ObservedFile>,
+    /// User and group of the program.
+    pub me: Option<(u32, u32)>,
+    /// Numbers of users (`passwd`) and groups (`group`) by (kind, name); `None` where the node knows none.
+    pub ids: BTreeMap<(String, String), Option<u32>>,
+    /// The line of `curl --version`, read.
+    pub curl: Option<CurlVersion>,
+    /// Whether there is a tar.
+    pub tar: bool,
+    /// Swaps that were not carried out, by their position.
+    pub verdicts: BTreeMap<usize, Verdict>,
+    /// Another run held the lock for as long as we waited.
+    pub busy: bool,
+    /// The program refuses to work here, and why.
+    pub refused: Option<String>,
+}
+
+/// A reply that breaks the grammar, told for a person. It quotes nothing that the node said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Broken {
+    /// More before our program spoke than any login shell prints.
+    Noise,
+    /// A line or the reply is longer than allowed.
+    TooLong,
+    /// A line outside the grammar.
+    Grammar,
+    /// File contents do not have the sizes that were announced: a file changed between `ls` and `cat`.
+    Torn,
+}
+
+impl Broken {
+    /// The reason for a report.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Broken::Noise => "the login shell printed more than 64 KiB before the node program spoke; check its rc files",
+            Broken::TooLong => "the reply is longer than regprov accepts",
+            Broken::Grammar => "the reply is not one that the node program gives",
+            Broken::Torn => "a file changed while it was read",
+        }
+    }
+}
+
+/// Reads one reply, piece by piece as it arrives.
+pub struct ReplyReader {
+    nonce: Nonce,
+    buffer: Zeroizing<Vec<u8>>,
+    at: usize,
+    spoke: bool,
+    noise: Vec<u8>,
+    order: Vec<(String, Stat)>,
+    reply: Reply,
+}
+
+impl ReplyReader {
+    /// For replies that carry this nonce.
+    pub fn new(nonce: Nonce) -> Self {
+        ReplyReader { nonce, buffer: Zeroizing::new(Vec::new()), at: 0, spoke: false, noise: Vec::new(), order: Vec::new(), reply: Reply::default() }
+    }
+
+    /// What came before the program spoke: a login shell's words, for the message when it never does.
+    pub fn noise(&self) -> String {
+        let rest = if self.spoke { &[][..] } else { &self.buffer[self.at..] };
+        String::from_utf8_lossy(&[&self.noise, rest].concat()).into_owned()
+    }
+
+    /// Whether the program has spoken.
+    pub fn spoke(&self) -> bool {
+        self.spoke
+    }
+
+    /// Takes the next bytes; `Some` when the reply is whole.
+    pub fn feed(&mut self, bytes: &[u8]) -> Result<Option<Reply>, Broken> {
+        if self.buffer.len() + bytes.len() > REPLY_BYTES_MAX {
+            return Err(Broken::TooLong);
+        }
+        grow(&mut self.buffer, bytes);
+        loop {
+            let rest = &self.buffer[self.at..];
+            let Some(end) = rest.iter().position(|b| *b == b'\n') else {
+                let limit = if self.spoke { LINE_BYTES_MAX } else { NOISE_BYTES_MAX };
+                return match rest.len() > limit {
+                    true => Err(if self.spoke { Broken::TooLong } else { Broken::Noise }),
+                    false => Ok(None),
+                };
+            };
+            if self.spoke && end > LINE_BYTES_MAX {
+                return Err(Broken::TooLong);
+            }
+            let line = &rest[..end];
+            // The first line may follow a prompt or another unfinished line of the login shell.
+            let nonce = self.nonce.0.as_bytes();
+            let start = if self.spoke { line.starts_with(nonce).then_some(0) } else { find(line, nonce) };
+            let Some(start) = start else {
+                let noise: Vec<u8> = rest[..=end].to_vec();
+                self.at += end + 1;
+                self.noise.extend_from_slice(&noise);
+                if self.noise.len() > NOISE_BYTES_MAX {
+                    return Err(Broken::Noise);
+                }
+                continue;
+            };
+            let line = std::str::from_utf8(&line[start + nonce.len()..]).map_err(|_| Broken::Grammar)?.trim_start_matches(' ').to_string();
+            self.spoke = true;
+            if line == "cat" {
+                match self.contents(self.at + end + 1)? {
+                    Some(after) => self.at = after,
+                    None => return Ok(None),
+                }
+            } else {
+                self.at += end + 1;
+                if self.line(&line)? {
+                    return Ok(Some(std::mem::take(&mut self.reply)));
+                }
+            }
+        }
+    }
+
+    /// The contents of the regular files, framed by the sizes that `ls` told; `None` when they have not all come yet.
+    fn contents(&mut self, from: usize) -> Result<Option<usize>, Broken> {
+        let sized = self.order.iter().filter(|(_, s)| s.kind == StatKind::File && s.size <= FILE_BYTES_MAX);
+        let total: usize = sized.clone().map(|(_, s)| s.size as usize).sum();
+        let trailer = format!("\n{} end\n", self.nonce.0);
+        let to = from + total;
+        if self.buffer.len() < to + trailer.len() {
+            // A file that shrank leaves us waiting for bytes that never come; its trailer tells.
+            return if self.buffer.ends_with(trailer.as_bytes()) { Err(Broken::Torn) } else { Ok(None) };
+        }
+        if &self.buffer[to..to + trailer.len()] != trailer.as_bytes() {
+            return Err(Broken::Torn);
+        }
+        let mut at = from;
+        for (path, stat) in sized {
+            let next = at + stat.size as usize;
+            let content = Zeroizing::new(self.buffer[at..next].to_vec());
+            self.reply.files.insert(path.clone(), ObservedFile { stat: stat.clone(), content });
+            at = next;
+        }
+        self.reply.stats = std::mem::take(&mut self.order).into_iter().collect();
+        // The trailer's line is left for the loop, which ends the reply with it.
+        Ok(Some(to + 1))
+    }
+
+    /// One line without its nonce; `true` when it ends the reply.
+    fn line(&mut self, line: &str) -> Result<bool, Broken> {
+        let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
+        match word {
+            "end" => return Ok(true),
+            "tar" => self.reply.tar = true,
+            "busy" => {
+                self.reply.busy = true;
+                return Ok(true);
+            }
+            "refuse" => {
+                self.reply.refused = Some(rest.to_string());
+                return Ok(true);
+            }
+            "l" => {
+                let (path, stat) = parse_ls(rest).ok_or(Broken::Grammar)?;
+                match path.as_str() {
+                    "/proc/self/" => self.reply.me = Some((stat.uid, stat.gid)),
+                    _ => self.order.push((path, stat)),
+                }
+            }
+            "curl" => self.reply.curl = rest.strip_prefix("curl ").and_then(|v| CurlVersion::parse(v.split(' ').next()?)),
+            "id" => {
+                let mut words = rest.split(' ');
+                let (Some(kind), Some(name), Some(number)) = (words.next(), words.next(), words.next()) else {
+                    return Err(Broken::Grammar);
+                };
+                self.reply.ids.insert((kind.into(), name.into()), number.parse().ok());
+            }
+            "conflict" | "unstaged" => {
+                let verdict = if word == "conflict" { Verdict::Conflict } else { Verdict::Unstaged };
+                self.reply.verdicts.insert(rest.parse().map_err(|_| Broken::Grammar)?, verdict);
+            }
+            _ => return Err(Broken::Grammar),
+        }
+        Ok(false)
+    }
+}
+
+/// Appends without leaving an unwiped copy of the old buffer behind, as `Vec`'s own growth would.
+fn grow(buffer: &mut Zeroizing<Vec<u8>>, bytes: &[u8]) {
+    if buffer.capacity() - buffer.len() < bytes.len() {
+        let mut bigger = Zeroizing::new(Vec::with_capacity((buffer.len() + bytes.len()).next_power_of_two().max(16 << 10)));
+        bigger.extend_from_slice(buffer);
+        *buffer = bigger;
+    }
+    buffer.extend_from_slice(bytes);
+}
+
+fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
+    haystack.windows(needle.len()).position(|w| w == needle)
+}
+
+/// One line of `ls -ldn` in the C locale: mode, links, uid, gid, size, month, day, time or year, path, and for a link
+/// ` -> ` and its target. Devices have two numbers for a size.
+fn parse_ls(line: &str) -> Option<(String, Stat)> {
+    let mut rest = line;
+    let mut word = || {
+        rest = rest.trim_start_matches(' ');
+        let (word, after) = rest.split_once(' ')?;
+        rest = after;
+        Some(word)
+    };
+    let mode = word()?;
+    let (_links, uid, gid) = (word()?, word()?.parse().ok()?, word()?.parse().ok()?);
+    let size = word()?;
+    let size = if size.ends_with(',') { word().map(|_| 0)? } else { size.parse().ok()? };
+    let _date = (word()?, word()?, word()?);
+    let name = rest.trim_start_matches(' ');
+    let (kind, mode) = parse_mode(mode)?;
+    let (path, kind) = match kind {
+        StatKind::Symlink(_) => {
+            let (path, to) = name.split_once(" -> ")?;
+            (path, StatKind::Symlink(to.to_string()))
+        }
+        kind => (name, kind),
+    };
+    Some((path.to_string(), Stat { kind, mode, uid, gid, size }))
+}
+
+/// `drwxr-xr-x`, with `s`, `t` and their capitals, and whatever `ls` puts behind it for ACLs and SELinux.
+fn parse_mode(text: &str) -> Option<(StatKind, u32)> {
+    let b = text.as_bytes();
+    let kind = match b.first()? {
+        b'-' => StatKind::File,
+        b'd' => StatKind::Dir,
+        b'l' => StatKind::Symlink(String::new()),
+        b'p' => StatKind::Other("a fifo"),
+        b's' => StatKind::Other("a socket"),
+        b'b' | b'c' => StatKind::Other("a device"),
+        _ => return None,
+    };
+    let mut mode = 0;
+    for (i, c) in b.get(1..10)?.iter().enumerate() {
+        let bit = 1 << (8 - i);
+        let special = 1 << (11 - i / 3);
+        mode |= match (i % 3, c) {
+            (_, b'-') => 0,
+            (0, b'r') | (1, b'w') | (2, b'x') => bit,
+            (2, b's' | b't') => bit | special,
+            (2, b'S' | b'T') => special,
+            _ => return None,
+        };
+    }
+    Some((kind, mode))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reader() -> ReplyReader {
+        ReplyReader::new(Nonce("n0".into()))
+    }
+
+    #[test]
+    fn lines_of_ls() {
+        let s = |l: &str| parse_ls(l).map(|(p, s)| (p, s.kind, format!("{:o}", s.mode), s.uid, s.gid, s.size));
+        assert_eq!(s("drwxrwxrwt 12 0 0 4096 Nov 21 02:18 /tmp"), Some(("/tmp".into(), StatKind::Dir, "1777".into(), 0, 0, 4096)));
+        assert_eq!(s("-rw-r-----.  1 0 100 12 Nov 21  2025 /e/c"), Some(("/e/c".into(), StatKind::File, "640".into(), 0, 100, 12)));
+        assert_eq!(s("lrwxrwxrwx 1 0 0 9 Nov  1 02:18 /a -> ../b c"), Some(("/a".into(), StatKind::Symlink("../b c".into()), "777".into(), 0, 0, 9)));
+        assert_eq!(s("crw-rw-rw- 1 0 0 1, 3 Nov 21 02:18 /dev/null"), Some(("/dev/null".into(), StatKind::Other("a device"), "666".into(), 0, 0, 0)));
+        assert_eq!(s("-rwsr-Sr-x+   1 0 0 1 Nov 21 02:18 /x").unwrap().2, "6745");
+        for bad in ["", "total 0", "-rw-r--r-- 1 root root 1 Nov 21 02:18 /x", "-rw 1 0 0 1 a b c /x"] {
+            assert_eq!(parse_ls(bad), None, "{bad}");
+        }
+    }
+
+    const WHOLE: &[u8] =
+        b"Welcome to gpu01\nprompt> n0 tar\nn0 l drwx------ 2 0 0 9 Nov 21 02:18 /root\nn0 l -rw------- 1 0 0 5 Nov 21 02:18 /root/x\nn0 l dr-xr-xr-x 9 7 8 0 Nov 21 02:41 /proc/self/\nn0 cat\na\nn0 \nn0 end\n";
+
+    #[test]
+    fn a_reply_in_any_pieces_is_the_same() {
+        for cut in 0..WHOLE.len() {
+            let mut r = reader();
+            assert!(r.feed(&WHOLE[..cut]).unwrap().is_none());
+            let reply = r.feed(&WHOLE[cut..]).unwrap().unwrap();
+            assert_eq!((reply.me, reply.tar, reply.stats.len()), (Some((7, 8)), true, 2));
+            assert_eq!(&reply.files["/root/x"].content[..], b"a\nn0 ");
+        }
+    }
+
+    #[track_caller]
+    fn broken(bytes: &[u8], want: &Broken) {
+        assert_eq!(reader().feed(bytes).err().as_ref(), Some(want));
+    }
+
+    #[test]
+    fn replies_outside_the_grammar() {
+        broken(&vec![b'x'; NOISE_BYTES_MAX + 1], &Broken::Noise);
+        broken(&[&vec![b'x'; NOISE_BYTES_MAX][..], b"\n"].concat(), &Broken::Noise);
+        broken(b"n0 what\n", &Broken::Grammar);
+        broken(b"n0 l nonsense\n", &Broken::Grammar);
+        broken(b"n0 conflict x\n", &Broken::Grammar);
+        broken(&[b"n0 tar\nn0 ", &vec![b'x'; LINE_BYTES_MAX + 1][..]].concat(), &Broken::TooLong);
+        broken(b"n0 l -rw------- 1 0 0 5 Nov 21 02:18 /x\nn0 cat\nabc\nn0 end\n", &Broken::Torn);
+        broken(b"n0 l -rw------- 1 0 0 1 Nov 21 02:18 /x\nn0 cat\nabcdef\nn0 end\n", &Broken::Torn);
+        assert!(reader().feed(b"other tar\nother end\n").unwrap().is_none(), "another nonce is noise");
+    }
+}

@@ -1,0 +1,104 @@
+//! Looking at a node: which paths to ask for, and what the answers say.
+
+use std::collections::BTreeSet;
+
+use super::host::Item;
+use crate::format::{NodeFacts, Wants};
+use crate::model::{Host, ObservedFile, RemotePath};
+use crate::node::protocol::{Observe, Reply, staging_pattern};
+use crate::plan::{Known, View};
+
+/// What was asked of a node so far, and what it answered.
+#[derive(Default)]
+pub(super) struct Seen {
+    asked: BTreeSet<RemotePath>,
+    /// The answers, joined.
+    pub(super) reply: Reply,
+}
+
+impl Seen {
+    /// Takes a further answer in.
+    pub(super) fn add(&mut self, paths: impl IntoIterator<Item = RemotePath>, reply: Reply) {
+        self.asked.extend(paths);
+        let all = &mut self.reply;
+        all.stats.extend(reply.stats);
+        all.files.extend(reply.files);
+        all.ids.extend(reply.ids);
+        all.me = reply.me.or(all.me);
+        all.curl = reply.curl.or(all.curl);
+        all.tar |= reply.tar;
+        all.busy |= reply.busy;
+        all.refused = reply.refused.or(all.refused.take());
+    }
+
+    /// Staging directories that an earlier run left in `dir`.
+    pub(super) fn has_stale_staging(&self, dir: &RemotePath) -> bool {
+        let prefix = staging_pattern(dir);
+        let prefix = prefix.trim_end_matches('*');
+        self.reply.stats.keys().any(|p| p.starts_with(prefix))
+    }
+}
+
+impl View for Seen {
+    fn at(&self, path: &RemotePath) -> Known<'_> {
+        match self.reply.stats.get(path.as_str()) {
+            Some(stat) => Known::Is(stat),
+            None if self.asked.contains(path) => Known::Absent,
+            None => Known::Nothing,
+        }
+    }
+
+    fn file(&self, path: &RemotePath) -> Option<&ObservedFile> {
+        self.reply.files.get(path.as_str())
+    }
+}
+
+/// The first request: every file with the directories that lead to it, our record, what the formats want to know.
+pub(super) fn first_request(host: &Host, items: &[Item<'_>], record: &RemotePath, backups: bool) -> (Observe, Vec<RemotePath>) {
+    let mut paths = BTreeSet::new();
+    let mut patterns = BTreeSet::new();
+    let mut request = Observe::default();
+    for file in items.iter().map(|i| &i.wanted).chain([record]) {
+        paths.extend(file.chain_from(&host.root));
+        paths.insert(file.clone());
+        patterns.insert(staging_pattern(&file.parent()));
+        if backups && file != record {
+            paths.insert(backup_path(file));
+        }
+    }
+    let wants: Vec<Wants> = items.iter().map(Item::wants).collect();
+    request.curl = host.curl.is_none() && wants.iter().any(|w| w.curl);
+    patterns.extend(wants.iter().flat_map(|w| w.conf).map(|c| below(c, &host.root)));
+    request.users = names(items.iter().filter_map(|i| i.target.owner.as_ref()));
+    request.groups = names(items.iter().filter_map(|i| i.target.group.as_ref()));
+    request.paths = paths.iter().map(ToString::to_string).chain(patterns).collect();
+    (request, paths.into_iter().collect())
+}
+
+/// Those that are no numbers, each once.
+fn names<'a>(wanted: impl Iterator<Item = &'a String>) -> Vec<String> {
+    wanted.filter(|n| n.parse::<u32>().is_err()).collect::<BTreeSet<_>>().into_iter().cloned().collect()
+}
+
+/// What the formats are told of the node.
+pub(super) fn facts(host: &Host, wants: &Wants, reply: &Reply) -> NodeFacts {
+    let mut conf = Vec::new();
+    for pattern in wants.conf {
+        let full = below(pattern, &host.root);
+        let (start, end) = full.split_once('*').unwrap_or((&full, ""));
+        for (path, file) in reply.files.iter().filter(|(p, _)| p.starts_with(start) && p.ends_with(end) && (full.contains('*') || p.len() == full.len())) {
+            let inside = if host.root.as_str() == "/" { path.as_str() } else { &path[host.root.as_str().len()..] };
+            conf.push((inside.to_string(), file.content.to_vec()));
+        }
+    }
+    NodeFacts { curl: host.curl.or(reply.curl), conf }
+}
+
+/// Where a file that could not be read is kept when it is replaced.
+pub(super) fn backup_path(file: &RemotePath) -> RemotePath {
+    file.parent().join(&format!("{}.regprov-backup", file.file_name()))
+}
+
+fn below(pattern: &str, root: &RemotePath) -> String {
+    if root.as_str() == "/" { pattern.to_string() } else { format!("{root}{pattern}") }
+}

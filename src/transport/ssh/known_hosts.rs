@@ -1,0 +1,309 @@
+//! Who a host is: known_hosts with OpenSSH's grammar (sshd(8), SSH_KNOWN_HOSTS FILE FORMAT; hostfile.c, match.c), or keys
+//! pinned in the inventory. Always strict: an unknown key is refused as a changed one is.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use hmac::{Hmac, Mac as _};
+use sha1::Sha1;
+
+use crate::model::{Address, Host, HostKeyPin};
+
+/// The lines of all known_hosts files, read once for the run.
+#[derive(Clone, Default)]
+pub struct KnownHosts {
+    lines: Arc<Vec<Line>>,
+    /// The files that were read, for messages.
+    files: Vec<String>,
+}
+
+/// One line that counts.
+pub struct Line {
+    revoked: bool,
+    names: Names,
+    algorithm: String,
+    key: String,
+    /// `file:line`, for messages.
+    place: String,
+}
+
+enum Names {
+    Patterns(Vec<String>),
+    Hashed { salt: Vec<u8>, hash: Vec<u8> },
+}
+
+impl KnownHosts {
+    /// Reads files' contents, each with its name. Lines that OpenSSH would pass over are passed over: comments, bad ones,
+    /// and `@cert-authority`, which vouches for certificates only.
+    pub fn parse(files: &[(String, Vec<u8>)]) -> Self {
+        let mut lines = Vec::new();
+        for (name, content) in files {
+            for (i, raw) in content.split(|b| *b == b'\n').enumerate() {
+                let Ok(text) = std::str::from_utf8(raw) else { continue };
+                lines.extend(parse_line(text, || format!("{name}:{}", i + 1)));
+            }
+        }
+        KnownHosts { lines: Arc::new(lines), files: files.iter().map(|(n, _)| n.clone()).collect() }
+    }
+
+    /// What is known of a host.
+    pub fn trust(&self, host: &Host) -> Trust {
+        if !host.host_keys.is_empty() {
+            return Trust::Pinned(host.host_keys.clone());
+        }
+        let name = host.host_key_alias.clone().unwrap_or_else(|| lookup_name(&host.address));
+        // ssh falls back to the name without its port, but only where no alias is set (sshconnect.c check_host_key).
+        let plain = (host.host_key_alias.is_none() && host.address.port != 22).then(|| host.address.host.to_lowercase());
+        Trust::Known { lines: self.lines.clone(), name: name.to_lowercase(), plain, files: self.files.join(", ") }
+    }
+}
+
+/// What a host's key is held against.
+#[derive(Clone)]
+pub enum Trust {
+    /// The inventory's own keys.
+    Pinned(Vec<HostKeyPin>),
+    /// known_hosts.
+    Known {
+        /// All lines.
+        lines: Arc<Vec<Line>>,
+        /// The name that is looked up.
+        name: String,
+        /// The name without its port, where OpenSSH would try that too.
+        plain: Option<String>,
+        /// The files, for messages.
+        files: String,
+    },
+}
+
+impl Trust {
+    /// The key algorithms that are known for the host; they are asked for first.
+    pub fn algorithms(&self) -> BTreeSet<String> {
+        match self {
+            Trust::Pinned(pins) => pins.iter().map(|p| p.algorithm.clone()).collect(),
+            Trust::Known { lines, name, plain, .. } => {
+                let exact: BTreeSet<String> = matching(lines, name).filter(|l| !l.revoked).map(|l| l.algorithm.clone()).collect();
+                match plain {
+                    Some(plain) if exact.is_empty() => matching(lines, plain).filter(|l| !l.revoked).map(|l| l.algorithm.clone()).collect(),
+                    _ => exact,
+                }
+            }
+        }
+    }
+
+    /// Whether this key is the host's; `Err` says why not and what to do.
+    pub fn judge(&self, algorithm: &str, key: &str) -> Result<(), String> {
+        let print = fingerprint(key);
+        match self {
+            Trust::Pinned(pins) if pins.iter().any(|p| p.base64 == key) => Ok(()),
+            Trust::Pinned(_) => Err(format!(
+                "the host shows another key than the inventory's `host_key:` ({algorithm} {print}); it was reinstalled, or somebody sits in between"
+            )),
+            Trust::Known { lines, name, plain, files } => {
+                let names = [Some(name), plain.as_ref()];
+                for name in names.iter().flatten() {
+                    if let Some(line) = matching(lines, name).find(|l| l.revoked && l.key == key) {
+                        return Err(format!("the host's key is revoked ({}, {algorithm} {print})", line.place));
+                    }
+                }
+                for name in names.iter().flatten() {
+                    let mut known = matching(lines, name).filter(|l| !l.revoked).peekable();
+                    let any = known.peek().is_some();
+                    if known.any(|l| l.key == key) {
+                        return Ok(());
+                    }
+                    if any {
+                        let place = matching(lines, name).find(|l| !l.revoked).map(|l| l.place.clone()).unwrap_or_default();
+                        return Err(format!(
+                            "the host's key is not the one in known_hosts ({place}); it shows {algorithm} {print}: it was reinstalled, or somebody sits in between"
+                        ));
+                    }
+                }
+                let files = if files.is_empty() { "there is no known_hosts file".to_string() } else { format!("nothing in {files} names it") };
+                Err(format!("the host's key is not known: {files}; it shows {algorithm} {print}"))
+            }
+        }
+    }
+}
+
+/// `SHA256:...` as ssh-keygen -l prints it.
+fn fingerprint(key: &str) -> String {
+    use sha2::{Digest as _, Sha256};
+    match STANDARD.decode(key) {
+        Ok(blob) => format!("SHA256:{}", base64::engine::general_purpose::STANDARD_NO_PAD.encode(Sha256::digest(blob))),
+        Err(_) => "without a fingerprint".to_string(),
+    }
+}
+
+/// `host` on port 22, else `[host]:port` (misc.c put_host_port).
+fn lookup_name(address: &Address) -> String {
+    if address.port == 22 { address.host.clone() } else { format!("[{}]:{}", address.host, address.port) }
+}
+
+fn matching<'a>(lines: &'a [Line], name: &'a str) -> impl Iterator<Item = &'a Line> {
+    lines.iter().filter(move |l| l.names.contains(name))
+}
+
+impl Names {
+    fn contains(&self, name: &str) -> bool {
+        match self {
+            Names::Hashed { salt, hash } => {
+                let mut mac = <Hmac<Sha1> as hmac::Mac>::new_from_slice(salt).expect("HMAC takes keys of every length");
+                mac.update(name.as_bytes());
+                mac.verify_slice(hash).is_ok()
+            }
+            Names::Patterns(patterns) => {
+                let mut found = false;
+                for pattern in patterns {
+                    match pattern.strip_prefix('!') {
+                        Some(not) if wildcard(not.as_bytes(), name.as_bytes()) => return false,
+                        Some(_) => {}
+                        None => found |= wildcard(pattern.as_bytes(), name.as_bytes()),
+                    }
+                }
+                found
+            }
+        }
+    }
+}
+
+/// `*` and `?` as match.c match_pattern has them.
+fn wildcard(pattern: &[u8], name: &[u8]) -> bool {
+    match pattern.split_first() {
+        None => name.is_empty(),
+        Some((b'*', rest)) => (0..=name.len()).any(|i| wildcard(rest, &name[i..])),
+        Some((b'?', rest)) => !name.is_empty() && wildcard(rest, &name[1..]),
+        Some((c, rest)) => name.first() == Some(c) && wildcard(rest, &name[1..]),
+    }
+}
+
+fn parse_line(text: &str, place: impl Fn() -> String) -> Option<Line> {
+    let text = text.trim_matches([' ', '\t', '\r']);
+    if text.is_empty() || text.starts_with('#') {
+        return None;
+    }
+    let mut words = text.split([' ', '\t']).filter(|w| !w.is_empty());
+    let mut first = words.next()?;
+    let revoked = match first {
+        "@revoked" => true,
+        m if m.starts_with('@') => return None,
+        _ => false,
+    };
+    if revoked {
+        first = words.next()?;
+    }
+    let (algorithm, key) = (words.next()?, words.next()?);
+    // The blob names its own type; a line in which the two differ is bad.
+    let blob = STANDARD.decode(key).ok()?;
+    let length = u32::from_be_bytes(blob.get(..4)?.try_into().ok()?) as usize;
+    if blob.get(4..4usize.checked_add(length)?)? != algorithm.as_bytes() {
+        return None;
+    }
+    let names = match first.strip_prefix("|1|") {
+        Some(hashed) => {
+            let (salt, hash) = hashed.split_once('|')?;
+            Names::Hashed { salt: STANDARD.decode(salt).ok()?, hash: STANDARD.decode(hash).ok()? }
+        }
+        None => Names::Patterns(first.to_lowercase().split(',').map(str::to_string).collect()),
+    };
+    Some(Line { revoked, names, algorithm: algorithm.to_string(), key: key.to_string(), place: place() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::RemotePath;
+
+    fn blob(kind: &str, seed: u8) -> String {
+        let mut b = (kind.len() as u32).to_be_bytes().to_vec();
+        b.extend_from_slice(kind.as_bytes());
+        b.extend_from_slice(&[0, 0, 0, 32]);
+        b.extend_from_slice(&[seed; 32]);
+        STANDARD.encode(b)
+    }
+
+    fn host(name: &str, port: u16) -> Host {
+        Host {
+            name: "n".into(),
+            address: Address { host: name.into(), port },
+            user: None,
+            host_keys: Vec::new(),
+            host_key_alias: None,
+            root: RemotePath::parse("/").unwrap(),
+            curl: None,
+            groups: Vec::new(),
+            targets: Vec::new(),
+        }
+    }
+
+    const ED: &str = "ssh-ed25519";
+
+    /// `K1` and `K2` in the lines stand for two Ed25519 keys; the host shows the first one.
+    #[track_caller]
+    fn check(lines: &str, name: &str, port: u16, want: &str) {
+        let text = lines.replace("K1", &format!("{ED} {}", blob(ED, 1))).replace("K2", &format!("{ED} {}", blob(ED, 2)));
+        let known = KnownHosts::parse(&[("kh".into(), text.into_bytes())]);
+        let got = known.trust(&host(name, port)).judge(ED, &blob(ED, 1));
+        let got = got.map_or_else(|e| e, |()| "known".into());
+        assert!(got.contains(want), "{lines}\n{got}");
+    }
+
+    #[test]
+    fn lines_as_openssh_reads_them() {
+        check("gpu01 K1", "gpu01", 22, "known");
+        check("gpu01 K1", "GPU01", 22, "known");
+        check("gpu01,10.0.0.1 K1 comment here", "10.0.0.1", 22, "known");
+        check("gpu01\tK1\r", "gpu01", 22, "known");
+        check("gpu01 K2\ngpu01 K1", "gpu01", 22, "known");
+        check("gpu01 K2", "gpu01", 22, "not the one in known_hosts (kh:1)");
+        check("gpu02 K1", "gpu01", 22, "not known");
+        check("gpu?? K1", "gpu01", 22, "known");
+        check("*.example.org K1", "a.b.example.org", 22, "known");
+        check("gpu*,!gpu01 K1", "gpu01", 22, "not known");
+        check("!gpu01,gpu* K1", "gpu02", 22, "known");
+        check("[gpu01]:2222 K1", "gpu01", 2222, "known");
+        check("[gpu01]:2222 K1", "gpu01", 22, "not known");
+        check("gpu01 K1", "gpu01", 2222, "known");
+        check("[gpu01]:2222 K2\ngpu01 K1", "gpu01", 2222, "not the one");
+        check("@revoked * K1\ngpu01 K1", "gpu01", 22, "revoked");
+        check("gpu01 K1\n@revoked gpu01 K1", "gpu01", 22, "revoked");
+        check("@cert-authority * K1", "gpu01", 22, "not known");
+        check("@other gpu01 K1", "gpu01", 22, "not known");
+        check("# gpu01 K1\n\n  gpu01 K1", "gpu01", 22, "known");
+        check("gpu01 ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAAAgQ\ngpu01 nonsense", "gpu01", 22, "not known");
+        check("fe80::1 K1", "fe80::1", 22, "known");
+    }
+
+    #[test]
+    fn hashed_names() {
+        // ssh-keygen -H of `gpu01` and `[gpu01]:2222` with salts of 20 bytes of 1
+        let hashed = |name: &str| {
+            let mut mac = <Hmac<Sha1> as hmac::Mac>::new_from_slice(&[1; 20]).unwrap();
+            mac.update(name.as_bytes());
+            format!("|1|{}|{} K1", STANDARD.encode([1; 20]), STANDARD.encode(mac.finalize().into_bytes()))
+        };
+        check(&hashed("gpu01"), "gpu01", 22, "known");
+        check(&hashed("[gpu01]:2222"), "gpu01", 2222, "known");
+        check(&hashed("gpu02"), "gpu01", 22, "not known");
+        check("|1|x|y K1", "gpu01", 22, "not known");
+    }
+
+    #[test]
+    fn a_pinned_key_replaces_known_hosts() {
+        let known = KnownHosts::parse(&[("kh".into(), format!("gpu01 {ED} {}", blob(ED, 1)).into_bytes())]);
+        let mut h = host("gpu01", 22);
+        h.host_keys = vec![HostKeyPin { algorithm: ED.into(), base64: blob(ED, 2) }];
+        assert!(known.trust(&h).judge(ED, &blob(ED, 1)).is_err());
+        assert!(known.trust(&h).judge(ED, &blob(ED, 2)).is_ok());
+    }
+
+    #[test]
+    fn an_alias_is_looked_up_as_it_stands() {
+        let known = KnownHosts::parse(&[("kh".into(), format!("alias {ED} {}", blob(ED, 1)).into_bytes())]);
+        let mut h = host("gpu01", 2222);
+        h.host_key_alias = Some("alias".into());
+        assert!(known.trust(&h).judge(ED, &blob(ED, 1)).is_ok());
+    }
+}

@@ -1,0 +1,299 @@
+//! Hosts that misbehave in every phase, beside hosts that do not: each ends in its own row, in time, and no secret goes
+//! to one that did not prove that it runs our program.
+
+#[path = "fleet/embedded.rs"]
+mod embedded;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use embedded::{Fault, Fleet};
+use regprov::format::MergeOptions;
+use regprov::model::{Address, FileMode, Host, HostKeyPin, HostRow, Login, Outcome, RemotePath, Report, Secret, Target, TargetKind, Username};
+use regprov::push::{Logins, Push, PushOptions, push_all};
+use regprov::transport::ssh::auth::Keys;
+use regprov::transport::ssh::known_hosts::KnownHosts;
+use regprov::transport::ssh::{Deadlines, Ssh};
+use russh::keys::PrivateKey;
+use russh::keys::ssh_key::LineEnding;
+use russh::keys::ssh_key::private::Ed25519Keypair;
+use tokio::sync::{mpsc, watch};
+
+const PASSWORD: &str = "planted-Secret_9x7";
+const SECOND: Duration = Duration::from_secs(1);
+
+struct Bed {
+    dir: tempfile::TempDir,
+    key: PathBuf,
+    fleet: Fleet,
+}
+
+impl Bed {
+    async fn new(faults: &[Fault]) -> Self {
+        let dir = tempfile::Builder::new().prefix("bed").tempdir().unwrap();
+        let key = PrivateKey::from(Ed25519Keypair::from_seed(&[5; 32]));
+        let file = dir.path().join("id");
+        fs::write(&file, key.to_openssh(LineEnding::LF).unwrap().as_bytes()).unwrap();
+        let fleet = embedded::start(key.public_key().clone(), faults).await.unwrap();
+        for i in 0..faults.len() {
+            for sub in ["root", "etc/profile.d", "var/lib"] {
+                fs::create_dir_all(dir.path().join(format!("n{i}")).join(sub)).unwrap();
+            }
+        }
+        Bed { dir, key: file, fleet }
+    }
+
+    fn host(&self, i: usize) -> Host {
+        let path = |p: &str| RemotePath::parse(p).unwrap();
+        let target = |kind, p| Target {
+            kind,
+            path: path(p),
+            owner: None,
+            group: None,
+            mode: FileMode::secret(0o600).unwrap(),
+            logins: vec!["hub".into()],
+            helper: Default::default(),
+        };
+        let key = self.fleet.host_key_line();
+        let (algorithm, base64) = key.split_once(' ').unwrap();
+        Host {
+            name: format!("n{i}"),
+            address: Address { host: "127.0.0.1".into(), port: self.fleet.nodes[i].port() },
+            user: None,
+            host_keys: vec![HostKeyPin { algorithm: algorithm.into(), base64: base64.into() }],
+            host_key_alias: None,
+            root: path(self.dir.path().join(format!("n{i}")).to_str().unwrap()),
+            curl: None,
+            groups: vec![],
+            targets: vec![target(TargetKind::Docker, "/root/.docker/config.json"), target(TargetKind::Singularity, "/etc/regprov")],
+        }
+    }
+
+    fn docker_file(&self, i: usize) -> PathBuf {
+        self.dir.path().join(format!("n{i}/root/.docker/config.json"))
+    }
+
+    async fn push(&self, hosts: Vec<Host>) -> (Report, Duration) {
+        let keys = Keys::load(&[self.key.clone()], None, None, &mut |_| None).await.unwrap();
+        let deadlines = Deadlines { resolve: SECOND, connect: SECOND, handshake: SECOND, authenticate: SECOND };
+        let options =
+            PushOptions { forks: 50, check: false, merge: MergeOptions::default(), inventory_id: "test".into(), command: SECOND * 3, host: SECOND * 8 };
+        let push = Arc::new(Push { connector: Ssh { keys, known_hosts: KnownHosts::default(), deadlines }, logins: logins(), options });
+        let (_keep, stop) = watch::channel(false);
+        let start = Instant::now();
+        let report = push_all(push, hosts, stop, mpsc::unbounded_channel().0).await;
+        (report, start.elapsed())
+    }
+}
+
+fn logins() -> Logins {
+    let hub = Login {
+        name: "hub".into(),
+        registry: regprov::model::Registry::parse("docker.io").unwrap().0,
+        username: Username::parse("alice").unwrap(),
+        password: Secret::new(PASSWORD.to_string()),
+        auth_hosts: vec![],
+        expires: None,
+    };
+    BTreeMap::from([("hub".to_string(), hub)])
+}
+
+fn told(row: &HostRow) -> String {
+    match row.outcome.trouble() {
+        Some((stage, reason)) => format!("{} {stage}: {reason}", row.outcome.name()),
+        None => row.outcome.name().to_string(),
+    }
+}
+
+/// A faulty host between two good ones: the good ones are changed, the faulty one ends as said, in time.
+async fn check(fault: Fault, want: &str) {
+    let bed = Bed::new(&[Fault::None, fault, Fault::None]).await;
+    let (report, took) = bed.push((0..3).map(|i| bed.host(i)).collect()).await;
+    for i in [0, 2] {
+        assert_eq!(told(&report.hosts[i]), "changed", "{fault:?}");
+        assert!(fs::read_to_string(bed.docker_file(i)).unwrap().contains("index.docker.io"));
+    }
+    let got = told(&report.hosts[1]);
+    assert!(got.starts_with(want), "{fault:?}: {got}");
+    assert!(took < SECOND * 5, "{fault:?} took {took:?}");
+    assert!(!got.contains(PASSWORD));
+    assert_ne!(report.exit_code(false), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_phase_has_its_deadline_and_its_words() {
+    check(Fault::StallBanner, "unreachable handshake: no answer within 1 s").await;
+    check(Fault::EndlessBanner, "unreachable handshake: ").await;
+    check(Fault::Garbage, "unreachable handshake: ").await;
+    check(Fault::StallKeyExchange, "unreachable handshake: no answer within 1 s").await;
+    check(Fault::StallAuthentication, "unreachable authenticate: no answer within 1 s").await;
+    check(Fault::DenyAuthentication, "unreachable authenticate: the host accepts none of our keys for root: it was offered ").await;
+    check(Fault::RefuseChannel, "failed start: ").await;
+    check(Fault::StallExec, "failed observe: the node program gave no answer within 3 s").await;
+    check(Fault::EndlessOutput, "failed observe: the login shell printed more than 64 KiB").await;
+    check(Fault::WrongNonce, "failed observe: the node program gave no answer within 3 s").await;
+    check(Fault::ResetAfterPayload, "unknown replace: ").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_forged_success_is_not_believed() {
+    let bed = Bed::new(&[Fault::ForgedReply]).await;
+    let (report, _) = bed.push(vec![bed.host(0)]).await;
+    let got = told(&report.hosts[0]);
+    assert!(got.starts_with("failed replace: "), "{got}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_payload_goes_to_a_host_without_our_nonce() {
+    for fault in [Fault::WrongNonce, Fault::EndlessOutput, Fault::StallExec] {
+        let bed = Bed::new(&[fault]).await;
+        bed.push(vec![bed.host(0)]).await;
+        // The request names paths and the nonce; a payload with a tar archive is at least twice as long.
+        assert!(bed.fleet.received.load(Ordering::Relaxed) < 2500, "{fault:?}: {}", bed.fleet.received.load(Ordering::Relaxed));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wrong_host_key_ends_before_authentication() {
+    let bed = Bed::new(&[Fault::None]).await;
+    let mut host = bed.host(0);
+    host.host_keys[0].base64 = "AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f".into();
+    let (report, _) = bed.push(vec![host]).await;
+    let got = told(&report.hosts[0]);
+    assert!(got.starts_with("unreachable handshake: the host shows another key than the inventory's"), "{got}");
+    assert_eq!(bed.fleet.channels.load(Ordering::Relaxed), 0);
+    assert!(!bed.docker_file(0).exists());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_unknown_host_key_is_refused() {
+    let bed = Bed::new(&[Fault::None]).await;
+    let mut host = bed.host(0);
+    host.host_keys.clear();
+    let (report, _) = bed.push(vec![host]).await;
+    let got = told(&report.hosts[0]);
+    assert!(got.starts_with("unreachable handshake: the host's key is not known"), "{got}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn refused_and_unknown_names() {
+    let bed = Bed::new(&[Fault::None]).await;
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let mut refused = bed.host(0);
+    refused.address.port = free;
+    let (report, _) = bed.push(vec![refused]).await;
+    assert_eq!(told(&report.hosts[0]), "unreachable connect: connection refused");
+    assert_eq!(report.exit_code(false), 4);
+}
+
+/// The conversation cut after every 97th byte: the file is old or new, nothing staged stays, and the next run converges.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_reset_at_every_97th_byte_leaves_old_or_new() {
+    let old = "{\n\t\"auths\": {}\n}";
+    let with_old = |bed: &Bed| {
+        fs::create_dir_all(bed.docker_file(0).parent().unwrap()).unwrap();
+        fs::write(bed.docker_file(0), old).unwrap();
+    };
+    let clean = Bed::new(&[Fault::None]).await;
+    with_old(&clean);
+    clean.push(vec![clean.host(0)]).await;
+    let whole = clean.fleet.received.load(Ordering::Relaxed);
+    let cuts: Vec<usize> = (1..whole).step_by(97).collect();
+    let faults: Vec<Fault> = cuts.iter().map(|_| Fault::None).collect();
+    let mut unknown = 0;
+    for (n, cut) in cuts.iter().enumerate() {
+        let bed = Bed::new(&[Fault::ResetAfter(*cut)]).await;
+        with_old(&bed);
+        let (report, _) = bed.push(vec![bed.host(0)]).await;
+        let now = fs::read_to_string(bed.docker_file(0)).unwrap();
+        assert!(now == old || now.contains("index.docker.io"), "cut {n} of {} at {cut}: {now}", faults.len());
+        unknown += usize::from(matches!(report.hosts[0].outcome, Outcome::Unknown { .. }));
+        assert!(!matches!(report.hosts[0].outcome, Outcome::Changed | Outcome::Unchanged), "{:?}", report.hosts[0].outcome);
+        // The program may still be tidying up behind the closed connection.
+        let tidy = Instant::now();
+        while leftovers(bed.dir.path()) > 0 && tidy.elapsed() < SECOND * 2 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        assert_eq!(leftovers(bed.dir.path()), 0, "cut at {cut}");
+    }
+    assert!(unknown * 5 >= cuts.len(), "only {unknown} of {} cuts fell into the payload", cuts.len());
+}
+
+fn leftovers(dir: &std::path::Path) -> usize {
+    let Ok(entries) = fs::read_dir(dir) else { return 0 };
+    entries
+        .flatten()
+        .map(|e| {
+            let own = usize::from(e.file_name().to_string_lossy().starts_with(".regprov."));
+            own + if e.file_type().is_ok_and(|t| t.is_dir()) { leftovers(&e.path()) } else { 0 }
+        })
+        .sum()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_run_changes_nothing_not_even_an_mtime() {
+    let bed = Bed::new(&[Fault::None]).await;
+    let (first, _) = bed.push(vec![bed.host(0)]).await;
+    assert_eq!(told(&first.hosts[0]), "changed");
+    let stamp = |p: &str| fs::metadata(bed.dir.path().join("n0").join(p)).unwrap().modified().unwrap();
+    let all = [
+        "root/.docker/config.json",
+        "root/.docker",
+        "etc/regprov/singularity.sh",
+        "etc/regprov",
+        "etc/profile.d",
+        "var/lib/regprov/owned.json",
+        "var/lib/regprov",
+    ];
+    let before = all.map(stamp);
+    let channels = bed.fleet.channels.load(Ordering::Relaxed);
+    let (second, _) = bed.push(vec![bed.host(0)]).await;
+    assert_eq!(told(&second.hosts[0]), "unchanged");
+    assert_eq!(all.map(stamp), before);
+    assert_eq!(bed.fleet.channels.load(Ordering::Relaxed) - channels, 1, "one channel a host");
+}
+
+/// Eight writers of ten keys each, all at once: all eighty are there in the end.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn eight_concurrent_writers_keep_eighty_of_eighty() {
+    let bed = Bed::new(&[Fault::None; 8]).await;
+    let mut tasks = Vec::new();
+    let keys = Keys::load(&[bed.key.clone()], None, None, &mut |_| None).await.unwrap();
+    for writer in 0..8 {
+        let names: Vec<String> = (0..10).map(|i| format!("w{writer}k{i}")).collect();
+        let logins: Logins = names
+            .iter()
+            .map(|n| {
+                let mut login = logins().remove("hub").unwrap();
+                login.name.clone_from(n);
+                login.registry = regprov::model::Registry::parse(&format!("{n}.example.org")).unwrap().0;
+                (n.clone(), login)
+            })
+            .collect();
+        let mut host = bed.host(writer);
+        host.root = bed.host(0).root;
+        host.targets.truncate(1);
+        host.targets[0].logins = names;
+        let deadlines = Deadlines { resolve: SECOND, connect: SECOND, handshake: SECOND * 5, authenticate: SECOND * 5 };
+        let options =
+            PushOptions { forks: 1, check: false, merge: MergeOptions::default(), inventory_id: format!("w{writer}"), command: SECOND * 30, host: SECOND * 60 };
+        let push = Arc::new(Push { connector: Ssh { keys: keys.clone(), known_hosts: KnownHosts::default(), deadlines }, logins, options });
+        tasks.push(tokio::spawn(async move {
+            let (_keep, stop) = watch::channel(false);
+            push_all(push, vec![host], stop, mpsc::unbounded_channel().0).await
+        }));
+    }
+    for task in tasks {
+        assert_eq!(told(&task.await.unwrap().hosts[0]), "changed");
+    }
+    let file: serde_json::Value = serde_json::from_str(&fs::read_to_string(bed.docker_file(0)).unwrap()).unwrap();
+    assert_eq!(file["auths"].as_object().unwrap().len(), 80);
+    let conflicts = bed.fleet.channels.load(Ordering::Relaxed) - 8;
+    assert!(conflicts > 0, "no conflict occurred, so nothing was shown");
+    let record: serde_json::Value = serde_json::from_str(&fs::read_to_string(bed.dir.path().join("n0/var/lib/regprov/owned.json")).unwrap()).unwrap();
+    assert_eq!(record["inventories"].as_object().unwrap().len(), 8);
+}

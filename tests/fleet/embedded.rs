@@ -1,0 +1,256 @@
+//! An SSH server in this process whose nodes are folders: a russh server, the real sh and the real node program. It can
+//! also misbehave in every phase. Used by tests and by the quickstart example.
+
+// Each user takes what it needs.
+#![allow(dead_code, unreachable_pub, missing_docs)]
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use russh::keys::ssh_key::private::Ed25519Keypair;
+use russh::keys::{PrivateKey, PublicKey, PublicKeyBase64};
+use russh::server::{self, Auth, ChannelOpenHandle, Handle, Msg, Session, VerifiedPublicKey};
+use russh::{Channel, ChannelId};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::process::Command;
+use tokio::sync::mpsc;
+
+/// How a node misbehaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// It does not.
+    None,
+    /// Accepts and says nothing.
+    StallBanner,
+    /// Says lines for ever before its version.
+    EndlessBanner,
+    /// Says its version, then rubbish.
+    Garbage,
+    /// Says its version, then nothing.
+    StallKeyExchange,
+    /// Never answers an authentication.
+    StallAuthentication,
+    /// Takes no key.
+    DenyAuthentication,
+    /// Refuses the channel.
+    RefuseChannel,
+    /// Starts nothing and says nothing.
+    StallExec,
+    /// Prints without end instead of a reply.
+    EndlessOutput,
+    /// Answers with another nonce than it was given, and keeps the channel open.
+    WrongNonce,
+    /// Says what it was told to say, but nothing that the program says: an empty node, then success for every file.
+    ForgedReply,
+    /// Runs the program, but ends the connection once so many bytes have come from the client.
+    ResetAfter(usize),
+    /// Runs the program, but ends the connection when the payload has come.
+    ResetAfterPayload,
+}
+
+/// The server's key and nodes.
+pub struct Fleet {
+    pub host_key: PublicKey,
+    pub nodes: Vec<SocketAddr>,
+    /// Bytes that clients sent on channels, over all nodes.
+    pub received: Arc<AtomicUsize>,
+    /// Channels opened.
+    pub channels: Arc<AtomicUsize>,
+}
+
+impl Fleet {
+    /// `ssh-ed25519 AAAA...`, as known_hosts and `host_key:` have it.
+    pub fn host_key_line(&self) -> String {
+        format!("{} {}", self.host_key.algorithm().as_str(), self.host_key.public_key_base64())
+    }
+}
+
+/// Starts a node on loopback for each fault. They let `user_key` in and live as long as the runtime.
+pub async fn start(user_key: PublicKey, faults: &[Fault]) -> std::io::Result<Fleet> {
+    let mut seed = [0u8; 32];
+    getrandom::fill(&mut seed).expect("the kernel gives random bytes");
+    let host_key = PrivateKey::from(Ed25519Keypair::from_seed(&seed));
+    let received = Arc::new(AtomicUsize::new(0));
+    let channels = Arc::new(AtomicUsize::new(0));
+    let mut nodes = Vec::new();
+    for fault in faults.iter().copied() {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        nodes.push(listener.local_addr()?);
+        let config =
+            Arc::new(server::Config { keys: vec![host_key.clone()], nodelay: true, auth_rejection_time: Duration::from_millis(10), ..Default::default() });
+        let node = Node { fault, user_key: user_key.clone(), received: received.clone(), channels: channels.clone(), programs: HashMap::new() };
+        tokio::spawn(async move {
+            while let Ok((socket, _)) = listener.accept().await {
+                let (config, node) = (config.clone(), node.clone());
+                tokio::spawn(async move { serve(config, socket, node).await });
+            }
+        });
+    }
+    Ok(Fleet { host_key: host_key.public_key().clone(), nodes, received, channels })
+}
+
+async fn serve(config: Arc<server::Config>, mut socket: TcpStream, node: Node) {
+    let _ = socket.set_nodelay(true);
+    match node.fault {
+        Fault::StallBanner => std::future::pending::<()>().await,
+        Fault::EndlessBanner => while socket.write_all(b"this is not the version line\r\n").await.is_ok() {},
+        Fault::Garbage => {
+            let _ = socket.write_all(b"SSH-2.0-OpenSSH_9.2\r\n").await;
+            let _ = socket.write_all(&[0xff; 4096]).await;
+            std::future::pending::<()>().await;
+        }
+        Fault::StallKeyExchange => {
+            let _ = socket.write_all(b"SSH-2.0-OpenSSH_9.2\r\n").await;
+            std::future::pending::<()>().await;
+        }
+        _ => {
+            if let Ok(running) = server::run_stream(config, socket, node).await {
+                let _ = running.await;
+            }
+        }
+    }
+}
+
+/// The server's side of one connection.
+#[derive(Clone)]
+struct Node {
+    fault: Fault,
+    user_key: PublicKey,
+    received: Arc<AtomicUsize>,
+    channels: Arc<AtomicUsize>,
+    /// Standard input of the programs that run.
+    programs: HashMap<ChannelId, mpsc::UnboundedSender<Vec<u8>>>,
+}
+
+impl server::Handler for Node {
+    type Error = russh::Error;
+
+    async fn auth_publickey(&mut self, _user: &str, key: VerifiedPublicKey<'_>) -> Result<Auth, Self::Error> {
+        match self.fault {
+            Fault::StallAuthentication => std::future::pending().await,
+            Fault::DenyAuthentication => Ok(Auth::reject()),
+            _ if key.public_key.key_data() == self.user_key.key_data() => Ok(Auth::Accept),
+            _ => Ok(Auth::reject()),
+        }
+    }
+
+    async fn channel_open_session(&mut self, _: Channel<Msg>, reply: ChannelOpenHandle, _: &mut Session) -> Result<(), Self::Error> {
+        if self.fault != Fault::RefuseChannel {
+            self.channels.fetch_add(1, Ordering::Relaxed);
+            reply.accept().await;
+        }
+        Ok(())
+    }
+
+    async fn exec_request(&mut self, channel: ChannelId, command: &[u8], session: &mut Session) -> Result<(), Self::Error> {
+        session.channel_success(channel)?;
+        let handle = session.handle();
+        let (input, lines) = mpsc::unbounded_channel();
+        self.programs.insert(channel, input);
+        match self.fault {
+            Fault::StallExec => {}
+            Fault::EndlessOutput => {
+                tokio::spawn(async move { while handle.data(channel, vec![b'x'; 32 << 10]).await.is_ok() {} });
+            }
+            Fault::WrongNonce => {
+                let line = format!("{} end\n", "0".repeat(32));
+                tokio::spawn(async move { handle.data(channel, line.into_bytes()).await.is_ok() });
+            }
+            Fault::ForgedReply => {
+                tokio::spawn(forge(lines, channel, handle));
+            }
+            _ => {
+                let command = String::from_utf8_lossy(command).into_owned();
+                tokio::spawn(program(command, lines, channel, handle));
+            }
+        }
+        Ok(())
+    }
+
+    async fn data(&mut self, channel: ChannelId, data: &[u8], _: &mut Session) -> Result<(), Self::Error> {
+        let before = self.received.fetch_add(data.len(), Ordering::Relaxed);
+        if let Fault::ResetAfter(n) = self.fault
+            && before + data.len() >= n
+        {
+            if let Some(input) = self.programs.remove(&channel) {
+                let _ = input.send(data[..data.len().min(n.saturating_sub(before))].to_vec());
+            }
+            return Err(russh::Error::Disconnect);
+        }
+        let payload = data.windows(8).any(|w| w == b"\nreplace");
+        if let Some(input) = self.programs.get(&channel) {
+            let _ = input.send(data.to_vec());
+        }
+        if self.fault == Fault::ResetAfterPayload && payload {
+            self.programs.clear();
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            return Err(russh::Error::Disconnect);
+        }
+        Ok(())
+    }
+
+    async fn channel_eof(&mut self, channel: ChannelId, _: &mut Session) -> Result<(), Self::Error> {
+        self.programs.remove(&channel);
+        Ok(())
+    }
+}
+
+/// Runs a command as sshd does, with the channel as its three descriptors.
+async fn program(command: String, mut input: mpsc::UnboundedReceiver<Vec<u8>>, channel: ChannelId, handle: Handle) {
+    let spawned = Command::new("/bin/sh").arg("-c").arg(command).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0).spawn();
+    let Ok(mut child) = spawned else { return };
+    let mut stdin = child.stdin.take().expect("it was piped");
+    let (mut stdout, mut stderr) = (child.stdout.take().expect("it was piped"), child.stderr.take().expect("it was piped"));
+    tokio::spawn(async move {
+        while let Some(bytes) = input.recv().await {
+            if stdin.write_all(&bytes).await.is_err() {
+                break;
+            }
+        }
+    });
+    let errors = handle.clone();
+    tokio::spawn(async move {
+        let mut buffer = [0; 4096];
+        while let Ok(n) = stderr.read(&mut buffer).await {
+            if n == 0 || errors.extended_data(channel, 1, buffer[..n].to_vec()).await.is_err() {
+                break;
+            }
+        }
+    });
+    let mut buffer = vec![0; 32 << 10];
+    while let Ok(n) = stdout.read(&mut buffer).await {
+        if n == 0 || handle.data(channel, buffer[..n].to_vec()).await.is_err() {
+            break;
+        }
+    }
+    let status = child.wait().await.ok().and_then(|s| s.code()).unwrap_or(255);
+    let _ = handle.exit_status_request(channel, u32::try_from(status).unwrap_or(255)).await;
+    let _ = handle.eof(channel).await;
+    let _ = handle.close(channel).await;
+}
+
+/// A node that knows the protocol and lies: nothing is there, and afterwards everything was written, it says.
+async fn forge(mut input: mpsc::UnboundedReceiver<Vec<u8>>, channel: ChannelId, handle: Handle) {
+    let mut nonce = String::new();
+    while let Some(bytes) = input.recv().await {
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        if nonce.is_empty() {
+            nonce = text.lines().next().unwrap_or_default().to_string();
+        }
+        if text.contains("observe\n") || text.contains("\nreplace ") {
+            let dirs: String = text
+                .lines()
+                .filter_map(|l| l.strip_prefix("path "))
+                .filter(|p| !p.rsplit('/').next().unwrap_or(p).contains(['*', '.']))
+                .map(|p| format!("{nonce} l drwx------ 2 0 0 9 Nov 21 02:18 {p}\n"))
+                .collect();
+            let reply = format!("{nonce} l dr-xr-xr-x 9 0 0 0 Nov 21 02:41 /proc/self/\n{dirs}{nonce} tar\n{nonce} cat\n\n{nonce} end\n");
+            let _ = handle.data(channel, reply.into_bytes()).await;
+        }
+    }
+}

@@ -1,0 +1,351 @@
+//! The node program itself, under the shells that nodes have: it observes and replaces as told, refuses what was changed
+//! meanwhile, and leaves nothing behind however it ends.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use regprov::model::{Host, RemotePath, StatKind};
+use regprov::node;
+use regprov::node::payload::{self, Entry};
+use regprov::node::protocol::{Nonce, Observe, Packing, Replace, Reply, ReplyReader, Swap, Verdict, hello, staging_dir};
+use regprov::transport::local::Local;
+use regprov::transport::{Connector, Session, Trouble};
+use sha2::{Digest as _, Sha256};
+use zeroize::Zeroizing;
+
+fn have(program: &str) -> bool {
+    Command::new("sh").args(["-c", &format!("command -v {program}")]).stdout(Stdio::null()).status().is_ok_and(|s| s.success())
+}
+
+fn remote(path: &Path) -> RemotePath {
+    RemotePath::parse(path.to_str().unwrap()).unwrap()
+}
+
+fn sha(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
+}
+
+/// A file to write: path, what is expected there, new content.
+type New<'a> = (&'a str, Option<&'a [u8]>, &'a [u8]);
+
+/// A node: a folder that stands for its `/`.
+struct Node {
+    dir: tempfile::TempDir,
+    local: Local,
+}
+
+impl Node {
+    fn new(local: Local) -> Self {
+        Node { dir: tempfile::tempdir().unwrap(), local }
+    }
+
+    fn path(&self, p: &str) -> PathBuf {
+        self.dir.path().join(p)
+    }
+
+    fn host(&self) -> Host {
+        Host {
+            name: "n".into(),
+            address: regprov::model::Address { host: "n".into(), port: 22 },
+            user: None,
+            host_keys: vec![],
+            host_key_alias: None,
+            root: remote(self.dir.path()),
+            curl: None,
+            groups: vec![],
+            targets: vec![],
+        }
+    }
+
+    async fn talk(&self, observe: &Observe, then: impl FnOnce(&Nonce, &Reply) -> Option<Vec<u8>>) -> Result<(Reply, Option<Reply>), Trouble> {
+        let mut session = self.local.connect(&self.host()).await?;
+        session.start().await?;
+        let nonce = Nonce::random();
+        let request = format!("{}{}", hello(&nonce), observe.encode(&self.host().root));
+        let first = session.exchange(Zeroizing::new(request.into_bytes()), false, &mut ReplyReader::new(nonce.clone())).await?;
+        let second = match then(&nonce, &first) {
+            Some(bytes) => Some(session.exchange(Zeroizing::new(bytes), true, &mut ReplyReader::new(nonce.clone())).await?),
+            None => None,
+        };
+        session.close().await;
+        Ok((first, second))
+    }
+
+    /// A replacement of `files` (path, expected old content, new content) as bytes.
+    fn replacement(&self, nonce: &Nonce, files: &[New<'_>], packing: Packing, sweep: &[&str]) -> Vec<u8> {
+        let (uid, gid) = (fs::metadata(self.dir.path()).unwrap().uid(), fs::metadata(self.dir.path()).unwrap().gid());
+        let mut files: Vec<_> = files.iter().map(|(p, old, new)| (remote(&self.path(p)), *old, *new)).collect();
+        files.sort_by_key(|f| (f.0.parent(), f.0.clone()));
+        let mut entries = Vec::new();
+        let mut dirs = Vec::new();
+        for (path, _, new) in &files {
+            let staging = staging_dir(&path.parent(), nonce);
+            if !dirs.contains(&staging) {
+                dirs.push(staging.clone());
+                if !Path::new(path.parent().as_str()).exists() {
+                    entries.push(Entry { path: path.parent(), uid, gid, mode: 0o700, content: None });
+                }
+                entries.push(Entry { path: staging.clone(), uid, gid, mode: 0o700, content: None });
+            }
+            entries.push(Entry { path: staging.join(path.file_name()), uid, gid, mode: 0o640, content: Some(new) });
+        }
+        let swaps = files.iter().map(|(path, old, new)| Swap { new: sha(new), old: old.map(sha), path: path.clone() }).collect();
+        let lock = remote(&self.path("var/lib/regprov"));
+        let sweep = sweep.iter().map(|d| remote(&self.path(d))).collect();
+        let head = Replace { lock, sweep, swaps, packing }.encode();
+        let body = if packing == Packing::Tar { payload::tar(&entries).unwrap() } else { payload::lines(&entries).ok().unwrap() };
+        [head.as_bytes(), &body].concat()
+    }
+
+    fn observe(&self, paths: &[&str]) -> Observe {
+        Observe { paths: paths.iter().map(|p| self.path(p).to_str().unwrap().to_string()).collect(), ..Observe::default() }
+    }
+
+    /// Everything below the node's root, staging directories among it.
+    fn all_files(&self) -> Vec<String> {
+        fn walk(dir: &Path, out: &mut Vec<String>) {
+            for entry in fs::read_dir(dir).unwrap().flatten() {
+                out.push(entry.path().display().to_string());
+                if entry.file_type().unwrap().is_dir() {
+                    walk(&entry.path(), out);
+                }
+            }
+        }
+        let mut out = Vec::new();
+        walk(self.dir.path(), &mut out);
+        out
+    }
+
+    #[track_caller]
+    fn assert_tidy(&self) {
+        let left: Vec<String> = self.all_files().into_iter().filter(|f| f.contains(".regprov.")).collect();
+        assert_eq!(left, Vec::<String>::new(), "staged files were left");
+    }
+}
+
+/// One whole conversation: observe what is there, replace two files in two directories, read back.
+async fn whole_conversation(local: Local, packing: Packing) {
+    let node = Node::new(local);
+    fs::create_dir(node.path("a")).unwrap();
+    let old: &[u8] = b"old \\ $HOME\nwithout a last newline";
+    let new: &[u8] = b"new 'quotes' \"and\" `more`\n\n\xff\xc3\xa4 \\n\n";
+    fs::write(node.path("a/one"), old).unwrap();
+    let observe = node.observe(&["a", "a/one", "a/none", "a/*.none"]);
+    let (first, second) = node
+        .talk(&observe, |nonce, first| {
+            assert_eq!(&first.files[node.path("a/one").to_str().unwrap()].content[..], old);
+            assert_eq!(first.stats[node.path("a").to_str().unwrap()].kind, StatKind::Dir);
+            assert_eq!(first.stats.len(), 2);
+            Some(node.replacement(nonce, &[("a/one", Some(old), new), ("b/two", None, b"two")], packing, &[]))
+        })
+        .await
+        .unwrap_or_else(|t| panic!("{}", t.reason));
+    let second = second.unwrap();
+    assert_eq!(first.me.unwrap().0, fs::metadata(node.dir.path()).unwrap().uid());
+    assert!(second.verdicts.is_empty() && !second.busy);
+    assert_eq!(&second.files[node.path("a/one").to_str().unwrap()].content[..], new);
+    assert_eq!(fs::read(node.path("a/one")).unwrap(), new);
+    assert_eq!(fs::read(node.path("b/two")).unwrap(), b"two");
+    assert_eq!(fs::metadata(node.path("a/one")).unwrap().permissions().mode() & 0o7777, 0o640);
+    assert_eq!(fs::metadata(node.path("b")).unwrap().permissions().mode() & 0o7777, 0o700);
+    assert_eq!(fs::metadata(node.path("var/lib")).unwrap().permissions().mode() & 0o7777, 0o755);
+    assert_eq!(fs::metadata(node.path("var/lib/regprov")).unwrap().permissions().mode() & 0o7777, 0o700);
+    node.assert_tidy();
+}
+
+fn login(words: &[&str]) -> Local {
+    Local { shell: words.iter().map(ToString::to_string).collect(), ..Local::default() }
+}
+
+fn inner(shell: &str) -> Local {
+    Local { command: node::command().replace("/bin/sh -c", &format!("{shell} -c")), ..Local::default() }
+}
+
+#[tokio::test]
+async fn under_sh() {
+    whole_conversation(Local::default(), Packing::Tar).await;
+    whole_conversation(Local::default(), Packing::Lines).await;
+}
+
+#[tokio::test]
+#[ignore = "needs bash, busybox, tcsh, zsh and fish"]
+async fn under_every_login_shell() {
+    for words in [&["bash"][..], &["busybox", "sh"], &["tcsh"], &["zsh"], &["fish"]] {
+        assert!(have(words[0]), "{} is missing", words[0]);
+        whole_conversation(login(words), Packing::Tar).await;
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs bash, busybox and zsh"]
+async fn under_every_posix_shell() {
+    for shell in ["/bin/bash --posix", "/bin/busybox sh", "/bin/zsh --emulate sh"] {
+        whole_conversation(inner(shell), Packing::Tar).await;
+        whole_conversation(inner(shell), Packing::Lines).await;
+    }
+}
+
+/// A folder of links to busybox is all that PATH holds, as on Alpine without further packages.
+#[tokio::test]
+#[ignore = "needs busybox"]
+async fn with_busybox_applets_only() {
+    let bin = tempfile::tempdir().unwrap();
+    let applets = Command::new("/bin/busybox").arg("--list").output().unwrap();
+    for applet in String::from_utf8(applets.stdout).unwrap().lines() {
+        std::os::unix::fs::symlink("/bin/busybox", bin.path().join(applet)).unwrap();
+    }
+    let command =
+        node::command().replace("/bin/sh -c", "/bin/busybox sh -c").replace("PATH=/usr/sbin:/usr/bin:/sbin:/bin", &format!("PATH={}", bin.path().display()));
+    for packing in [Packing::Tar, Packing::Lines] {
+        whole_conversation(Local { command: command.clone(), ..Local::default() }, packing).await;
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs mksh"]
+async fn a_shell_without_builtin_printf_is_refused() {
+    let node = Node::new(inner("/bin/mksh"));
+    let (reply, _) = node.talk(&node.observe(&[]), |_, _| None).await.unwrap_or_else(|t| panic!("{}", t.reason));
+    assert_eq!(reply.refused.as_deref(), Some("/bin/sh has no builtin printf"));
+}
+
+#[tokio::test]
+async fn a_login_shell_that_talks_does_not_disturb() {
+    let rc = "#!/bin/sh\nprintf 'Last login: never\\nprompt> '\n[ \"$1\" = -c ] && exec /bin/sh \"$@\"\n";
+    let dir = tempfile::tempdir().unwrap();
+    let shell = dir.path().join("chatty");
+    fs::write(&shell, rc).unwrap();
+    fs::set_permissions(&shell, fs::Permissions::from_mode(0o755)).unwrap();
+    whole_conversation(login(&[shell.to_str().unwrap()]), Packing::Tar).await;
+}
+
+#[tokio::test]
+async fn a_login_shell_that_does_not_start_us_is_quoted() {
+    let node = Node::new(login(&["/bin/sh", "-c", "echo This account is currently not available.; exit 1", "x"]));
+    let trouble = node.talk(&node.observe(&[]), |_, _| None).await.err().unwrap();
+    assert!(trouble.reason.contains("This account is currently not available."), "{}", trouble.reason);
+}
+
+#[tokio::test]
+async fn what_changed_since_it_was_observed_is_left_alone() {
+    for (old, meanwhile) in [(Some(&b"x"[..]), Some(&b"y"[..])), (None, Some(b"y")), (Some(b"x"), None)] {
+        let node = Node::new(Local::default());
+        fs::create_dir(node.path("a")).unwrap();
+        fs::write(node.path("a/other"), "o").unwrap();
+        if let Some(old) = old {
+            fs::write(node.path("a/one"), old).unwrap();
+        }
+        let (_, second) = node
+            .talk(&node.observe(&["a", "a/one", "a/other"]), |nonce, _| {
+                match meanwhile {
+                    Some(bytes) => fs::write(node.path("a/one"), bytes).unwrap(),
+                    None => fs::remove_file(node.path("a/one")).unwrap(),
+                }
+                Some(node.replacement(nonce, &[("a/one", old, b"new"), ("a/other", Some(b"o"), b"p")], Packing::Tar, &[]))
+            })
+            .await
+            .unwrap_or_else(|t| panic!("{}", t.reason));
+        assert_eq!(second.unwrap().verdicts.into_iter().collect::<Vec<_>>(), [(0, Verdict::Conflict)]);
+        assert_eq!(fs::read(node.path("a/one")).ok().as_deref(), meanwhile);
+        assert_eq!(fs::read(node.path("a/other")).unwrap(), b"p", "the others go on");
+        node.assert_tidy();
+    }
+}
+
+#[tokio::test]
+async fn a_link_that_appeared_meanwhile_is_not_followed() {
+    let node = Node::new(Local::default());
+    fs::create_dir(node.path("a")).unwrap();
+    fs::write(node.path("a/one"), "x").unwrap();
+    fs::write(node.path("victim"), "x").unwrap();
+    let (_, second) = node
+        .talk(&node.observe(&["a", "a/one"]), |nonce, _| {
+            fs::remove_file(node.path("a/one")).unwrap();
+            std::os::unix::fs::symlink(node.path("victim"), node.path("a/one")).unwrap();
+            Some(node.replacement(nonce, &[("a/one", Some(b"x"), b"new")], Packing::Tar, &[]))
+        })
+        .await
+        .unwrap_or_else(|t| panic!("{}", t.reason));
+    assert_eq!(second.unwrap().verdicts[&0], Verdict::Conflict);
+    assert_eq!(fs::read(node.path("victim")).unwrap(), b"x");
+}
+
+#[tokio::test]
+async fn an_upload_cut_at_every_97th_byte_changes_nothing_and_leaves_nothing() {
+    let mut cut = 0;
+    loop {
+        let node = Node::new(Local::default());
+        fs::create_dir(node.path("a")).unwrap();
+        fs::write(node.path("a/one"), "x").unwrap();
+        let mut whole = 0;
+        let result = node
+            .talk(&node.observe(&["a", "a/one"]), |nonce, _| {
+                let mut bytes = node.replacement(nonce, &[("a/one", Some(b"x"), &[b'n'; 3000])], Packing::Tar, &[]);
+                // What is behind the last block of the file is the archive's end, which may be missing.
+                whole = bytes.len() - 1024;
+                bytes.truncate(cut);
+                Some(bytes)
+            })
+            .await;
+        let now = fs::read(node.path("a/one")).unwrap();
+        if cut < whole - 512 {
+            assert_eq!(now, b"x", "cut at {cut} of {whole}");
+        } else if cut >= whole {
+            assert_eq!(now.len(), 3000, "cut at {cut} of {whole}: {}", result.err().map(|t| t.reason).unwrap_or_default());
+        }
+        node.assert_tidy();
+        if cut > whole {
+            break;
+        }
+        cut += 97;
+    }
+}
+
+#[tokio::test]
+async fn what_a_killed_run_left_is_swept() {
+    let node = Node::new(Local::default());
+    fs::create_dir_all(node.path("a/.regprov.0123/deep")).unwrap();
+    fs::write(node.path("a/.regprov.0123/one"), "a secret").unwrap();
+    let (_, second) =
+        node.talk(&node.observe(&["a"]), |nonce, _| Some(node.replacement(nonce, &[], Packing::Tar, &["a"]))).await.unwrap_or_else(|t| panic!("{}", t.reason));
+    assert!(second.is_some());
+    node.assert_tidy();
+}
+
+#[tokio::test]
+async fn files_above_the_limit_are_not_read() {
+    let node = Node::new(Local::default());
+    fs::write(node.path("big"), vec![b'x'; (1 << 20) + 1]).unwrap();
+    fs::write(node.path("full"), vec![b'x'; 1 << 20]).unwrap();
+    let (reply, _) = node.talk(&node.observe(&["big", "full"]), |_, _| None).await.unwrap_or_else(|t| panic!("{}", t.reason));
+    assert_eq!(reply.stats.len(), 2);
+    assert_eq!(reply.files.keys().collect::<Vec<_>>(), [node.path("full").to_str().unwrap()]);
+}
+
+#[tokio::test]
+async fn a_held_lock_is_waited_for() {
+    let node = Node::new(Local::default());
+    fs::create_dir_all(node.path("var/lib/regprov")).unwrap();
+    fs::create_dir(node.path("a")).unwrap();
+    let mut holder = Command::new("flock").arg(node.path("var/lib/regprov")).args(["sleep", "1"]).spawn().unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(200));
+    let (_, second) = node
+        .talk(&node.observe(&["a"]), |nonce, _| Some(node.replacement(nonce, &[("a/one", None, b"x")], Packing::Tar, &[])))
+        .await
+        .unwrap_or_else(|t| panic!("{}", t.reason));
+    assert!(holder.try_wait().unwrap().is_some(), "it did not wait");
+    assert!(second.unwrap().verdicts.is_empty());
+}
+
+#[tokio::test]
+async fn names_become_numbers() {
+    let node = Node::new(Local::default());
+    fs::create_dir(node.path("etc")).unwrap();
+    fs::write(node.path("etc/group"), "root:x:0:\nusers:x:100:alice\n").unwrap();
+    let observe = Observe { groups: vec!["users".into(), "no-such-group".into()], ..node.observe(&[]) };
+    let (reply, _) = node.talk(&observe, |_, _| None).await.unwrap_or_else(|t| panic!("{}", t.reason));
+    let ids: Vec<_> = reply.ids.into_iter().map(|((_, name), id)| (name, id)).collect();
+    assert_eq!(ids, [("no-such-group".to_string(), None), ("users".to_string(), Some(100))]);
+}
