@@ -1,1 +1,69 @@
-//! Stands for what comes.
+//! age: single passwords sealed inside a readable file, and whole files. Bytes in, bytes out; commands read the files.
+//!
+//! This is the only user of the `age` crate, so that the step to its next release stays inside this folder.
+//!
+//! What age gives and what it does not decides the shape of this module:
+//!
+//! - It authenticates a file to its own key, not to a sender: who knows a public recipient can write a valid seal. So a
+//!   sealed value names inside the seal what it belongs to ([`seal`]).
+//! - It releases chunk by chunk. Nothing is handed out here before the last chunk was authenticated ([`file`]).
+//! - Every encryption is random. What did not change is never sealed again ([`edit`]).
+
+pub mod document;
+pub mod edit;
+pub mod file;
+pub mod identity;
+pub mod recipients;
+pub mod seal;
+
+pub use document::VaultDocument;
+pub use file::{OpenError, decrypt, encrypt, is_age_file};
+pub use identity::Identities;
+pub use recipients::Recipients;
+pub use seal::{SealedValue, open_login, seal};
+
+/// Text of a file, fit for a terminal and a log: control characters (escape sequences, line breaks) are escaped.
+pub fn printable(text: &str) -> String {
+    text.chars().flat_map(|c| if c.is_control() || is_bidi(c) { c.escape_default().collect::<Vec<_>>() } else { vec![c] }).collect()
+}
+
+/// Characters that reorder what follows them on a terminal (Unicode UAX #9).
+fn is_bidi(c: char) -> bool {
+    matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{061c}')
+}
+
+#[cfg(test)]
+pub(crate) mod testing {
+    //! Keys for tests; public, so worth nothing.
+
+    use super::{Identities, Recipients};
+    use crate::error::Error;
+
+    /// The key of the age testkit.
+    pub(crate) const ALICE: &str = "AGE-SECRET-KEY-1EGTZVFFV20835NWYV6270LXYVK2VKNX2MMDKWYKLMGR48UAWX40Q2P2LM0";
+
+    /// Its public half.
+    pub(crate) fn alice_recipient() -> String {
+        super::identity::recipient_of(ALICE)
+    }
+
+    /// Sealing for alice.
+    pub(crate) fn to_alice() -> Recipients {
+        Recipients::parse([alice_recipient().as_str()]).unwrap()
+    }
+
+    /// Opening as alice.
+    pub(crate) fn alice() -> Identities {
+        let mut ids = Identities::default();
+        ids.add("alice.txt", ALICE.as_bytes(), &mut |_| Err(Error::vault("nobody is asked"))).unwrap();
+        ids
+    }
+
+    /// Opening as somebody else.
+    pub(crate) fn bob() -> Identities {
+        let (text, _) = super::identity::generate();
+        let mut ids = Identities::default();
+        ids.add("bob.txt", text.as_bytes(), &mut |_| Err(Error::vault("nobody is asked"))).unwrap();
+        ids
+    }
+}

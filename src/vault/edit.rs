@@ -1,0 +1,463 @@
+//! Setting one login in a YAML file by splicing its text, so that a diff shows that login and nothing else.
+//!
+//! The lines are found by a simple reading of block style; whether that reading was right is decided by parsing the result:
+//! everything but the login must be equal in value, and the login as wanted. What is not block style is refused.
+
+use std::ops::Range;
+
+use super::document::{VaultDocument, VaultLogin, quiet, yaml_error};
+use super::printable;
+use crate::error::{Error, Result};
+
+/// What a login shall be in the file.
+#[derive(Clone, Copy)]
+pub struct LoginText<'a> {
+    /// The registry's name, normalised.
+    pub registry: &'a str,
+    /// The account.
+    pub username: &'a str,
+    /// When it ends; `None` leaves what is there.
+    pub expires: Option<&'a str>,
+    /// The sealed password.
+    pub armored: &'a str,
+}
+
+/// The text of `file` with the login `name` as wanted. Other lines are byte for byte what they were; so are lines of this
+/// login that already say what is wanted, its comments and its other keys. Fails where the file is no YAML, or where the
+/// login stands in a form that cannot be spliced; the message says how to write it instead.
+pub fn set_login(file: &str, text: &str, name: &str, want: LoginText<'_>) -> Result<String> {
+    let before = VaultDocument::parse(file, text)?;
+    let old = before.login(name);
+    let spliced = splice(text, name, want, old, before.logins().next().is_some()).map_err(|why| {
+        Error::vault(format!("{file}: login `{}` cannot be set here: {why}", printable(name))).hint(
+            "write it in block style, as in\n    logins:\n      ngc:\n        registry: nvcr.io\n        username: $oauthtoken\n        password: |\n          ...",
+        )
+    })?;
+    verify(file, text, &spliced, name, want, old)?;
+    Ok(spliced)
+}
+
+/// Demands that only this login changed, and that it is as wanted.
+fn verify(file: &str, before: &str, after: &str, name: &str, want: LoginText<'_>, old: Option<&VaultLogin>) -> Result<()> {
+    let wrong = || {
+        Error::vault(format!("{file}: login `{}` cannot be set here without touching something else; nothing was written", printable(name)))
+            .hint("write `logins:` and the login in block style, without anchors and tags")
+    };
+    let got = VaultDocument::parse(file, after).map_err(|_| wrong())?;
+    let want = VaultLogin {
+        registry: Some(want.registry.to_string()),
+        username: Some(want.username.to_string()),
+        expires: want.expires.map(str::to_string).or_else(|| old.and_then(|o| o.expires.clone())),
+        password: Some(want.armored.to_string()),
+    };
+    let fields = ["registry", "username", "expires", "password"];
+    if got.login(name) != Some(&want) || rest(file, before, name, &fields)? != rest(file, after, name, &fields).map_err(|_| wrong())? {
+        return Err(wrong());
+    }
+    Ok(())
+}
+
+/// The document's value without the fields that `set` owns, and without `logins` when nothing else is in it.
+fn rest(file: &str, text: &str, name: &str, fields: &[&str]) -> Result<serde_json::Value> {
+    use serde_json::Value;
+    let mut value: Value = serde_yaml::from_str_with_options(text, quiet()).map_err(|e| yaml_error(file, &e))?;
+    if value.is_null() {
+        value = Value::Object(Default::default());
+    }
+    let Some(top) = value.as_object_mut() else { return Ok(value) };
+    let mut empty = matches!(top.get("logins"), None | Some(Value::Null));
+    if let Some(logins) = top.get_mut("logins").and_then(Value::as_object_mut) {
+        if let Some(login) = logins.get_mut(name).and_then(Value::as_object_mut) {
+            fields.iter().for_each(|field| drop(login.shift_remove(*field)));
+        }
+        if logins.get(name).is_some_and(|l| l.is_null() || l.as_object().is_some_and(serde_json::Map::is_empty)) {
+            logins.shift_remove(name);
+        }
+        empty = logins.is_empty();
+    }
+    if empty {
+        top.shift_remove("logins");
+    }
+    Ok(value)
+}
+
+/// A file as lines, each with its line break.
+struct Lines<'a> {
+    lines: Vec<&'a str>,
+    eol: &'static str,
+}
+
+impl<'a> Lines<'a> {
+    fn new(text: &'a str) -> Self {
+        let lines: Vec<&str> = text.split_inclusive('\n').collect();
+        let eol = if lines.first().is_some_and(|l| l.ends_with("\r\n")) { "\r\n" } else { "\n" };
+        Lines { lines, eol }
+    }
+
+    /// Spaces before the first character; `None` for lines without content: blank, or only a comment.
+    fn indent(&self, i: usize) -> Option<usize> {
+        let content = self.lines[i].trim_start_matches(' ');
+        let bare = content.trim();
+        (!bare.is_empty() && !bare.starts_with('#')).then(|| self.lines[i].len() - content.len())
+    }
+
+    /// The lines after `at`, within `within`, that are indented deeper than `indent`: the value of a block key. Blank lines
+    /// and comments behind it belong to what follows.
+    fn value_of(&self, at: usize, indent: usize, within: &Range<usize>) -> Range<usize> {
+        let mut end = at + 1;
+        for i in at + 1..within.end {
+            match self.indent(i) {
+                Some(n) if n > indent => end = i + 1,
+                Some(_) => break,
+                None => {}
+            }
+        }
+        at + 1..end
+    }
+
+    /// The line within `within` that holds the key `name` at exactly this indentation, and what stands behind its colon.
+    fn find_key(&self, name: &str, indent: usize, within: Range<usize>) -> Option<(usize, &'a str)> {
+        within.into_iter().filter(|&i| self.indent(i) == Some(indent)).find_map(|i| Some((i, value_behind(self.lines[i].trim(), name)?)))
+    }
+
+    fn replace(&self, range: Range<usize>, new: &[String]) -> String {
+        let mut out: String = self.lines[..range.start].concat();
+        // A file may end without a line break.
+        if !out.is_empty() && !out.ends_with('\n') && !new.is_empty() {
+            out.push_str(self.eol);
+        }
+        for line in new {
+            out.push_str(line);
+            out.push_str(self.eol);
+        }
+        out.push_str(&self.lines[range.end..].concat());
+        out
+    }
+}
+
+/// What stands behind `name:` on a line, trimmed; the key may be quoted.
+fn value_behind<'a>(line: &'a str, name: &str) -> Option<&'a str> {
+    let after = [name.to_string(), format!("'{}'", name.replace('\'', "''")), format!("\"{name}\"")].iter().find_map(|key| line.strip_prefix(key.as_str()))?;
+    let value = after.trim_start().strip_prefix(':')?;
+    (value.is_empty() || value.starts_with([' ', '\t'])).then(|| value.trim())
+}
+
+fn splice(text: &str, name: &str, want: LoginText<'_>, old: Option<&VaultLogin>, has_logins: bool) -> std::result::Result<String, String> {
+    let file = Lines::new(text);
+    let all = 0..file.lines.len();
+    let Some((at, value)) = file.find_key("logins", 0, all.clone()) else {
+        if has_logins {
+            return Err("`logins` is not a key at the left margin".into());
+        }
+        let mut new = vec!["logins:".to_string()];
+        new.extend(new_login(name, want, 2, 2));
+        return Ok(file.replace(all.end..all.end, &new));
+    };
+    let (value, comment) = split_comment(value);
+    if matches!(value, "{}" | "~" | "null") && !has_logins {
+        let mut new = vec![format!("logins:{comment}")];
+        new.extend(new_login(name, want, 2, 2));
+        return Ok(file.replace(at..at + 1, &new));
+    }
+    if !value.is_empty() {
+        return Err("`logins` is not in block style".into());
+    }
+    let logins = file.value_of(at, 0, &all);
+    let indent = logins.clone().find_map(|i| file.indent(i)).unwrap_or(2);
+    let Some((key, value)) = file.find_key(name, indent, logins.clone()) else {
+        if old.is_some() {
+            return Err("its key could not be found in block style".into());
+        }
+        let step = logins.clone().filter_map(|i| file.indent(i)).find(|n| *n > indent).map_or(2, |n| n - indent);
+        return Ok(file.replace(logins.end..logins.end, &new_login(name, want, indent, step)));
+    };
+    if !split_comment(value).0.is_empty() {
+        return Err("it is not in block style".into());
+    }
+    let fields = file.value_of(key, indent, &logins);
+    let field_indent = fields.clone().find_map(|i| file.indent(i)).unwrap_or(indent + 2);
+    Ok(set_fields(&file, fields, field_indent, want, old))
+}
+
+/// Rewrites the fields of an existing login that differ, and adds those that are missing.
+fn set_fields(file: &Lines<'_>, fields: Range<usize>, indent: usize, want: LoginText<'_>, old: Option<&VaultLogin>) -> String {
+    let mut lines: Vec<String> = file.lines[fields.clone()].iter().map(|l| l.trim_end_matches(['\n', '\r']).to_string()).collect();
+    let old_text = |get: fn(&VaultLogin) -> &Option<String>| old.and_then(|o| get(o).as_deref());
+    let wanted = [
+        ("registry", Some(want.registry), old_text(|o| &o.registry)),
+        ("username", Some(want.username), old_text(|o| &o.username)),
+        ("expires", want.expires, old_text(|o| &o.expires)),
+    ];
+    // Where a missing field goes: behind the field before it in this order.
+    let mut behind = 0;
+    for (name, want, old) in wanted {
+        let (range, comment) = field(&lines, name, indent);
+        behind = if range.is_empty() { behind } else { range.end };
+        match want {
+            Some(want) if old != Some(want) => {
+                let at = if range.is_empty() { behind..behind } else { range };
+                behind = at.start + 1;
+                lines.splice(at, [format!("{:indent$}{name}: {}{comment}", "", scalar(want))]);
+            }
+            _ => {}
+        }
+    }
+    let (range, comment) = field(&lines, "password", indent);
+    let at = if range.is_empty() { lines.len()..lines.len() } else { range };
+    lines.splice(at, password_lines(want.armored, indent, 2, comment.as_str()));
+    file.replace(fields, &lines)
+}
+
+/// The lines of a field (empty when there is none) and the comment behind its value, with the space before it.
+fn field(lines: &[String], name: &str, indent: usize) -> (Range<usize>, String) {
+    let view = Lines { lines: lines.iter().map(String::as_str).collect(), eol: "\n" };
+    let all = 0..lines.len();
+    match view.find_key(name, indent, all.clone()) {
+        Some((at, value)) => (at..view.value_of(at, indent, &all).end, split_comment(value).1.to_string()),
+        None => (0..0, String::new()),
+    }
+}
+
+fn new_login(name: &str, want: LoginText<'_>, indent: usize, step: usize) -> Vec<String> {
+    let inner = indent + step;
+    let mut lines = vec![
+        format!("{:indent$}{}:", "", scalar(name)),
+        format!("{:inner$}registry: {}", "", scalar(want.registry)),
+        format!("{:inner$}username: {}", "", scalar(want.username)),
+    ];
+    lines.extend(want.expires.map(|e| format!("{:inner$}expires: {}", "", scalar(e))));
+    lines.extend(password_lines(want.armored, inner, step, ""));
+    lines
+}
+
+fn password_lines(armored: &str, indent: usize, step: usize, comment: &str) -> Vec<String> {
+    let deeper = indent + step;
+    let head = format!("{:indent$}password: |{comment}", "");
+    std::iter::once(head).chain(armored.lines().map(|line| format!("{:deeper$}{line}", ""))).collect()
+}
+
+/// A value on one line and the comment behind it, the comment with the white space before it.
+fn split_comment(value: &str) -> (&str, &str) {
+    let quote = value.chars().next().filter(|c| matches!(c, '\'' | '"'));
+    let mut quoted = quote.is_some();
+    let mut before = ' ';
+    for (i, c) in value.char_indices() {
+        if c == '#' && !quoted && before.is_whitespace() {
+            let value_end = value[..i].trim_end().len();
+            let comment = if value_end == 0 { i } else { value_end };
+            return (&value[..value_end], if value_end == 0 { &value[comment..] } else { &value[value_end..] });
+        }
+        if i > 0 && Some(c) == quote && !(c == '"' && before == '\\') {
+            quoted = !quoted;
+        }
+        before = c;
+    }
+    (value, "")
+}
+
+/// A string as a YAML scalar that every YAML 1.1 and 1.2 reader takes as this string: plain where that is certain, else in
+/// single quotes, else (control characters) in double quotes.
+pub fn scalar(text: &str) -> String {
+    if text.chars().any(|c| c.is_control() || matches!(c, '\u{85}' | '\u{2028}' | '\u{2029}' | '\u{feff}')) {
+        let escaped: String = text
+            .chars()
+            .map(|c| match c {
+                '"' => "\\\"".to_string(),
+                '\\' => "\\\\".to_string(),
+                c if c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}') => format!("\\u{:04x}", u32::from(c)),
+                c => c.to_string(),
+            })
+            .collect();
+        return format!("\"{escaped}\"");
+    }
+    if is_plain(text) { text.to_string() } else { format!("'{}'", text.replace('\'', "''")) }
+}
+
+/// Whether a text without control characters may stand without quotes.
+fn is_plain(text: &str) -> bool {
+    const WORDS: [&str; 10] = ["y", "n", "yes", "no", "on", "off", "true", "false", "null", "nan"];
+    // A date is a date to some readers; the inventory's `expires` is documented as one.
+    if text.len() == 10 && text.bytes().enumerate().all(|(i, b)| if i == 4 || i == 7 { b == b'-' } else { b.is_ascii_digit() }) {
+        return true;
+    }
+    let inside = |c: char| c.is_ascii_alphanumeric() || "_$./\\@+=-: ".contains(c);
+    text.starts_with(|c: char| c.is_ascii_alphabetic() || "_$/".contains(c))
+        && text.chars().all(inside)
+        && !text.contains(": ")
+        && !text.ends_with([':', ' '])
+        && !WORDS.contains(&text.to_ascii_lowercase().as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ARMOR: &str = "-----BEGIN AGE ENCRYPTED FILE-----\nbmV3\n-----END AGE ENCRYPTED FILE-----\n";
+
+    const WANT: LoginText<'_> = LoginText { registry: "nvcr.io", username: "$oauthtoken", expires: None, armored: ARMOR };
+
+    #[track_caller]
+    fn check(before: &str, name: &str, want: LoginText<'_>, after: &str) {
+        let got = set_login("v.yml", before, name, want).unwrap();
+        assert_eq!(got, after, "\n--- got\n{got}\n--- wanted\n{after}");
+    }
+
+    #[track_caller]
+    fn refused(before: &str, name: &str) {
+        let error = set_login("v.yml", before, name, WANT).expect_err("refused").to_string();
+        assert!(error.contains("v.yml") && !error.contains("hunter2"), "{error}");
+    }
+
+    const NGC: &str = "  ngc:
+    registry: nvcr.io
+    username: $oauthtoken
+    password: |
+      -----BEGIN AGE ENCRYPTED FILE-----
+      bmV3
+      -----END AGE ENCRYPTED FILE-----
+";
+
+    #[test]
+    fn a_new_login() {
+        check("", "ngc", WANT, &format!("logins:\n{NGC}"));
+        check("version: 1\n", "ngc", WANT, &format!("version: 1\nlogins:\n{NGC}"));
+        check("version: 1", "ngc", WANT, &format!("version: 1\nlogins:\n{NGC}"));
+        check("logins: {}\nversion: 1\n", "ngc", WANT, &format!("logins:\n{NGC}version: 1\n"));
+        check("logins: {} # none\n", "ngc", WANT, &format!("logins: # none\n{NGC}"));
+        check("logins:\n# none\nversion: 1\n", "ngc", WANT, &format!("logins:\n{NGC}# none\nversion: 1\n"));
+        check(
+            "logins: # all\n  hub:\n    registry: docker.io\n\n# end\nversion: 1\n",
+            "ngc",
+            WANT,
+            &format!("logins: # all\n  hub:\n    registry: docker.io\n{NGC}\n# end\nversion: 1\n"),
+        );
+        check("logins:\n  hub: {registry: docker.io}\n", "ngc", WANT, &format!("logins:\n  hub: {{registry: docker.io}}\n{NGC}"));
+        check("'logins':\n  hub: {registry: docker.io}", "ngc", WANT, &format!("'logins':\n  hub: {{registry: docker.io}}\n{NGC}"));
+    }
+
+    #[test]
+    fn a_new_login_takes_the_indentation_of_the_others() {
+        let want = NGC.lines().map(|l| format!("{}{l}\n", " ".repeat(l.len() - l.trim_start().len()))).collect::<String>();
+        check("logins:\n    hub:\n        registry: docker.io\n", "ngc", WANT, &format!("logins:\n    hub:\n        registry: docker.io\n{want}"));
+    }
+
+    #[test]
+    fn an_existing_login_keeps_what_does_not_change() {
+        let file = |password: &str| {
+            format!(
+                "# vault of alice\nversion: 1\nlogins:\n  hub: # Docker\n    username: \"acme\"   # quoted\n    registry: 'docker.io'\n    password: |\n      old\n    # before ngc\n\n  \"ngc\": # NVIDIA\n    # a note\n    password: |  # sealed\n{password}    username: '$oauthtoken' # literal\n    expires: 2027-03-01\n    registry: nvcr.io\n\n  # the end\ndefaults: {{user: root}}\n"
+            )
+        };
+        let sealed: String = ARMOR.lines().map(|l| format!("      {l}\n")).collect();
+        check(&file("      older\n      oldest\n"), "ngc", WANT, &file(&sealed));
+    }
+
+    #[test]
+    fn changed_fields_change_their_lines_alone() {
+        let before =
+            format!("logins:\n{}", NGC.replace("nvcr.io", "'old.example.org' # moves soon").replace("username", "note: |\n      keep: this\n    username"));
+        let after = format!("logins:\n{}", NGC.replace("nvcr.io", "nvcr.io # moves soon").replace("username", "note: |\n      keep: this\n    username"));
+        check(&before, "ngc", WANT, &after);
+        let expiring = LoginText { expires: Some("2027-03-01"), ..WANT };
+        let with_expiry = format!("logins:\n{}", NGC.replace("    password", "    expires: 2027-03-01\n    password"));
+        check(&format!("logins:\n{NGC}"), "ngc", expiring, &with_expiry);
+        check(&with_expiry, "ngc", expiring, &with_expiry);
+        check(&with_expiry.replace("2027-03-01", "2026-01-01 # ask bob"), "ngc", expiring, &with_expiry.replace("2027-03-01", "2027-03-01 # ask bob"));
+        check(&with_expiry, "ngc", WANT, &with_expiry);
+    }
+
+    #[test]
+    fn missing_fields_are_added() {
+        check("logins:\n  ngc:\n  hub: {}\n", "ngc", WANT, &format!("logins:\n{NGC}  hub: {{}}\n"));
+        check("logins:\n  ngc:\n    username: $oauthtoken\n", "ngc", WANT, &format!("logins:\n{}", NGC));
+        check("logins:\n  ngc:\n    password: old\n", "ngc", WANT, &format!("logins:\n{NGC}"));
+    }
+
+    #[test]
+    fn line_breaks_stay_as_they_are() {
+        let crlf = |s: &str| s.replace('\n', "\r\n");
+        check(&crlf("version: 1\nlogins: {}\n"), "ngc", WANT, &crlf(&format!("version: 1\nlogins:\n{NGC}")));
+        check(&crlf(&format!("logins:\n{}", NGC.replace("bmV3", "b2xk"))), "ngc", WANT, &crlf(&format!("logins:\n{NGC}")));
+    }
+
+    #[test]
+    fn what_cannot_be_spliced_is_refused() {
+        refused("logins: {ngc: {registry: nvcr.io}}\n", "ngc");
+        refused("logins:\n  ngc: {registry: nvcr.io, password: hunter2}\n", "ngc");
+        refused("logins:\n  ngc: &n\n    registry: nvcr.io\n  other: *n\n", "ngc");
+        refused("{version: 1, logins: {ngc: {registry: x}}}\n", "hub");
+        refused("{version: 1}\n", "ngc");
+        refused("- a\n- b\n", "ngc");
+        refused("logins:\n  ? ngc\n  : registry: nvcr.io\n", "ngc");
+        refused("version: 1\n...\n", "ngc");
+        refused("logins: hunter2\n", "ngc");
+        refused("note: |\n  x\nbase: &b\n  hub: {registry: docker.io}\nlogins:\n  <<: *b\n  hunter: hunter2\n", "ngc");
+    }
+
+    #[test]
+    fn a_login_others_borrow_from_is_refused() {
+        refused("logins:\n  ngc:\n    registry: &r old.example.org\n    username: a\n  other:\n    registry: *r\n", "ngc");
+    }
+
+    #[test]
+    fn text_that_only_looks_like_a_login_is_left_alone() {
+        let note = "note: |\n  logins:\n    ngc:\n      registry: evil\n";
+        check(note, "ngc", WANT, &format!("{note}logins:\n{NGC}"));
+    }
+
+    /// A scalar reads back as the same string, also for readers that guess types from plain words.
+    #[test]
+    fn scalars_are_quoted_where_yaml_needs_it() {
+        #[derive(serde::Deserialize)]
+        struct One {
+            k: String,
+        }
+        let strict = serde_yaml::options! { no_schema: true, with_snippet: false };
+        for (text, plain) in [
+            ("$oauthtoken", true),
+            ("robot$ci", true),
+            ("robot$test_library+gpu_default", true),
+            ("CORP\\jdoe", true),
+            ("_json_key", true),
+            ("alice@example.org", true),
+            ("harbor.example.org:8443", true),
+            ("2027-03-01", true),
+            ("yes", false),
+            ("No", false),
+            ("null", false),
+            ("~", false),
+            ("123", false),
+            ("1e3", false),
+            ("0x1f", false),
+            ("1:30", false),
+            (".inf", false),
+            ("#x", false),
+            ("a #b", false),
+            ("a: b", false),
+            ("a:", false),
+            ("- a", false),
+            ("", false),
+            (" a", false),
+            ("a ", false),
+            ("it's", false),
+            ("\"q\"", false),
+            ("[::1]:5000", false),
+            ("*x", false),
+            ("!x", false),
+            ("%x", false),
+            ("@x", false),
+            ("a\tb", false),
+            ("a\u{7f}\"\\b", false),
+            ("ünï", false),
+        ] {
+            let written = scalar(text);
+            assert_eq!(written == text, plain, "{text:?} as {written}");
+            let read: One = serde_yaml::from_str_with_options(&format!("k: {written}\n"), strict.clone()).unwrap_or_else(|_| panic!("{written}"));
+            assert_eq!(read.k, text, "{written}");
+        }
+        for user in ["$oauthtoken", "robot$ci", "CORP\\jdoe", "yes", "123", "#x", "it's", "a\tb"] {
+            let after = set_login("v.yml", "logins: {}\n", "ngc", LoginText { username: user, ..WANT }).unwrap();
+            assert_eq!(VaultDocument::parse("v.yml", &after).unwrap().login("ngc").unwrap().username.as_deref(), Some(user));
+        }
+    }
+}
