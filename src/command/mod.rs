@@ -1,4 +1,10 @@
-//! The verbs: one file each.
+//! The verbs: one file each, and what they share.
+
+pub mod console;
+pub mod files;
+pub mod harden;
+pub mod identity;
+pub mod vault;
 
 use crate::cli::{Cli, Verb};
 use crate::error::{Error, Result};

@@ -1,5 +1,6 @@
 //! Who can open what is sealed: public keys.
 
+use std::collections::HashMap;
 use std::str::FromStr;
 
 use crate::error::{Error, Result};
@@ -23,9 +24,13 @@ impl Recipients {
     pub fn parse<'a>(entries: impl IntoIterator<Item = &'a str>) -> Result<Self> {
         let mut recipients = Recipients::default();
         let mut problems = Vec::new();
+        let mut seen = HashMap::new();
         for (i, entry) in entries.into_iter().enumerate() {
+            let key_alone: Vec<&str> = entry.split_whitespace().take(2).collect();
             match parse_one(entry.trim()) {
+                Ok(_) if seen.contains_key(&key_alone) => problems.push(format!("recipient {} is the same key as recipient {}", i + 1, seen[&key_alone])),
                 Ok(key) => {
+                    seen.insert(key_alone, i + 1);
                     recipients.keys.push(key);
                     recipients.texts.push(entry.trim().to_string());
                 }
@@ -113,8 +118,8 @@ mod tests {
 
     #[test]
     fn keys_of_all_three_kinds() {
-        let r = Recipients::parse([alice_recipient().as_str(), ED25519, RSA, &format!("  {RSA} alice with a comment ")]).unwrap();
-        assert_eq!(r.len(), 4);
+        let r = Recipients::parse([alice_recipient().as_str(), ED25519, &format!("  {RSA} alice with a comment ")]).unwrap();
+        assert_eq!(r.len(), 3);
         assert_eq!(r.texts()[1], ED25519);
     }
 
@@ -132,6 +137,7 @@ mod tests {
         refused(&ED25519.replace(" alice", "AAAA alice"), "glued");
         refused("ecdsa-sha2-nistp256 AAAAE2VjZHNhLXNoYTItbmlzdHAyNTYAAAAI", "of a type");
         refused(&format!("{ED25519}\n{RSA}"), "several lines");
+        refused(ED25519.split(" alice").next().unwrap(), "is the same key as recipient 1");
     }
 
     #[test]
