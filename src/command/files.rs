@@ -1,6 +1,6 @@
 //! The admin's own files: read with a limit, made exclusively, replaced atomically.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
@@ -54,14 +54,7 @@ pub fn create_dir_private(path: &Path) -> Result<()> {
 /// `old` is what was read; when something else is there by now, nothing is written. Links are refused: the file behind one
 /// is to be named itself.
 pub fn replace(path: &Path, old: &[u8], content: &[u8]) -> Result<()> {
-    let meta = fs::symlink_metadata(path).map_err(|e| trouble(path, "cannot be looked at", &e))?;
-    if meta.is_symlink() {
-        let hint = fs::canonicalize(path).map_or("name the file itself".to_string(), |real| format!("name the file itself: {}", real.display()));
-        return Err(Error::vault(format!("{} is a symbolic link and is not replaced", path.display())).hint(hint));
-    }
-    if !meta.is_file() {
-        return Err(Error::vault(format!("{} is no regular file and is not replaced", path.display())));
-    }
+    let meta = replaceable(path)?;
     let (temporary, mut file) = temporary_beside(path)?;
     let written = (|| {
         file.write_all(content)?;
@@ -83,6 +76,19 @@ pub fn replace(path: &Path, old: &[u8], content: &[u8]) -> Result<()> {
     }
     result?;
     sync_parent(path).map_err(|e| trouble(path, "was replaced, but its directory cannot be synced", &e))
+}
+
+/// Checks that a path is what [`replace`] replaces, and returns what it is; for asking before a password is typed.
+pub fn replaceable(path: &Path) -> Result<Metadata> {
+    let meta = fs::symlink_metadata(path).map_err(|e| trouble(path, "cannot be looked at", &e))?;
+    if meta.is_symlink() {
+        let hint = fs::canonicalize(path).map_or("name the file itself".to_string(), |real| format!("name the file itself: {}", real.display()));
+        return Err(Error::vault(format!("{} is a symbolic link and is not replaced", path.display())).hint(hint));
+    }
+    if !meta.is_file() {
+        return Err(Error::vault(format!("{} is no regular file and is not replaced", path.display())));
+    }
+    Ok(meta)
 }
 
 /// A new file, 0600, in the same directory, under a name that nobody can foresee.

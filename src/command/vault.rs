@@ -77,6 +77,7 @@ pub fn set(options: &SetOptions, console: &mut Console<'_>) -> Result<()> {
     let file = options.vault.display().to_string();
     let bytes =
         files::read(&options.vault, FILE_BYTES_MAX).map_err(|e| e.hint(format!("a new vault is made with `regprov vault init {file} -r RECIPIENT`")))?;
+    files::replaceable(&options.vault)?;
     if is_age_file(&bytes) {
         return Err(Error::vault(format!("{file} is encrypted as a whole, so no login can be set in it")).hint(format!(
             "decrypt it (`regprov vault decrypt {file} -o PLAIN`), set the login in PLAIN, and use that: passwords in it are sealed one by one; or encrypt it again"
@@ -467,6 +468,9 @@ mod tests {
         refused(with("recipients: [x]\n"), Kind::Vault, &["vault.yml: recipient 1 is no recipient"]);
         refused(with("recipients: [\n"), Kind::Vault, &["vault.yml:"]);
         refused(with("-----BEGIN AGE ENCRYPTED FILE-----\n"), Kind::Vault, &["encrypted as a whole", "vault decrypt"]);
+        fs::rename(site.path("vault.yml"), site.path("real.yml")).unwrap();
+        std::os::unix::fs::symlink(site.path("real.yml"), site.path("vault.yml")).unwrap();
+        refused(site.set("ngc", Some("nvcr.io"), Some("u"), "hunter2"), Kind::Vault, &["symbolic link", "real.yml"]);
         fs::remove_file(site.path("vault.yml")).unwrap();
         refused(site.set("ngc", Some("nvcr.io"), Some("u"), "hunter2"), Kind::Vault, &["no such file", "vault init"]);
     }

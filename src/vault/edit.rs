@@ -322,6 +322,13 @@ mod tests {
         check("", "ngc", WANT, &format!("logins:\n{NGC}"));
         check("version: 1\n", "ngc", WANT, &format!("version: 1\nlogins:\n{NGC}"));
         check("version: 1", "ngc", WANT, &format!("version: 1\nlogins:\n{NGC}"));
+        check("---\nlogins: {}\n", "ngc", WANT, &format!("---\nlogins:\n{NGC}"));
+        check(
+            "recipients:\n- age1x\n\nlogins:\n\n  # hub\n  hub:\n    registry: docker.io\n",
+            "ngc",
+            WANT,
+            &format!("recipients:\n- age1x\n\nlogins:\n\n  # hub\n  hub:\n    registry: docker.io\n{NGC}"),
+        );
         check("logins: {}\nversion: 1\n", "ngc", WANT, &format!("logins:\n{NGC}version: 1\n"));
         check("logins: {} # none\n", "ngc", WANT, &format!("logins: # none\n{NGC}"));
         check("logins:\n# none\nversion: 1\n", "ngc", WANT, &format!("logins:\n{NGC}# none\nversion: 1\n"));
@@ -458,6 +465,27 @@ mod tests {
         for user in ["$oauthtoken", "robot$ci", "CORP\\jdoe", "yes", "123", "#x", "it's", "a\tb"] {
             let after = set_login("v.yml", "logins: {}\n", "ngc", LoginText { username: user, ..WANT }).unwrap();
             assert_eq!(VaultDocument::parse("v.yml", &after).unwrap().login("ngc").unwrap().username.as_deref(), Some(user));
+        }
+    }
+
+    proptest::proptest! {
+        /// Whatever a username is, it comes back; lines of other logins stay byte for byte.
+        #[test]
+        fn any_username_round_trips(username in "[^:\0\r\n]{1,24}", first in proptest::bool::ANY) {
+            let other = "  zzz: # mine\n    registry: 'docker.io'\n\n    username: \"acme\"\n    password: |\n      x\n  # tail\n";
+            let own = "  ngc:\n    # kept\n    password: x\n";
+            let before = if first { format!("# top\nlogins:\n{own}{other}defaults: {{}}\n") } else { format!("# top\nlogins:\n{other}{own}defaults: {{}}\n") };
+            let after = set_login("v.yml", &before, "ngc", LoginText { username: &username, ..WANT }).unwrap();
+            let kept = ["# top\nlogins:\n", other, "    # kept\n", "defaults: {}\n"].iter().all(|part| after.contains(part));
+            proptest::prop_assert!(kept);
+            let document = VaultDocument::parse("v.yml", &after).unwrap();
+            proptest::prop_assert_eq!(document.login("ngc").unwrap().username.as_deref(), Some(username.as_str()));
+            let strict = serde_yaml::options! { no_schema: true, with_snippet: false };
+            let one: std::collections::BTreeMap<String, String> = serde_yaml::from_str_with_options(&format!("k: {}\n", scalar(&username)), strict).unwrap();
+            proptest::prop_assert_eq!(&one["k"], &username);
+            // A second time with another seal: only the seal's line differs.
+            let again = set_login("v.yml", &after, "ngc", LoginText { username: &username, armored: &ARMOR.replace("bmV3", "b2xk"), ..WANT }).unwrap();
+            proptest::prop_assert_eq!(again, after.replace("bmV3", "b2xk"));
         }
     }
 }
