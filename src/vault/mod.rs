@@ -5,9 +5,9 @@
 //! What age gives and what it does not decides the shape of this module:
 //!
 //! - It authenticates a file to its own key, not to a sender: who knows a public recipient can write a valid seal. So a
-//!   sealed value names inside the seal what it belongs to ([`seal`]).
-//! - It releases chunk by chunk. Nothing is handed out here before the last chunk was authenticated ([`file`]).
-//! - Every encryption is random. What did not change is never sealed again ([`edit`]).
+//!   sealed value names inside the seal what it belongs to ([`mod@seal`]).
+//! - It releases chunk by chunk. Nothing is handed out here before the last chunk was authenticated ([`mod@file`]).
+//! - Every encryption is random. What did not change is never sealed again ([`mod@edit`]).
 
 pub mod document;
 pub mod edit;
