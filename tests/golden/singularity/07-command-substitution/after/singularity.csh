@@ -1,0 +1,4 @@
+setenv SINGULARITY_DOCKER_USERNAME 'u'
+setenv SINGULARITY_DOCKER_PASSWORD '$(touch /tmp/x)'
+setenv APPTAINER_DOCKER_USERNAME 'u'
+setenv APPTAINER_DOCKER_PASSWORD '$(touch /tmp/x)'

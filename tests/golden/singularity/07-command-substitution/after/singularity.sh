@@ -1,0 +1,4 @@
+export SINGULARITY_DOCKER_USERNAME='u'
+export SINGULARITY_DOCKER_PASSWORD='$(touch /tmp/x)'
+export APPTAINER_DOCKER_USERNAME='u'
+export APPTAINER_DOCKER_PASSWORD='$(touch /tmp/x)'
