@@ -1,1 +1,303 @@
-//! Stands for what comes.
+//! YAML text to an [`Inventory`]: what hosts there are, how they are reached and which logins each gets where.
+//!
+//! Pure: files are read through a function handed in. Every problem is found in one pass and told at once, with file,
+//! line and column, and never with a value that might be secret. Nothing is ever interpolated: `$oauthtoken` is a name.
+//!
+//! The way through: [`yaml`] (a tree that knows its places), [`schema`] and [`document`] (each key by itself),
+//! [`resolve`] (what they mean together), then [`limit`] and [`select`] (which part of it this run is about).
+
+pub mod document;
+mod fields;
+mod hostlist;
+mod limit;
+mod resolve;
+mod schema;
+mod yaml;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use fields::Reader;
+use yaml::Pos;
+
+pub use limit::{limit, select};
+
+use crate::error::{Error, Kind, Problem, Result};
+use crate::model::{Host, LoginEntry, PasswordText};
+use document::{Document, LoginItem};
+
+/// Bytes that an inventory or a vault may have.
+pub const INVENTORY_BYTES_MAX: usize = 4 << 20;
+
+/// Hosts that an inventory may have, and names that one host list may stand for.
+pub const HOSTS_MAX: usize = 100_000;
+
+/// Groups that an inventory may have.
+pub const GROUPS_MAX: usize = 2_000;
+
+/// Memberships, targets and logins of all hosts together.
+const RESOLVED_MAX: usize = 5_000_000;
+
+/// Problems that are told of one inventory; the rest are counted.
+const PROBLEMS_MAX: usize = 200;
+
+/// An inventory, resolved.
+pub struct Inventory {
+    /// `id:`, which the nodes' record of what we own carries.
+    pub id: Option<String>,
+    /// The file as the admin named it.
+    pub path: String,
+    /// The hosts in inventory order: the groups from top to bottom, each group's hosts as listed, each host once.
+    pub hosts: Vec<Host>,
+    /// The logins of inventory and vaults, sorted by name.
+    pub logins: Vec<LoginEntry>,
+    /// The recipients of inventory and vaults, each once.
+    pub recipients: Vec<String>,
+    /// Warnings, in the order of their places.
+    pub notes: Vec<Problem>,
+    /// Every group with the positions of its hosts in [`Inventory::hosts`], those of its children included.
+    pub groups: BTreeMap<String, Vec<usize>>,
+}
+
+/// What the admin allows, and what time it is.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LoadOptions {
+    /// Passwords in the clear are taken (`--allow-plaintext`).
+    pub allow_plaintext: bool,
+    /// Expired logins are taken (`--allow-expired`).
+    pub allow_expired: bool,
+    /// Now, in seconds since 1970-01-01 UTC.
+    pub now: i64,
+}
+
+/// The text of a file as [`load`] wants it from its `read`: UTF-8 of at most [`INVENTORY_BYTES_MAX`] bytes.
+///
+/// # Errors
+/// Says on which line the first byte stands that is no UTF-8; [`Kind::Usage`].
+pub fn decode(path: &Path, bytes: Vec<u8>) -> Result<String> {
+    let file = path.display();
+    if bytes.len() > INVENTORY_BYTES_MAX {
+        return Err(Error::usage(format!("{file}: is larger than {} MiB", INVENTORY_BYTES_MAX >> 20)));
+    }
+    String::from_utf8(bytes).map_err(|e| {
+        let good = e.utf8_error().valid_up_to();
+        let line = 1 + e.as_bytes()[..good].iter().filter(|b| **b == b'\n').count();
+        Error::usage(format!("{file}:{line}: is not UTF-8")).hint("save the file as UTF-8")
+    })
+}
+
+/// Reads an inventory and its vaults and resolves every host. `read` returns a file's text; a vault's path is the one in
+/// the inventory, relative to the inventory's directory.
+///
+/// # Errors
+/// All problems at once, of [`Kind::Usage`]; an error of another kind that `read` returns (a vault that cannot be opened)
+/// ends the reading and is returned as it is.
+pub fn load(path: &Path, read: &mut dyn FnMut(&Path) -> Result<String>, options: LoadOptions) -> Result<Inventory> {
+    let file = path.display().to_string();
+    let text = read(path)?;
+    let root = yaml::parse(&file, &text).map_err(|p| Error::from(vec![sanitize(*p)]))?;
+    let mut problems = Vec::new();
+    let mut reader = Reader { file: &file, problems: &mut problems };
+    let fields = reader.keyed(&root, "the inventory", schema::TOP_KEYS);
+    if !matches!(root.value, yaml::Value::Map { .. }) {
+        return Err(told(problems));
+    }
+    let faults_at_top = reader.problems.len();
+    let document = document::read(&mut reader, &fields);
+    let login_faults = reader.problems.len() - faults_at_top;
+    let parts = schema::read(&mut reader, &fields);
+    let part_faults = reader.problems.len() - login_faults;
+
+    let mut sources = vec![(file.clone(), document)];
+    let vaults_complete = read_vaults(path, &parts.vaults, &file, read, &mut sources, &mut problems)?;
+    let mut notes: Vec<Problem> = sources.iter().flat_map(|(_, d)| d.notes.clone()).collect();
+    let id = sources[0].1.id.clone();
+    let mut recipients: Vec<String> = Vec::new();
+    for r in sources.iter().flat_map(|(_, d)| &d.recipients) {
+        if !recipients.contains(r) {
+            recipients.push(r.clone());
+        }
+    }
+    let logins = collect_logins(&sources, options, &mut problems, &mut notes);
+
+    let whole = resolve::Whole { logins: vaults_complete && login_faults == 0, parts: part_faults == 0 };
+    let mut reader = Reader { file: &file, problems: &mut problems };
+    let hosts = resolve::resolve(&parts, &logins, whole, &mut reader, &mut notes);
+    if !problems.is_empty() {
+        return Err(told(problems));
+    }
+    let used: BTreeSet<&str> = hosts.iter().flat_map(|h| &h.targets).flat_map(|t| &t.logins).map(String::as_str).collect();
+    for login in &logins {
+        if !used.contains(login.name.as_str()) {
+            notes.push(note_at(&login.place, format!("login `{}` is used nowhere", login.name)));
+        }
+    }
+    notes.sort_by(|a, b| (&a.file, a.line, a.column).cmp(&(&b.file, b.line, b.column)));
+    let mut groups: BTreeMap<String, Vec<usize>> = parts.groups.iter().map(|g| (g.name.clone(), Vec::new())).collect();
+    for (i, host) in hosts.iter().enumerate() {
+        for group in &host.groups {
+            groups.get_mut(group).expect("a host's groups are groups of the inventory").push(i);
+        }
+    }
+    Ok(Inventory { id, path: file, hosts, logins, recipients, notes: notes.into_iter().map(sanitize).collect(), groups })
+}
+
+/// Reads the vaults into `sources`; whether all could be read.
+fn read_vaults(
+    inventory: &Path,
+    vaults: &[fields::Placed<String>],
+    file: &str,
+    read: &mut dyn FnMut(&Path) -> Result<String>,
+    sources: &mut Vec<(String, Document)>,
+    problems: &mut Vec<Problem>,
+) -> Result<bool> {
+    let directory = inventory.parent().unwrap_or(Path::new(""));
+    let mut complete = true;
+    let mut seen: Vec<PathBuf> = vec![inventory.to_path_buf()];
+    for vault in vaults {
+        let path = directory.join(&vault.value);
+        let at = |message: String, hint: Option<String>| Problem { file: file.to_string(), line: vault.pos.line, column: vault.pos.column, message, hint };
+        if vault.value.is_empty() || vault.value.contains('\0') {
+            problems.push(at("`vault` is no path".into(), None));
+            complete = false;
+            continue;
+        }
+        if seen.contains(&path) {
+            problems.push(at(format!("`vault` names {} twice", path.display()), None));
+            continue;
+        }
+        match read(&path) {
+            Ok(text) => match document::parse_vault(&path.display().to_string(), &text) {
+                Ok(document) => sources.push((path.display().to_string(), document)),
+                Err(faults) => {
+                    problems.extend(faults);
+                    complete = false;
+                }
+            },
+            Err(error) if error.kind == Kind::Usage => {
+                problems.push(at(error.message, error.hint));
+                complete = false;
+            }
+            Err(error) => return Err(error),
+        }
+        seen.push(path);
+    }
+    Ok(complete)
+}
+
+/// The logins of all files, sorted by name.
+fn collect_logins(sources: &[(String, Document)], options: LoadOptions, problems: &mut Vec<Problem>, notes: &mut Vec<Problem>) -> Vec<LoginEntry> {
+    let mut found: BTreeMap<&str, LoginEntry> = BTreeMap::new();
+    for (file, document) in sources {
+        for item in &document.logins {
+            let mut reader = Reader { file, problems };
+            let pos = Pos { line: item.line, column: item.column };
+            let place = format!("{file}:{}:{}", item.line, item.column);
+            if let Some(first) = found.get(item.name.as_str()) {
+                reader.fault(pos, format!("login `{}` stands in two files; first at {}", item.name, first.place));
+                continue;
+            }
+            let password = password_of(item, file, options, &mut reader);
+            if let Some(expires) = item.expires.as_ref().filter(|e| e.is_past(options.now)) {
+                let message = format!("login `{}` for {} has expired ({})", item.name, item.registry, expires.text);
+                if options.allow_expired {
+                    notes.push(note_at(&place, message));
+                } else {
+                    reader.fault_hint(pos, message, "renew it with `regprov vault set`, or use it as it is with --allow-expired");
+                }
+            }
+            if item.expires.is_none() && item.username.as_str() == "AWS" && is_ecr(item.registry.host()) {
+                notes.push(note_at(&place, format!("login `{}` is a token of Amazon ECR, which ends after 12 h, and has no `expires`", item.name)));
+            }
+            found.insert(
+                &item.name,
+                LoginEntry {
+                    name: item.name.clone(),
+                    registry: item.registry.clone(),
+                    username: item.username.clone(),
+                    // A login without one has been told of, and ends in an error.
+                    password: password.unwrap_or(PasswordText::Sealed(String::new())),
+                    expires: item.expires.clone(),
+                    place,
+                },
+            );
+        }
+    }
+    found.into_values().collect()
+}
+
+/// A password that may stand: sealed, or plain where the admin allows it.
+fn password_of(item: &LoginItem, file: &str, options: LoadOptions, reader: &mut Reader<'_>) -> Option<PasswordText> {
+    let pos = Pos { line: item.line, column: item.column };
+    let command = || {
+        let expires = item.expires.as_ref().map(|e| format!(" --expires {}", shell_word(&e.text))).unwrap_or_default();
+        let [vault, name, registry, username] = [file, &item.name, &item.registry.to_string(), item.username.as_str()].map(shell_word);
+        format!("regprov vault set {vault} {name} --registry {registry} --username {username}{expires}")
+    };
+    match &item.password {
+        Some(PasswordText::Plain(_)) if !options.allow_plaintext => {
+            reader.fault_hint(
+                pos,
+                format!("the password of login `{}` stands in the clear", item.name),
+                format!("seal it: {}\n        or take it as it is with --allow-plaintext", command()),
+            );
+            None
+        }
+        None => {
+            reader.fault_hint(pos, format!("login `{}` has no password", item.name), format!("set it: {}", command()));
+            None
+        }
+        Some(password) => Some(password.clone()),
+    }
+}
+
+/// A word as a POSIX shell reads it back.
+fn shell_word(text: &str) -> String {
+    let plain = !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-/:@%+=,".contains(&b));
+    if plain { text.to_string() } else { format!("'{}'", text.replace('\'', r"'\''")) }
+}
+
+/// Amazon ECR's registries: `ACCOUNT.dkr.ecr.REGION.amazonaws.com` (and `.com.cn`).
+fn is_ecr(host: &str) -> bool {
+    host.contains(".dkr.ecr") && (host.ends_with(".amazonaws.com") || host.ends_with(".amazonaws.com.cn"))
+}
+
+/// A note at a place such as `vault.yml:12:3`.
+fn note_at(place: &str, message: String) -> Problem {
+    let mut parts = place.rsplitn(3, ':');
+    let mut number = || parts.next().and_then(|p| p.parse().ok()).unwrap_or(0);
+    let (column, line) = (number(), number());
+    Problem { file: parts.next().unwrap_or(place).to_string(), line, column, message, hint: None }
+}
+
+/// All problems as one error, in the order of their places and not without end.
+fn told(mut problems: Vec<Problem>) -> Error {
+    let hidden = problems.len().saturating_sub(PROBLEMS_MAX);
+    problems.truncate(PROBLEMS_MAX);
+    problems.sort_by(|a, b| (&a.file, a.line, a.column).cmp(&(&b.file, b.line, b.column)));
+    let mut error = Error::from(problems.into_iter().map(sanitize).collect::<Vec<_>>());
+    if hidden > 0 {
+        error.message.push_str(&format!("\nand {hidden} more problems"));
+    }
+    error
+}
+
+/// Takes from a problem what would steer a terminal or start a line of its own: names come from a file that others write.
+fn sanitize(problem: Problem) -> Problem {
+    let clean = |text: String| -> String {
+        if !text.chars().any(is_steering) {
+            return text;
+        }
+        text.chars().map(|c| if is_steering(c) { c.escape_unicode().to_string() } else { c.to_string() }).collect()
+    };
+    // A hint of ours may have a second line; it is indented, and nothing of the file starts a line in it.
+    let hint = problem.hint.map(|h| h.split("\n        ").map(|line| clean(line.to_string())).collect::<Vec<_>>().join("\n        "));
+    Problem { message: clean(problem.message), hint, ..problem }
+}
+
+fn is_steering(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+}

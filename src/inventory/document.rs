@@ -1,0 +1,304 @@
+//! One file parsed: the logins and recipients that a vault or an inventory holds, each with the bytes it takes up, so that
+//! the vault commands can splice text and leave every other byte as it is.
+
+use std::ops::Range;
+
+use granit_parser::ScalarStyle;
+
+use super::fields::{Keys, Reader};
+use super::yaml::{self, Entry, Node, Pos, Value};
+use super::{sanitize, schema};
+use crate::error::Problem;
+use crate::model::registry::{NameNote, Registry};
+use crate::model::{Expiry, PasswordText, Secret, Username};
+
+/// What a file says of logins.
+pub struct Document {
+    /// `id:`, the name of the inventory.
+    pub id: Option<String>,
+    /// `recipients:`, the public keys for which its passwords are sealed, in their order.
+    pub recipients: Vec<String>,
+    /// Where `recipients:` stands.
+    pub recipients_section: Option<Section>,
+    /// `logins:`, in the file's order.
+    pub logins: Vec<LoginItem>,
+    /// Where `logins:` stands.
+    pub logins_section: Option<Section>,
+    /// What was put right or looks wrong without being an error.
+    pub notes: Vec<Problem>,
+}
+
+/// A top-level key and its value in the text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Section {
+    /// The bytes of the key.
+    pub key: Range<usize>,
+    /// The bytes of the value, from its first to behind its last. A block ends with or behind its last line's text.
+    pub value: Range<usize>,
+    /// Written in brackets or braces, or absent, and not as a block of lines.
+    pub flow: bool,
+}
+
+/// One login of a file.
+#[derive(Clone)]
+pub struct LoginItem {
+    /// Its name.
+    pub name: String,
+    /// The registry it is for.
+    pub registry: Registry,
+    /// The account.
+    pub username: Username,
+    /// Sealed or plain; `None` when it is still to be set.
+    pub password: Option<PasswordText>,
+    /// After this it is not used any more.
+    pub expires: Option<Expiry>,
+    /// Line of its name, from 1.
+    pub line: u64,
+    /// Column of its name in characters, from 1.
+    pub column: u64,
+    /// Bytes of its name.
+    pub key: Range<usize>,
+    /// Bytes of the map behind its name, from its first to behind its last. A block ends with or behind its last line's text.
+    pub value: Range<usize>,
+    /// The map is written with braces and not as a block of lines.
+    pub flow: bool,
+    /// Its fields (`registry`, `username`, `password`, `expires`) in their order: name, bytes of the key, bytes of the value.
+    pub fields: Vec<(String, Range<usize>, Range<usize>)>,
+}
+
+/// The first line of an armored age file.
+pub const ARMOR_BEGIN: &str = "-----BEGIN AGE ENCRYPTED FILE-----";
+/// The last line of an armored age file.
+pub const ARMOR_END: &str = "-----END AGE ENCRYPTED FILE-----";
+
+const LOGIN_KEYS: Keys =
+    Keys { known: &["registry", "username", "password", "expires"], reserved: &["auth_hosts", "command", "password_command", "kubernetes"], private: true };
+
+/// Reads a vault or an inventory as far as logins go. `file` is its name in messages. A login without a password and a plain password are read;
+/// whether they may stand is for [`super::load`] to say.
+///
+/// # Errors
+/// All that is wrong with the keys of the file and with its `id`, `recipients` and `logins`.
+pub fn parse_document(file: &str, text: &str) -> Result<Document, Vec<Problem>> {
+    parse(file, text, false)
+}
+
+/// Reads a file that is a vault and nothing else.
+pub(super) fn parse_vault(file: &str, text: &str) -> Result<Document, Vec<Problem>> {
+    parse(file, text, true)
+}
+
+fn parse(file: &str, text: &str, vault_only: bool) -> Result<Document, Vec<Problem>> {
+    let root = yaml::parse(file, text).map_err(|p| vec![sanitize(*p)])?;
+    let mut problems = Vec::new();
+    let mut reader = Reader { file, problems: &mut problems };
+    // A file with hosts is an inventory, and the rest of it is not looked at here.
+    let is_inventory = !vault_only
+        && matches!(&root.value, Value::Map { entries, .. } if entries.iter().any(|e| ["hosts", "groups", "defaults", "vault"].contains(&e.key.as_str())));
+    let (what, keys) = if is_inventory { ("the inventory", schema::TOP_KEYS) } else { ("the vault", schema::VAULT_KEYS) };
+    let fields = reader.keyed(&root, what, keys);
+    schema::version(&mut reader, &fields, false);
+    let document = read(&mut reader, &fields);
+    if problems.is_empty() { Ok(document) } else { Err(problems.into_iter().map(sanitize).collect()) }
+}
+
+/// Reads the keys that a vault and an inventory share.
+pub(super) fn read(reader: &mut Reader<'_>, fields: &super::fields::Fields<'_>) -> Document {
+    let mut notes = Vec::new();
+    let id = fields.value("id").and_then(|n| id(reader, n));
+    let recipients = fields.value("recipients").map(|n| recipients(reader, n)).unwrap_or_default();
+    let mut logins = Vec::new();
+    if let Some(node) = fields.value("logins") {
+        for entry in reader.named(node, "`logins`") {
+            logins.extend(login(reader, entry, &mut notes));
+        }
+    }
+    let section = |key| fields.get(key).map(section);
+    Document { id, recipients, recipients_section: section("recipients"), logins, logins_section: section("logins"), notes }
+}
+
+fn section(entry: &Entry) -> Section {
+    Section { key: entry.key_bytes.clone(), value: entry.value.bytes.clone(), flow: is_flow(&entry.value) }
+}
+
+fn is_flow(node: &Node) -> bool {
+    match &node.value {
+        Value::Map { flow, .. } | Value::Seq { flow, .. } => *flow,
+        Value::Scalar { .. } => true,
+    }
+}
+
+/// `id:` travels to the nodes and names files there, so it is narrow.
+fn id(reader: &mut Reader<'_>, node: &Node) -> Option<String> {
+    let id = reader.text(node, "`id`")?;
+    if is_name(id.value) {
+        return Some(id.value.to_string());
+    }
+    reader.fault(id.pos, "`id` must be 1 to 64 letters, digits, `.`, `_` and `-`, and start with a letter or digit");
+    None
+}
+
+/// Names of logins, groups and inventories: letters, digits, `.`, `_`, `-`, at most 64.
+pub(super) fn is_name(name: &str) -> bool {
+    name.len() <= 64 && name.starts_with(|c: char| c.is_ascii_alphanumeric()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+}
+
+fn recipients(reader: &mut Reader<'_>, node: &Node) -> Vec<String> {
+    let mut found: Vec<String> = Vec::new();
+    for r in reader.texts(node, "`recipients`").unwrap_or_default() {
+        let text = r.value.trim();
+        if text.to_ascii_uppercase().starts_with("AGE-SECRET-KEY-") || text.contains("PRIVATE KEY") {
+            reader.fault_hint(
+                r.pos,
+                "this is a secret key, not a recipient; it must not stand in a file that others read",
+                "take its public key (age1..., ssh-ed25519 ...), and make a new identity",
+            );
+        } else if !["age1", "ssh-ed25519 ", "ssh-rsa "].iter().any(|p| text.starts_with(p)) {
+            reader.fault(r.pos, "a recipient must be a public key: age1..., ssh-ed25519 ... or ssh-rsa ...");
+        } else if found.iter().any(|f| f == text) {
+            reader.fault(r.pos, "this recipient stands twice");
+        } else {
+            found.push(text.to_string());
+        }
+    }
+    found
+}
+
+fn login(reader: &mut Reader<'_>, entry: &Entry, notes: &mut Vec<Problem>) -> Option<LoginItem> {
+    let name = &entry.key;
+    if !is_name(name) {
+        reader.fault(entry.key_pos, "a login's name must be 1 to 64 letters, digits, `.`, `_` and `-`, and start with a letter or digit");
+        return None;
+    }
+    let before = reader.problems.len();
+    let what = format!("login `{name}`");
+    let fields = reader.keyed(&entry.value, &what, LOGIN_KEYS);
+    let registry = match fields.value("registry") {
+        Some(node) => registry(reader, node, &what, notes),
+        None => missing(reader, entry, &what, "registry"),
+    };
+    let username = match fields.value("username") {
+        Some(node) => reader.text(node, &format!("`username` of {what}")).and_then(|u| match Username::parse(u.value) {
+            Ok(username) => Some(username),
+            Err(why) => {
+                reader.fault(u.pos, format!("{what}: {why}"));
+                None
+            }
+        }),
+        None => missing(reader, entry, &what, "username"),
+    };
+    let expires = fields.value("expires").and_then(|node| {
+        let text = reader.text(node, &format!("`expires` of {what}"))?;
+        Expiry::parse(text.value).map_err(|why| reader.fault(text.pos, format!("{what}: {why}"))).ok()
+    });
+    let password = fields.value("password").and_then(|node| password(reader, node, &what));
+    if reader.problems.len() > before {
+        return None;
+    }
+    let Value::Map { entries, flow } = &entry.value.value else { return None };
+    let Pos { line, column } = entry.key_pos;
+    Some(LoginItem {
+        name: name.clone(),
+        registry: registry?,
+        username: username?,
+        password,
+        expires,
+        line,
+        column,
+        key: entry.key_bytes.clone(),
+        value: entry.value.bytes.clone(),
+        flow: *flow,
+        fields: entries.iter().map(|e| (e.key.clone(), e.key_bytes.clone(), e.value.bytes.clone())).collect(),
+    })
+}
+
+fn missing<T>(reader: &mut Reader<'_>, entry: &Entry, what: &str, key: &str) -> Option<T> {
+    // Where the login is no map at all, that has been said.
+    if matches!(entry.value.value, Value::Map { .. }) {
+        reader.fault(entry.key_pos, format!("{what} has no `{key}`"));
+    }
+    None
+}
+
+fn registry(reader: &mut Reader<'_>, node: &Node, what: &str, notes: &mut Vec<Problem>) -> Option<Registry> {
+    let text = reader.text(node, &format!("`registry` of {what}"))?;
+    if text.value.contains('@') {
+        // `https://user:password@host`: nothing of it is shown.
+        reader.fault_hint(text.pos, format!("{what}: the registry contains `@`"), "write the host alone; the account goes under `username`");
+        return None;
+    }
+    let (registry, note) = match Registry::parse(text.value) {
+        Ok(parsed) => parsed,
+        Err(why) => {
+            reader.fault(text.pos, format!("{what}: {why}"));
+            return None;
+        }
+    };
+    if registry.path().is_some() {
+        let host = registry.authority();
+        reader.fault_hint(text.pos, format!("{what}: registry `{registry}` has a path, but its consumers know one login a host"), format!("write `{host}`"));
+        return None;
+    }
+    let message = match note {
+        NameNote::None => return Some(registry),
+        NameNote::Normalised => format!("{what}: registry is taken as `{registry}`, without scheme, slash and upper case"),
+        NameNote::HubAlias => format!("{what}: registry is taken as `{registry}`, Docker Hub's name here"),
+        NameNote::HubWebsite => format!("{what}: `hub.docker.com` is Docker Hub's web site and serves no images; taken as `{registry}`"),
+    };
+    notes.push(Problem { file: reader.file.to_string(), line: text.pos.line, column: text.pos.column, message, hint: None });
+    Some(registry)
+}
+
+/// Tells a sealed password from a plain one; never shows anything of it.
+fn password(reader: &mut Reader<'_>, node: &Node, what: &str) -> Option<PasswordText> {
+    let Some((text, style)) = node.scalar() else {
+        reader.fault(node.pos, format!("the password of {what} must be text, not {}", node.word()));
+        return None;
+    };
+    match node.word() {
+        "text" => {}
+        "nothing" => return None,
+        // Whoever wrote 0123 means these four characters; YAML readers disagree about them.
+        word => {
+            reader.fault_hint(
+                node.pos,
+                format!("the password of {what} must be text, not {word}"),
+                "put it into quotes, or better: seal it with `regprov vault set`",
+            );
+            return None;
+        }
+    }
+    let trimmed = text.trim();
+    if trimmed.starts_with("-----BEGIN AGE") {
+        let whole = trimmed.lines().next() == Some(ARMOR_BEGIN) && trimmed.lines().last() == Some(ARMOR_END);
+        if whole {
+            return Some(PasswordText::Sealed(format!("{trimmed}\n")));
+        }
+        let why = if style == ScalarStyle::Literal { "it was cut" } else { "its lines were joined" };
+        reader.fault_hint(
+            node.pos,
+            format!("the sealed password of {what} is damaged: {why}"),
+            "it must stand as a block behind `password: |`, from its BEGIN line to its END line",
+        );
+        return None;
+    }
+    let block = matches!(style, ScalarStyle::Literal | ScalarStyle::Folded);
+    let fault = match crate::model::login::check_password(text) {
+        Err(why) => Some((why, None)),
+        Ok(()) if block && text.ends_with('\n') => {
+            Some(("password ends with a line break".to_string(), Some("write `password: |-`, or better: seal it with `regprov vault set`")))
+        }
+        Ok(()) => None,
+    };
+    match fault {
+        None => Some(PasswordText::Plain(Secret::new(text.to_string()))),
+        Some((why, None)) => {
+            reader.fault(node.pos, format!("{what}: {why}"));
+            None
+        }
+        Some((why, Some(hint))) => {
+            reader.fault_hint(node.pos, format!("{what}: {why}"), hint);
+            None
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! Which part of an inventory a run is about: `--limit`, `--login`, `--target`.
+
+use std::collections::{BTreeSet, HashMap};
+use std::path::Path;
+
+use super::fields::suggest;
+use super::{Inventory, hostlist};
+use crate::error::{Error, Result};
+use crate::model::TargetKind;
+
+/// The positions of the hosts that `--limit PATTERN` names, in inventory order.
+///
+/// A pattern is a comma list of terms: a host, a host list, a group, `*` or `all`, a name with `*` and `?`, or `@./FILE`
+/// with such terms, one or more a line. `&TERM` keeps only what is also in TERM, `!TERM` takes TERM away; as in Ansible
+/// they work after all plain terms, whatever their order, and without a plain term on all hosts. A name that is a host's and a group's means both.
+///
+/// # Errors
+/// A name that is neither host nor group, a wildcard that fits nothing, a file that cannot be read, and an empty result.
+pub fn limit(inventory: &Inventory, pattern: &str, read: &mut dyn FnMut(&Path) -> Result<String>) -> Result<Vec<usize>> {
+    let all: BTreeSet<usize> = (0..inventory.hosts.len()).collect();
+    let names: HashMap<&str, usize> = inventory.hosts.iter().enumerate().map(|(i, h)| (h.name.as_str(), i)).collect();
+    let lookup = Lookup { inventory, names };
+    let terms = hostlist::split(pattern).map_err(|why| Error::usage(format!("--limit {pattern:?} {why}")))?;
+    let (mut plain, mut both, mut without) = (None::<BTreeSet<usize>>, Vec::new(), BTreeSet::new());
+    for term in terms {
+        let (sign, name) = match term.strip_prefix(['!', '&']) {
+            Some(name) => (&term[..1], name.trim()),
+            None => ("", term),
+        };
+        let found = lookup.term(name, read)?;
+        match sign {
+            "!" => without.extend(found),
+            "&" => both.push(found),
+            _ => plain.get_or_insert_default().extend(found),
+        }
+    }
+    let mut chosen = plain.unwrap_or(all);
+    for set in both {
+        chosen = chosen.intersection(&set).copied().collect();
+    }
+    let chosen: Vec<usize> = chosen.difference(&without).copied().collect();
+    if chosen.is_empty() {
+        return Err(Error::usage(format!("--limit {pattern:?} leaves no host")));
+    }
+    Ok(chosen)
+}
+
+struct Lookup<'a> {
+    inventory: &'a Inventory,
+    names: HashMap<&'a str, usize>,
+}
+
+impl Lookup<'_> {
+    /// A term without its sign.
+    fn term(&self, term: &str, read: &mut dyn FnMut(&Path) -> Result<String>) -> Result<BTreeSet<usize>> {
+        let Some(file) = term.strip_prefix('@') else {
+            return self.name(term).map_err(|why| with_way_out(format!("--limit: {}", why.0), why.1));
+        };
+        if file == "failed" {
+            return Err(Error::usage("--limit @failed is not supported yet").hint("write the hosts into a file and name it as @./FILE"));
+        }
+        if !file.contains('/') {
+            return Err(Error::usage(format!("--limit @{file}: a file is named with a directory")).hint(format!("write @./{file}")));
+        }
+        let mut found = BTreeSet::new();
+        for (i, line) in read(Path::new(file))?.lines().enumerate() {
+            let line = line.split('#').next().unwrap_or("").trim().trim_start_matches('\u{feff}');
+            if line.is_empty() {
+                continue;
+            }
+            let at = format!("{file}:{}", i + 1);
+            for term in hostlist::split(line).map_err(|why| Error::usage(format!("{at}: {line:?} {why}")))? {
+                found.extend(self.name(term).map_err(|why| with_way_out(format!("{at}: {}", why.0), why.1))?);
+            }
+        }
+        Ok(found)
+    }
+
+    /// A host, host list, group or wildcard; else what is wrong and, where there is one, the way out.
+    fn name(&self, term: &str) -> std::result::Result<BTreeSet<usize>, (String, Option<String>)> {
+        let hosts = &self.inventory.hosts;
+        if term == "*" || term == "all" {
+            return Ok((0..hosts.len()).collect());
+        }
+        let mut found: BTreeSet<usize> = self.inventory.groups.get(term).into_iter().flatten().copied().collect();
+        let is_group = self.inventory.groups.contains_key(term);
+        found.extend(self.names.get(term));
+        if is_group || !found.is_empty() {
+            return Ok(found);
+        }
+        if term.contains(['*', '?']) && !term.contains('[') {
+            found = hosts.iter().enumerate().filter(|(_, h)| matches(term, &h.name)).map(|(i, _)| i).collect();
+            let groups = self.inventory.groups.iter().filter(|(name, _)| matches(term, name));
+            found.extend(groups.flat_map(|(_, members)| members));
+            return if found.is_empty() { Err((format!("{term:?} fits no host and no group"), None)) } else { Ok(found) };
+        }
+        if term.contains('[') {
+            for name in hostlist::expand(term).map_err(|why| (format!("{term:?} {why}"), None))? {
+                found.insert(*self.names.get(name.as_str()).ok_or_else(|| self.unknown(&name))?);
+            }
+            return Ok(found);
+        }
+        Err(self.unknown(term))
+    }
+
+    fn unknown(&self, name: &str) -> (String, Option<String>) {
+        let candidates = self.inventory.hosts.iter().map(|h| h.name.as_str()).chain(self.inventory.groups.keys().map(String::as_str));
+        let hint = suggest(name, candidates).map(|meant| format!("did you mean `{meant}`?"));
+        (format!("there is no host and no group {name:?}"), hint)
+    }
+}
+
+fn with_way_out(message: String, hint: Option<String>) -> Error {
+    let error = Error::usage(message);
+    match hint {
+        Some(hint) => error.hint(hint),
+        None => error,
+    }
+}
+
+/// `*` stands for any text, `?` for one character. Linear: it goes back to the last `*` only.
+fn matches(pattern: &str, name: &str) -> bool {
+    let (p, n) = (pattern.as_bytes(), name.as_bytes());
+    let (mut i, mut j, mut back) = (0, 0, None);
+    while j < n.len() {
+        match p.get(i) {
+            Some(b'*') => {
+                back = Some((i, j));
+                i += 1;
+            }
+            Some(c) if *c == b'?' || *c == n[j] => (i, j) = (i + 1, j + 1),
+            _ => match back {
+                Some((star, from)) => {
+                    back = Some((star, from + 1));
+                    (i, j) = (star + 1, from + 1);
+                }
+                None => return false,
+            },
+        }
+    }
+    p[i..].iter().all(|c| *c == b'*')
+}
+
+/// Narrows every host's targets to one login (`--login`) or one kind of target (`--target`), or both. Hosts stay, also
+/// those for which nothing is left.
+///
+/// # Errors
+/// A login that the inventory does not have, and a choice that leaves nothing on any host.
+pub fn select(inventory: &mut Inventory, login: Option<&str>, target: Option<TargetKind>) -> Result<()> {
+    if let Some(name) = login
+        && !inventory.logins.iter().any(|l| l.name == name)
+    {
+        let hint = super::fields::hint_for(name, inventory.logins.iter().map(|l| l.name.as_str()), "logins");
+        return Err(with_way_out(format!("--login: there is no login {name:?}"), hint));
+    }
+    for host in &mut inventory.hosts {
+        for t in &mut host.targets {
+            t.logins.retain(|l| login.is_none_or(|name| name == l));
+        }
+        host.targets.retain(|t| !t.logins.is_empty() && target.is_none_or(|kind| kind == t.kind));
+    }
+    if inventory.hosts.iter().all(|h| h.targets.is_empty()) {
+        let what = [login.map(|l| format!("--login {l}")), target.map(|t| format!("--target {t}"))];
+        return Err(Error::usage(format!("{}: no host gets that", what.into_iter().flatten().collect::<Vec<_>>().join(" "))));
+    }
+    Ok(())
+}

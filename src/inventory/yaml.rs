@@ -1,0 +1,436 @@
+//! YAML text to a tree in which every key and every value knows its place.
+//!
+//! The tree is narrower than YAML on purpose: one document, no tags, no anchors and aliases (so no bombs), no directives,
+//! keys are text. What stands near a secret must never be shown, so no message here holds a value, a key or a snippet.
+
+use std::ops::Range;
+
+use granit_parser::{ErrorKind, Event, Parser, ScalarStyle, ScanError, Span, StructureStyle};
+use zeroize::Zeroizing;
+
+use super::INVENTORY_BYTES_MAX;
+use crate::error::Problem;
+
+/// Scalars, lists and maps in one file; beyond this a file is an attack or a mistake.
+const NODES_MAX: usize = 1_000_000;
+
+/// Lists and maps inside each other; schema 1 needs 6.
+const DEPTH_MAX: usize = 32;
+
+/// A place in a file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Pos {
+    /// Line, from 1; 0 stands for the file as a whole.
+    pub(crate) line: u64,
+    /// Column in characters, from 1.
+    pub(crate) column: u64,
+}
+
+/// A value with its place.
+pub(crate) struct Node {
+    pub(crate) pos: Pos,
+    /// The bytes of the file that it takes up.
+    pub(crate) bytes: Range<usize>,
+    pub(crate) value: Value,
+}
+
+pub(crate) enum Value {
+    /// Text, number, truth value or nothing: YAML tells them apart by looks, and so does [`Node::word`].
+    Scalar { text: Zeroizing<String>, style: ScalarStyle },
+    Seq {
+        items: Vec<Node>,
+        /// Written with brackets.
+        flow: bool,
+    },
+    Map {
+        entries: Vec<Entry>,
+        /// Written with braces.
+        flow: bool,
+    },
+}
+
+/// A key and its value.
+pub(crate) struct Entry {
+    pub(crate) key: String,
+    /// Whether the key is text to every YAML reader, and not a number, a truth value or nothing.
+    pub(crate) key_is_text: bool,
+    pub(crate) key_pos: Pos,
+    pub(crate) key_bytes: Range<usize>,
+    pub(crate) value: Node,
+}
+
+impl Node {
+    /// What it is, for messages: "text", "a number", ...
+    pub(crate) fn word(&self) -> &'static str {
+        match &self.value {
+            Value::Seq { .. } => "a list",
+            Value::Map { .. } => "a map",
+            Value::Scalar { text, style } => scalar_word(text, *style),
+        }
+    }
+
+    /// Its text, if it is text to every YAML reader: quoted, or neither number, truth value nor nothing.
+    pub(crate) fn text(&self) -> Option<&str> {
+        match &self.value {
+            Value::Scalar { text, .. } if self.word() == "text" => Some(text),
+            _ => None,
+        }
+    }
+
+    /// How a scalar is written in the file, quoted or not.
+    pub(crate) fn scalar(&self) -> Option<(&str, ScalarStyle)> {
+        match &self.value {
+            Value::Scalar { text, style } => Some((text, *style)),
+            _ => None,
+        }
+    }
+
+    /// Whether there is no value at all.
+    pub(crate) fn is_null(&self) -> bool {
+        self.word() == "nothing"
+    }
+}
+
+/// What a scalar is to the YAML readers in use: YAML 1.2's core schema, and the truth values of 1.1 (`on`, `yes`).
+fn scalar_word(text: &str, style: ScalarStyle) -> &'static str {
+    if style != ScalarStyle::Plain {
+        return "text";
+    }
+    match text {
+        "" | "~" | "null" | "Null" | "NULL" => "nothing",
+        t if ["true", "false", "yes", "no", "on", "off"].iter().any(|w| t.eq_ignore_ascii_case(w)) => "a truth value",
+        t if is_number(t) => "a number",
+        _ => "text",
+    }
+}
+
+fn is_number(text: &str) -> bool {
+    let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
+    if [".inf", ".Inf", ".INF", ".nan", ".NaN", ".NAN"].contains(&digits) {
+        return true;
+    }
+    if let Some(hex) = digits.strip_prefix("0x") {
+        return !hex.is_empty() && hex.bytes().all(|b| b.is_ascii_hexdigit());
+    }
+    if let Some(octal) = digits.strip_prefix("0o") {
+        return !octal.is_empty() && octal.bytes().all(|b| (b'0'..=b'7').contains(&b));
+    }
+    digits.starts_with(|c: char| c.is_ascii_digit() || c == '.') && digits.parse::<f64>().is_ok()
+}
+
+/// Reads the one document of a file. Syntax stops at its first fault.
+pub(crate) fn parse(file: &str, text: &str) -> Result<Node, Box<Problem>> {
+    let fault = |pos: Pos, message: String, hint: Option<&str>| {
+        Box::new(Problem { file: file.to_string(), line: pos.line, column: pos.column, message, hint: hint.map(str::to_string) })
+    };
+    if text.len() > INVENTORY_BYTES_MAX {
+        return Err(fault(Pos::default(), format!("is larger than {} MiB", INVENTORY_BYTES_MAX >> 20), None));
+    }
+    let options = granit_parser::options! {
+        disallow_directives: true,
+        emit_unresolved_aliases: true,
+        emit_comments: false,
+        flow_nesting_limit: DEPTH_MAX,
+        block_nesting_limit: DEPTH_MAX,
+    };
+    let mut builder = Builder { text, events: Parser::new_from_str_with_options(text, options), nodes: 0 };
+    builder.document().map_err(|f| fault(f.pos, f.message, f.hint))
+}
+
+/// What ends the reading of a file.
+struct Fault {
+    pos: Pos,
+    message: String,
+    hint: Option<&'static str>,
+}
+
+struct Builder<'a> {
+    text: &'a str,
+    events: Parser<'a, granit_parser::StrInput<'a>>,
+    nodes: usize,
+}
+
+impl<'a> Builder<'a> {
+    fn document(&mut self) -> Result<Node, Fault> {
+        let mut root = None;
+        loop {
+            let (event, span) = self.next()?;
+            match event {
+                Event::StreamStart | Event::DocumentEnd => {}
+                Event::DocumentStart(..) if root.is_some() => return Err(fault(&span, "a second document starts here; regprov reads one document a file")),
+                Event::DocumentStart(..) => {
+                    let (event, span) = self.next()?;
+                    root = Some(self.node(event, &span, 0)?);
+                }
+                Event::StreamEnd => {
+                    return root.ok_or(Fault { pos: Pos::default(), message: "is empty".into(), hint: None });
+                }
+                _ => return Err(fault(&span, "is no YAML that regprov understands")),
+            }
+        }
+    }
+
+    fn next(&mut self) -> Result<(Event<'a>, Span), Fault> {
+        match self.events.next_event() {
+            Some(Ok(next)) => Ok(next),
+            Some(Err(error)) => Err(syntax(&error)),
+            None => Err(Fault { pos: Pos::default(), message: "ends in the middle of a value".into(), hint: None }),
+        }
+    }
+
+    fn node(&mut self, event: Event<'a>, span: &Span, depth: usize) -> Result<Node, Fault> {
+        self.nodes += 1;
+        if self.nodes > NODES_MAX {
+            return Err(fault(span, format!("more than {NODES_MAX} values in one file")));
+        }
+        if depth > DEPTH_MAX {
+            return Err(fault(span, format!("lists and maps are nested more than {DEPTH_MAX} deep")));
+        }
+        let bytes = span.byte_range().unwrap_or(0..0);
+        let start = bytes.start;
+        let (value, end) = match event {
+            Event::Scalar(text, style, anchor, tag) => {
+                plain_node(span, anchor, tag.is_some())?;
+                (Value::Scalar { text: Zeroizing::new(text.into_owned()), style }, bytes.end)
+            }
+            Event::SequenceStart(style, anchor, tag) => {
+                plain_node(span, anchor, tag.is_some())?;
+                let mut items = Vec::new();
+                let end = loop {
+                    let (event, span) = self.next()?;
+                    if matches!(event, Event::SequenceEnd) {
+                        break span.byte_range().map_or(start, |b| b.end);
+                    }
+                    items.push(self.node(event, &span, depth + 1)?);
+                };
+                let flow = style == StructureStyle::Flow;
+                // A block's end event stands at what follows it; the block itself ends with its last child.
+                let end = if flow { end } else { items.last().map_or(start, |n| n.bytes.end) };
+                (Value::Seq { items, flow }, end)
+            }
+            Event::MappingStart(style, anchor, tag) => {
+                plain_node(span, anchor, tag.is_some())?;
+                let mut entries: Vec<Entry> = Vec::new();
+                let end = loop {
+                    let (event, span) = self.next()?;
+                    if matches!(event, Event::MappingEnd) {
+                        break span.byte_range().map_or(start, |b| b.end);
+                    }
+                    entries.push(self.entry(event, &span, depth + 1)?);
+                };
+                let flow = style == StructureStyle::Flow;
+                let end = if flow { end } else { entries.last().map_or(start, |e| e.value.bytes.end.max(e.key_bytes.end)) };
+                (Value::Map { entries, flow }, end)
+            }
+            Event::Alias(_) | Event::UnresolvedAlias(_) => {
+                return Err(Fault {
+                    hint: Some("write the value out; a text that starts with `*` needs quotes"),
+                    ..fault(span, "an alias: regprov reads none")
+                });
+            }
+            _ => return Err(fault(span, "is no YAML that regprov understands")),
+        };
+        Ok(Node { pos: pos_of(span), bytes: start..end.max(start), value })
+    }
+
+    fn entry(&mut self, event: Event<'a>, span: &Span, depth: usize) -> Result<Entry, Fault> {
+        let key = self.node(event, span, depth)?;
+        let key_is_text = key.text().is_some();
+        let Value::Scalar { text, .. } = &key.value else {
+            return Err(fault(span, "a key is a list or a map; regprov reads keys that are text"));
+        };
+        let (event, span) = self.next()?;
+        let mut value = self.node(event, &span, depth)?;
+        if let Value::Scalar { style: ScalarStyle::Literal | ScalarStyle::Folded, .. } = value.value {
+            self.include_block_header(&key, &mut value);
+        }
+        if value.is_null() && value.bytes.is_empty() {
+            // A value that is not there has no place of its own that a person would look at.
+            value.pos = key.pos;
+        }
+        Ok(Entry { key: text.to_string(), key_is_text, key_pos: key.pos, key_bytes: key.bytes, value })
+    }
+}
+
+impl Builder<'_> {
+    /// The parser lets a block begin with its first line of text; for us it begins with its `|` or `>`.
+    fn include_block_header(&self, key: &Node, value: &mut Node) {
+        let between = self.text.get(key.bytes.end..value.bytes.start).unwrap_or("");
+        let mut comment = false;
+        let indicator = between.char_indices().find(|(_, c)| {
+            comment = *c == '#' || comment && *c != '\n';
+            !comment && matches!(c, '|' | '>')
+        });
+        let Some((at, _)) = indicator else { return };
+        value.bytes.start = key.bytes.end + at;
+        let line_start = self.text[..value.bytes.start].rfind('\n').map_or(0, |n| n + 1);
+        let column = self.text[line_start..value.bytes.start].trim_start_matches('\u{feff}').chars().count() as u64 + 1;
+        value.pos = Pos { line: key.pos.line + between[..at].matches('\n').count() as u64, column };
+    }
+}
+
+/// Refuses what hides a value's meaning or multiplies it.
+fn plain_node(span: &Span, anchor: usize, tagged: bool) -> Result<(), Fault> {
+    if tagged {
+        let at = span.tag_start.map_or(pos_of(span), |m| Pos { line: m.line() as u64, column: m.col() as u64 + 1 });
+        return Err(Fault { pos: at, message: "a tag: regprov reads none".into(), hint: Some("leave it out; a text that starts with `!` needs quotes") });
+    }
+    if anchor > 0 {
+        return Err(Fault {
+            hint: Some("write the value out where it is used; a text that starts with `&` needs quotes"),
+            ..fault(span, "an anchor: regprov reads none")
+        });
+    }
+    Ok(())
+}
+
+fn pos_of(span: &Span) -> Pos {
+    Pos { line: span.start.line() as u64, column: span.start.col() as u64 + 1 }
+}
+
+fn fault(span: &Span, message: impl Into<String>) -> Fault {
+    Fault { pos: pos_of(span), message: message.into(), hint: None }
+}
+
+/// The parser's own words where they hold nothing of the file, else ours.
+fn syntax(error: &ScanError) -> Fault {
+    let at = error.marker();
+    let pos = Pos { line: at.line() as u64, column: at.col() as u64 + 1 };
+    let (message, hint) = match error.kind() {
+        ErrorKind::UnexpectedCharacter { .. } => ("not YAML: a value cannot start with this character".to_string(), Some("put the value into single quotes")),
+        ErrorKind::TabNotAllowed
+        | ErrorKind::TabInBlockIndentation
+        | ErrorKind::TabInIndentation
+        | ErrorKind::TabAtBlockScalarStart
+        | ErrorKind::TabInPlainScalar => ("not YAML: a tab where YAML wants spaces".to_string(), Some("indent with spaces")),
+        ErrorKind::RecursionLimitExceeded => (format!("lists and maps are nested more than {DEPTH_MAX} deep"), None),
+        ErrorKind::DirectiveDisallowed => ("a directive: regprov reads none".to_string(), Some("remove the line that starts with `%`")),
+        ErrorKind::MappingValueNotAllowed => {
+            ("not YAML: a `:` where none may stand".to_string(), Some("check the indentation; a text with `: ` in it needs quotes"))
+        }
+        kind => (format!("not YAML: {kind}"), None),
+    };
+    Fault { pos, message, hint }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ok(text: &str) -> Node {
+        parse("f", text).map_err(|p| p.to_string()).expect("the sample is YAML")
+    }
+
+    #[track_caller]
+    fn refused(text: &str, want: &str) {
+        let got = parse("f", text).map(|_| ()).unwrap_err().to_string();
+        assert!(got.starts_with(want), "{got:?} for {text:?}, want {want:?}");
+    }
+
+    #[test]
+    fn every_key_and_value_knows_its_place() {
+        let text = "a: 1\nb:\n  - x\n  - {c: 'd', e: }\n";
+        let Value::Map { entries, flow: false } = &ok(text).value else { panic!("a block map") };
+        assert_eq!((entries[0].key_pos, entries[0].value.pos), (Pos { line: 1, column: 1 }, Pos { line: 1, column: 4 }));
+        let Value::Seq { items, flow: false } = &entries[1].value.value else { panic!("a list") };
+        assert_eq!(items[1].pos, Pos { line: 4, column: 5 });
+        let Value::Map { entries, flow: true } = &items[1].value else { panic!("a flow map") };
+        assert_eq!(&text[entries[0].key_bytes.clone()], "c");
+        assert_eq!(&text[entries[0].value.bytes.clone()], "'d'");
+        assert_eq!(&text[items[1].bytes.clone()], "{c: 'd', e: }");
+        assert_eq!((entries[1].value.is_null(), entries[1].value.pos), (true, Pos { line: 4, column: 14 }));
+    }
+
+    #[test]
+    fn a_block_of_text_begins_with_its_indicator() {
+        for (text, pos) in [("a:\n  b: |-\n    x\n", (2, 6)), ("a:\n  b: # c|d\n    >\n    x\n", (3, 5))] {
+            let Value::Map { entries, .. } = ok(text).value else { panic!("a map") };
+            let Value::Map { entries, .. } = &entries[0].value.value else { panic!("a map") };
+            let value = &entries[0].value;
+            assert_eq!((value.pos.line, value.pos.column), pos);
+            assert!(text[value.bytes.clone()].starts_with(['|', '>']) && text[value.bytes.clone()].contains('x'), "{:?}", &text[value.bytes.clone()]);
+        }
+    }
+
+    #[test]
+    fn a_byte_order_mark_and_windows_line_ends_change_nothing() {
+        for text in ["\u{feff}a: 1\r\nb: |\r\n  x\r\n  y\r\n", "a: 1\nb: |\n  x\n  y\n"] {
+            let Value::Map { entries, .. } = ok(text).value else { panic!("a map") };
+            assert_eq!((entries[0].key.as_str(), entries[0].key_pos), ("a", Pos { line: 1, column: 1 }));
+            assert_eq!(entries[1].key_pos, Pos { line: 2, column: 1 });
+            assert_eq!(entries[1].value.text(), Some("x\ny\n"));
+        }
+    }
+
+    #[test]
+    fn what_a_scalar_is() {
+        let cases = [
+            ("", "nothing"),
+            ("~", "nothing"),
+            ("null", "nothing"),
+            ("''", "text"),
+            ("1", "a number"),
+            ("0640", "a number"),
+            ("-1.5e3", "a number"),
+            ("0x1f", "a number"),
+            (".inf", "a number"),
+            ("1e5", "a number"),
+            ("'1'", "text"),
+            ("on", "a truth value"),
+            ("No", "a truth value"),
+            ("\"on\"", "text"),
+            ("inf", "text"),
+            ("nan", "text"),
+            ("10.0.0.5", "text"),
+            ("2027-03-01", "text"),
+            ("$oauthtoken", "text"),
+            ("[]", "a list"),
+            ("{}", "a map"),
+        ];
+        for (yaml, want) in cases {
+            let Value::Map { entries, .. } = ok(&format!("k: {yaml}\n")).value else { panic!("a map") };
+            assert_eq!(entries[0].value.word(), want, "{yaml}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_read() {
+        refused("", "f: is empty");
+        refused("# nothing\n", "f: is empty");
+        refused("a: 1\n---\nb: 2\n", "f:2:1: a second document");
+        refused("a: &x 1\n", "f:1:");
+        refused("a: *hunter2\n", "f:1:4: an alias");
+        refused("a: &x [1]\nb: *x\n", "f:1:");
+        refused("a: !vault |\n  x\n", "f:1:4: a tag");
+        refused("%YAML 1.2\n---\na: 1\n", "f:1:1: a directive");
+        refused("a:\n\tb: 1\n", "f:2:2: not YAML: a tab");
+        refused("a: @hunter2\n", "f:1:4: not YAML: a value cannot start with this character");
+        refused("a: b: c\n", "f:1:5: not YAML: a `:`");
+        refused("a: [1\n", "f:");
+        refused("a: \"1\n", "f:");
+        refused("? [a]\n: 1\n", "f:1:3: a key is a list or a map");
+        refused("a: 1\n\u{feff}b: 2\n", "f:2:1: not YAML");
+        refused(&format!("a: {}{}", "[".repeat(40), "]".repeat(40)), "f:1:36: lists and maps are nested more than 32 deep");
+        refused(&"a:\n".lines().map(str::to_string).chain((1..40).map(|i| format!("{}a:", " ".repeat(i)))).collect::<Vec<_>>().join("\n"), "f:33:33: lists");
+        refused(&"x".repeat(INVENTORY_BYTES_MAX + 1), "f: is larger than 4 MiB");
+        refused(&format!("[{}]", "1,".repeat(NODES_MAX + 1)), "f:1:");
+    }
+
+    #[test]
+    fn no_message_shows_a_value() {
+        for text in [
+            "a: *hunter2\n",
+            "a: &hunter2 1\n",
+            "a: !hunter2 1\n",
+            "a: @hunter2\n",
+            "a: %hunter2\n",
+            "a: `hunter2\n",
+            "p: hunter2: x\n",
+            "p: \"\\hunter2\"\n",
+            "p: [hunter2\n",
+        ] {
+            let shown = parse("f", text).map(|_| ()).unwrap_err().to_string();
+            assert!(!shown.contains("hunter2"), "{shown}");
+        }
+    }
+}
