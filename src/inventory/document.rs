@@ -145,6 +145,9 @@ pub(super) fn is_name(name: &str) -> bool {
 
 fn recipients(reader: &mut Reader<'_>, node: &Node) -> Vec<String> {
     let mut found: Vec<String> = Vec::new();
+    if reader.short(node, "`recipients`").is_none() {
+        return found;
+    }
     for r in reader.texts(node, "`recipients`").unwrap_or_default() {
         let text = r.value.trim();
         if text.to_ascii_uppercase().starts_with("AGE-SECRET-KEY-") || text.contains("PRIVATE KEY") {

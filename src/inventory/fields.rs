@@ -173,9 +173,21 @@ impl Reader<'_> {
         }
     }
 
+    /// `None` for a list of more than [`LIST_MAX`](super::LIST_MAX) items, which would cost more to check than it can mean.
+    pub(crate) fn short(&mut self, node: &Node, what: &str) -> Option<()> {
+        match &node.value {
+            Value::Seq { items, .. } if items.len() > super::LIST_MAX => {
+                self.fault(node.pos, format!("{what} has more than {} items", super::LIST_MAX));
+                None
+            }
+            _ => Some(()),
+        }
+    }
+
     /// A list of names, each once.
     pub(crate) fn names(&mut self, node: &Node, what: &str) -> Option<Vec<Placed<String>>> {
         let mut names: Vec<Placed<String>> = Vec::new();
+        self.short(node, what)?;
         for item in self.texts(node, what)? {
             if names.iter().any(|n| n.value == item.value) {
                 self.fault(item.pos, format!("`{}` stands twice in {what}", item.value));

@@ -3,8 +3,8 @@
 //! Pure: files are read through a function handed in. Every problem is found in one pass and told at once, with file,
 //! line and column, and never with a value that might be secret. Nothing is ever interpolated: `$oauthtoken` is a name.
 //!
-//! The way through: [`yaml`] (a tree that knows its places), [`schema`] and [`document`] (each key by itself),
-//! [`resolve`] (what they mean together), then [`limit`] and [`select`] (which part of it this run is about).
+//! The way through: `yaml` (a tree that knows its places), `schema` and [`document`] (each key by itself),
+//! `resolve` (what they mean together), then [`limit`] and [`select`] (which part of it this run is about).
 
 pub mod document;
 mod fields;
@@ -37,6 +37,9 @@ pub const HOSTS_MAX: usize = 100_000;
 
 /// Groups that an inventory may have.
 pub const GROUPS_MAX: usize = 2_000;
+
+/// Items of one list of names, targets, recipients or vaults; host lists have [`HOSTS_MAX`].
+const LIST_MAX: usize = 1_000;
 
 /// Memberships, targets and logins of all hosts together.
 const RESOLVED_MAX: usize = 5_000_000;

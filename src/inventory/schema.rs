@@ -103,7 +103,7 @@ pub(super) struct Parts {
 /// Reads everything of an inventory but `id`, `recipients` and `logins`.
 pub(super) fn read(reader: &mut Reader<'_>, fields: &Fields<'_>) -> Parts {
     version(reader, fields, true);
-    let vaults = fields.value("vault").and_then(|n| reader.one_or_more(n, "`vault`")).unwrap_or_default();
+    let vaults = fields.value("vault").and_then(|n| reader.short(n, "`vault`").and_then(|()| reader.one_or_more(n, "`vault`"))).unwrap_or_default();
     let vaults = vaults.into_iter().map(|v| Placed { value: v.value.to_string(), pos: v.pos }).collect();
     let mut parts = Parts { vaults, defaults: Connection::default(), default_targets: None, groups: Vec::new(), hosts: Vec::new() };
     if let Some(node) = fields.value("defaults") {
@@ -305,6 +305,7 @@ fn targets(reader: &mut Reader<'_>, node: &Node, what: &str) -> Option<Vec<Targe
         reader.fault_hint(node.pos, format!("`targets` of {what} must be a list, not {}", node.word()), "for example `targets: [docker, enroot]`");
         return None;
     };
+    reader.short(node, &format!("`targets` of {what}"))?;
     let mut found: Vec<TargetSpec> = Vec::new();
     for item in items {
         let Some(target) = target(reader, item, what) else { continue };

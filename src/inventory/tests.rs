@@ -260,6 +260,29 @@ fn plain_passwords_and_expired_logins_are_taken_when_allowed() {
 }
 
 #[test]
+fn a_slip_of_a_key_never_shows_a_password() {
+    // The password as people write it, with every character of the file once deleted and once replaced by each of these.
+    let texts = [
+        "version: 1\ngroups: {g: {hosts: h, logins: [l], targets: [docker]}}\nlogins:\n  l:\n    registry: r\n    username: u\n    password: hunter2\n    expires: 2027-03-01\n",
+        "version: 1\ngroups: {g: {hosts: h, logins: [l], targets: [docker]}}\nlogins: {l: {registry: r, username: u, password: 'hunter2'}}\n",
+    ];
+    let mut tried = 0;
+    for text in texts {
+        let secret = text.find("hunter2").unwrap();
+        for at in (0..text.len()).filter(|at| !(secret..secret + 7).contains(at)) {
+            for new in ["", " ", "\n", ":", ",", "'", "\"", "#", "-", "{", "}", "[", "]", "*", "&", "!", "|", "\t", "x", ": ", ", "] {
+                let mutated = format!("{}{new}{}", &text[..at], &text[at + 1..]);
+                tried += 1;
+                if let Err(error) = load_files(&[("inv/i.yml", &mutated)], OPTIONS) {
+                    assert!(!error.to_string().contains("hunter2"), "{mutated}\n{error}");
+                }
+            }
+        }
+    }
+    assert!(tried > 4000, "{tried}");
+}
+
+#[test]
 fn recipients() {
     refused(&format!("{G}\nrecipients: age1x"), "3:13: `recipients` must be a list, not text");
     refused(&format!("{G}\nrecipients: [rsa]"), "3:14: a recipient must be a public key");
@@ -322,6 +345,11 @@ fn inventories_that_multiply_are_refused() {
     // A chain of groups puts every host into all of them.
     let chain: String = (0..500).map(|i| format!("  g{i}: {{children: [g{}]}}\n", i + 1)).collect();
     refused(&format!("groups:\n{chain}  g500: {{hosts: 'h[1-20000]'}}"), " hosts and groups multiply to more than");
+    let logins = vec!["l"; LIST_MAX + 1].join(",");
+    refused(&format!("groups: {{g: {{hosts: h, logins: [{logins}]}}}}"), "2:32: `logins` of group `g` has more than 1000 items");
+    refused(&format!("groups: {{g: {{hosts: h, targets: [{logins}]}}}}"), "2:33: `targets` of group `g` has more than 1000 items");
+    refused(&format!("{G}\nrecipients: [{logins}]"), "3:13: `recipients` has more than 1000 items");
+    refused(&format!("{G}\nvault: [{logins}]"), "3:8: `vault` has more than 1000 items");
     let many: String = (0..=GROUPS_MAX).map(|i| format!("  g{i}: {{}}\n")).collect();
     refused(&format!("groups:\n{many}"), "3:3: more than 2000 groups");
 }

@@ -308,6 +308,9 @@ fn syntax(error: &ScanError) -> Fault {
         ErrorKind::MappingValueNotAllowed => {
             ("not YAML: a `:` where none may stand".to_string(), Some("check the indentation; a text with `: ` in it needs quotes"))
         }
+        kind @ (ErrorKind::ExpectedFlowSequenceSeparator | ErrorKind::ExpectedFlowMappingSeparator) => {
+            (format!("not YAML: {kind}"), Some("inside brackets and braces a text with `[`, `]`, `{`, `}` or `,` in it, such as a host list, needs quotes"))
+        }
         kind => (format!("not YAML: {kind}"), None),
     };
     Fault { pos, message, hint }
@@ -408,6 +411,8 @@ mod tests {
         refused("a: b: c\n", "f:1:5: not YAML: a `:`");
         refused("a: [1\n", "f:");
         refused("a: \"1\n", "f:");
+        refused("a: [n[1-2]]\n", "f:1:6: not YAML: while parsing a flow sequence, expected ',' or ']'\n  hint: inside brackets and braces");
+        refused("a: {b: n[1-2]}\n", "f:1:9: not YAML: while parsing a flow mapping, did not find expected ',' or '}'\n  hint: inside brackets and braces");
         refused("? [a]\n: 1\n", "f:1:3: a key is a list or a map");
         refused("a: 1\n\u{feff}b: 2\n", "f:2:1: not YAML");
         refused(&format!("a: {}{}", "[".repeat(40), "]".repeat(40)), "f:1:36: lists and maps are nested more than 32 deep");
