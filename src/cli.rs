@@ -212,8 +212,8 @@ pub enum VaultVerb {
     Encrypt {
         /// The file
         file: PathBuf,
-        /// Public key that can open it (repeatable)
-        #[arg(short, long = "recipient", value_name = "RECIPIENT", required = true)]
+        /// Public key that can open it (repeatable) [default: the file's own `recipients:`]
+        #[arg(short, long = "recipient", value_name = "RECIPIENT")]
         recipients: Vec<String>,
         /// Where to write it [default: in place]
         #[arg(short, long, value_name = "FILE")]
@@ -323,6 +323,5 @@ mod tests {
         refused("regprov vault init v.yml", ErrorKind::MissingRequiredArgument);
         refused("regprov vault set v.yml", ErrorKind::MissingRequiredArgument);
         refused("regprov vault set v.yml ngc --password x", ErrorKind::UnknownArgument);
-        refused("regprov vault encrypt f", ErrorKind::MissingRequiredArgument);
     }
 }

@@ -12,8 +12,12 @@ use regprov::{command, ui};
 const WORKERS: usize = 2;
 
 fn main() -> ExitCode {
+    let hardened = command::harden::harden_process();
     let cli = Cli::parse();
     ui::log::start(cli.verbose);
+    if let Err(e) = hardened {
+        ui::warning(&format!("a crash could leave secrets in a core file: {e}"));
+    }
     match catch_unwind(AssertUnwindSafe(|| run(&cli))).unwrap_or_else(|_| Err(defect())) {
         Ok(code) => ExitCode::from(code),
         Err(e) => {
@@ -25,7 +29,11 @@ fn main() -> ExitCode {
 
 fn run(cli: &Cli) -> Result<u8, Error> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build();
-    runtime.map_err(|e| Error::internal(format!("the runtime does not start: {e}")))?.block_on(command::run(cli))
+    let runtime = runtime.map_err(|e| Error::internal(format!("the runtime does not start: {e}")))?;
+    let result = runtime.block_on(command::run(cli));
+    // A look-up of a name that still hangs is not waited for.
+    runtime.shutdown_background();
+    result
 }
 
 fn defect() -> Error {

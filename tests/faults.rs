@@ -78,7 +78,7 @@ impl Bed {
     }
 
     async fn push(&self, hosts: Vec<Host>) -> (Report, Duration) {
-        let keys = Keys::load(&[self.key.clone()], None, None, &mut |_| None).await.unwrap();
+        let keys = Keys::load(std::slice::from_ref(&self.key), None, None, &mut |_| None).await.unwrap();
         let deadlines = Deadlines { resolve: SECOND, connect: SECOND, handshake: SECOND, authenticate: SECOND };
         let options =
             PushOptions { forks: 50, check: false, merge: MergeOptions::default(), inventory_id: "test".into(), command: SECOND * 3, host: SECOND * 8 };
@@ -262,7 +262,7 @@ async fn a_second_run_changes_nothing_not_even_an_mtime() {
 async fn eight_concurrent_writers_keep_eighty_of_eighty() {
     let bed = Bed::new(&[Fault::None; 8]).await;
     let mut tasks = Vec::new();
-    let keys = Keys::load(&[bed.key.clone()], None, None, &mut |_| None).await.unwrap();
+    let keys = Keys::load(std::slice::from_ref(&bed.key), None, None, &mut |_| None).await.unwrap();
     for writer in 0..8 {
         let names: Vec<String> = (0..10).map(|i| format!("w{writer}k{i}")).collect();
         let logins: Logins = names

@@ -1,20 +1,48 @@
 //! The verbs: one file each, and what they share.
 
+pub mod apply;
 pub mod console;
 pub mod files;
 pub mod harden;
+pub mod hosts;
 pub mod identity;
+pub mod load;
 pub mod vault;
 
-use crate::cli::{Cli, Verb};
-use crate::error::{Error, Result};
+use crate::cli::{Cli, VaultVerb, Verb};
+use crate::error::Result;
+use console::Console;
+use identity::IdentitySources;
 
 /// Runs the verb and returns the exit code.
 pub async fn run(cli: &Cli) -> Result<u8> {
-    let verb = match &cli.verb {
-        Verb::Apply(_) => "apply",
-        Verb::Hosts(_) => "hosts",
-        Verb::Vault(_) => "vault",
-    };
-    Err(Error::internal(format!("this build has no `{verb}`")))
+    match &cli.verb {
+        Verb::Apply(args) => apply::apply(args, cli.verbose).await,
+        Verb::Hosts(args) => hosts::hosts(args),
+        Verb::Vault(verb) => Console::of_process(|console| run_vault(verb, console)).map(|()| 0),
+    }
+}
+
+fn run_vault(verb: &VaultVerb, console: &mut Console<'_>) -> Result<()> {
+    match verb {
+        VaultVerb::Keygen { output } => vault::keygen(output.as_deref(), identity::default_path().as_deref(), console),
+        VaultVerb::Init { vault, recipients } => vault::init(vault, recipients, console),
+        VaultVerb::Set(args) => {
+            let options = vault::SetOptions {
+                vault: args.vault.clone(),
+                login: args.login.clone(),
+                registry: args.registry.clone(),
+                username: args.username.clone(),
+                expires: args.expires.clone(),
+                auth_hosts: args.auth_hosts.clone(),
+            };
+            vault::set(&options, console)
+        }
+        VaultVerb::Show { vault, reveal, identity } => vault::show(vault, *reveal, &IdentitySources::of_process(&identity.identities)?, console),
+        VaultVerb::Encrypt { file, recipients, output } => vault::encrypt(file, recipients, output.as_deref(), console),
+        VaultVerb::Decrypt { file, output, reveal, identity } => {
+            vault::decrypt(file, output.as_deref(), *reveal, &IdentitySources::of_process(&identity.identities)?, console)
+        }
+        VaultVerb::View { file, reveal, identity } => vault::decrypt(file, None, *reveal, &IdentitySources::of_process(&identity.identities)?, console),
+    }
 }

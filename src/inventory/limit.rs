@@ -141,27 +141,25 @@ fn matches(pattern: &str, name: &str) -> bool {
     p[i..].iter().all(|c| *c == b'*')
 }
 
-/// Narrows every host's targets to one login (`--login`) or one kind of target (`--target`), or both. Hosts stay, also
-/// those for which nothing is left.
+/// Narrows every host's targets to these logins (`--login`) and these kinds of target (`--target`); an empty list means
+/// all. Hosts stay, also those for which nothing is left.
 ///
 /// # Errors
-/// A login that the inventory does not have, and a choice that leaves nothing on any host.
-pub fn select(inventory: &mut Inventory, login: Option<&str>, target: Option<TargetKind>) -> Result<()> {
-    if let Some(name) = login
-        && !inventory.logins.iter().any(|l| l.name == name)
-    {
+/// Logins that the inventory does not have, and a choice that leaves nothing on any host.
+pub fn select(inventory: &mut Inventory, logins: &[String], targets: &[TargetKind]) -> Result<()> {
+    if let Some(name) = logins.iter().find(|name| !inventory.logins.iter().any(|l| l.name == **name)) {
         let hint = super::fields::hint_for(name, inventory.logins.iter().map(|l| l.name.as_str()), "logins");
         return Err(with_way_out(format!("--login: there is no login {name:?}"), hint));
     }
     for host in &mut inventory.hosts {
         for t in &mut host.targets {
-            t.logins.retain(|l| login.is_none_or(|name| name == l));
+            t.logins.retain(|l| logins.is_empty() || logins.contains(l));
         }
-        host.targets.retain(|t| !t.logins.is_empty() && target.is_none_or(|kind| kind == t.kind));
+        host.targets.retain(|t| !t.logins.is_empty() && (targets.is_empty() || targets.contains(&t.kind)));
     }
     if inventory.hosts.iter().all(|h| h.targets.is_empty()) {
-        let what = [login.map(|l| format!("--login {l}")), target.map(|t| format!("--target {t}"))];
-        return Err(Error::usage(format!("{}: no host gets that", what.into_iter().flatten().collect::<Vec<_>>().join(" "))));
+        let what = logins.iter().map(|l| format!("--login {l}")).chain(targets.iter().map(|t| format!("--target {t}")));
+        return Err(Error::usage(format!("{}: no host gets that", what.collect::<Vec<_>>().join(" "))));
     }
     Ok(())
 }

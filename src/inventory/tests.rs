@@ -536,14 +536,14 @@ mod limits {
             i.hosts.iter().map(|h| h.targets.iter().map(|t| format!("{}:{}", t.kind, t.logins.join("+"))).collect::<Vec<_>>().join(" ")).collect()
         };
         let mut i = inventory();
-        select(&mut i, None, None).unwrap();
+        select(&mut i, &[], &[]).unwrap();
         assert_eq!(shape(&i), ["docker:l", "docker:l", "docker:l", "docker:l+m enroot:m", "docker:m enroot:m"]);
-        select(&mut i, Some("m"), None).unwrap();
+        select(&mut i, &["m".into()], &[]).unwrap();
         assert_eq!(shape(&i), ["", "", "", "docker:m enroot:m", "docker:m enroot:m"]);
-        select(&mut i, None, Some(TargetKind::Enroot)).unwrap();
+        select(&mut i, &[], &[TargetKind::Enroot]).unwrap();
         assert_eq!(shape(&i), ["", "", "", "enroot:m", "enroot:m"]);
-        assert!(select(&mut inventory(), Some("k"), None).unwrap_err().to_string().contains("there is no login \"k\"\n  hint: the logins are l, m"));
-        assert_eq!(select(&mut inventory(), Some("l"), Some(TargetKind::Enroot)).unwrap_err().message, "--login l --target enroot: no host gets that");
+        assert!(select(&mut inventory(), &["k".into()], &[]).unwrap_err().to_string().contains("there is no login \"k\"\n  hint: the logins are l, m"));
+        assert_eq!(select(&mut inventory(), &["l".into()], &[TargetKind::Enroot]).unwrap_err().message, "--login l --target enroot: no host gets that");
     }
 }
 

@@ -1,0 +1,192 @@
+//! `regprov apply`: the line from an inventory to a report.
+
+use std::collections::BTreeSet;
+use std::io::IsTerminal as _;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+
+use super::console::ask_terminal;
+use super::files;
+use super::load::Opener;
+use crate::cli::{ApplyArgs, SshArgs};
+use crate::error::{Error, Result};
+use crate::format::{self, MergeOptions};
+use crate::inventory::{self, Inventory};
+use crate::model::{Event, Host, HostRow, LoginEntry, Outcome, Report, Stage};
+use crate::push::{Logins, Push, PushOptions, push_all};
+use crate::transport::ssh::auth::Keys;
+use crate::transport::ssh::known_hosts::KnownHosts;
+use crate::transport::ssh::{Deadlines, Ssh};
+use crate::ui;
+
+/// The largest known_hosts file that is read, in bytes: 10,000 nodes with three keys each are 6 MiB.
+const KNOWN_HOSTS_BYTES_MAX: u64 = 64 << 20;
+
+/// Brings the hosts to their wanted state and returns the exit code.
+pub async fn apply(args: &ApplyArgs, verbose: u8) -> Result<u8> {
+    // Everything that can be wrong with the input is found here, before the first connection.
+    let mut opener = Opener::of_process(&args.vault.identity.identities)?;
+    let mut inventory = opener.inventory(&args.inventory, args.vault.allow_plaintext, args.what.allow_expired)?;
+    let chosen = opener.limit(&inventory, args.what.limit.as_deref())?;
+    inventory::select(&mut inventory, &args.what.logins, &args.what.targets)?;
+    let hosts = targeted(&inventory, &chosen, &args.ssh)?;
+    let logins = open(&mut opener, &inventory, &hosts, args.vault.allow_plaintext)?;
+    check(&hosts, &logins)?;
+    let connector = ssh(&args.ssh).await?;
+
+    // From here on nothing fails: each host has its row.
+    let seconds = Duration::from_secs;
+    let options = PushOptions {
+        forks: args.ssh.forks as usize,
+        check: args.what.check,
+        merge: MergeOptions { replace_invalid: args.what.replace_invalid, drop_bad_entries: args.what.drop_bad_entries },
+        inventory_id: inventory.id.clone().unwrap_or_else(|| "default".to_string()),
+        command: seconds(args.ssh.timeouts.command_timeout),
+        host: seconds(args.ssh.timeouts.host_timeout),
+    };
+    let names = hosts.iter().map(|h| h.name.clone()).collect();
+    let progress = ui::progress::Progress::new(names, verbose > 0, args.what.check);
+    let report = run(Arc::new(Push { connector, logins, options }), hosts, progress).await?;
+
+    let recap = ui::recap::Options { check: args.what.check, diff: args.output.diff, colors: ui::stdout_has_colors() };
+    let text = if args.output.json { ui::json::json(&report, args.what.check, args.output.diff) } else { ui::recap::recap(&report, recap) };
+    ui::out(&text).map_err(|e| Error::internal(format!("the report cannot be written to stdout: {e}")))?;
+    Ok(report.exit_code(args.output.detailed_exitcode))
+}
+
+/// The chosen hosts that get anything, with the flags laid over their settings.
+fn targeted(inventory: &Inventory, chosen: &[usize], ssh: &SshArgs) -> Result<Vec<Host>> {
+    let mut hosts: Vec<Host> = chosen.iter().map(|i| inventory.hosts[*i].clone()).filter(|h| !h.targets.is_empty()).collect();
+    if hosts.is_empty() {
+        return Err(Error::usage("no host is left that gets anything").hint("`regprov hosts` shows who gets what; --limit, --login and --target narrow it"));
+    }
+    for host in &mut hosts {
+        host.user = ssh.user.clone().or(host.user.take());
+        host.address.port = ssh.port.unwrap_or(host.address.port);
+    }
+    Ok(hosts)
+}
+
+/// Opens the logins that these hosts get, and no others.
+fn open(opener: &mut Opener, inventory: &Inventory, hosts: &[Host], allow_plaintext: bool) -> Result<Logins> {
+    let wanted: BTreeSet<&str> = hosts.iter().flat_map(|h| &h.targets).flat_map(|t| &t.logins).map(String::as_str).collect();
+    let entries: Vec<&LoginEntry> = inventory.logins.iter().filter(|l| wanted.contains(l.name.as_str())).collect();
+    Ok(opener.logins(&entries, allow_plaintext)?.into_iter().map(|l| (l.name.clone(), l)).collect())
+}
+
+/// What the formats refuse whatever the nodes are like; a problem that many hosts share is told once.
+fn check(hosts: &[Host], logins: &Logins) -> Result<()> {
+    let mut seen = Vec::new();
+    let mut problems = Vec::new();
+    for target in hosts.iter().flat_map(|h| &h.targets) {
+        if seen.contains(&target) {
+            continue;
+        }
+        seen.push(target);
+        let logins: Vec<_> = target.logins.iter().filter_map(|l| logins.get(l)).collect();
+        for problem in (format::consumer(target.kind).check)(target, &logins) {
+            if !problems.contains(&problem) {
+                problems.push(problem);
+            }
+        }
+    }
+    if problems.is_empty() { Ok(()) } else { Err(Error::usage(problems.join("\n"))) }
+}
+
+/// Our keys and the hosts' keys.
+async fn ssh(args: &SshArgs) -> Result<Ssh> {
+    let home = std::env::var_os("HOME").map(PathBuf::from).filter(|h| h.is_absolute());
+    let agent = std::env::var_os("SSH_AUTH_SOCK").filter(|s| !args.no_agent && !s.is_empty()).map(PathBuf::from);
+    let terminal = std::io::stdin().is_terminal();
+    let mut ask = |path: &std::path::Path| if terminal { ask_terminal(&format!("passphrase of {}", path.display())).ok() } else { None };
+    let keys = Keys::load(&args.ssh_keys, home.as_deref(), agent, &mut ask).await.map_err(Error::usage)?;
+    if keys.is_empty() {
+        return Err(Error::usage("there is no SSH key to log in with").hint("name one with --ssh-key, or load one into the SSH agent"));
+    }
+    let mut files = Vec::new();
+    for path in &args.known_hosts {
+        files.push((path.display().to_string(), files::read(path, KNOWN_HOSTS_BYTES_MAX)?.to_vec()));
+    }
+    if args.known_hosts.is_empty() {
+        let own = home.iter().flat_map(|h| ["known_hosts", "known_hosts2"].map(|n| h.join(".ssh").join(n)));
+        let global = ["/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh_known_hosts2"].map(PathBuf::from);
+        for path in own.chain(global).filter(|p| p.exists()) {
+            files.push((path.display().to_string(), files::read(&path, KNOWN_HOSTS_BYTES_MAX)?.to_vec()));
+        }
+    }
+    let seconds = Duration::from_secs;
+    let t = &args.timeouts;
+    let deadlines = Deadlines {
+        resolve: seconds(t.resolve_timeout),
+        connect: seconds(t.connect_timeout),
+        handshake: seconds(t.handshake_timeout),
+        authenticate: seconds(t.auth_timeout),
+    };
+    Ok(Ssh { keys, known_hosts: KnownHosts::parse(&files), deadlines })
+}
+
+/// Runs the fan-out, draws it, and hears signals: after the first one no host starts any more, after the second one
+/// nothing is waited for.
+async fn run(push: Arc<Push<Ssh>>, hosts: Vec<Host>, mut progress: ui::progress::Progress) -> Result<Report> {
+    let heard = |e| Error::internal(format!("signals cannot be heard: {e}"));
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt()).map_err(heard)?, signal(SignalKind::terminate()).map_err(heard)?);
+    let (stop, stopped) = watch::channel(false);
+    let (sender, mut events) = mpsc::unbounded_channel();
+    let mut so_far = SoFar::new(&hosts);
+    let mut interrupted = None;
+    let work = push_all(push, hosts, stopped, sender);
+    tokio::pin!(work);
+    let mut report = loop {
+        let code = tokio::select! {
+            biased;
+            Some(event) = events.recv() => {
+                progress.event(&event);
+                so_far.event(event);
+                continue;
+            }
+            report = &mut work => break report,
+            _ = interrupt.recv() => 130,
+            _ = terminate.recv() => 143,
+        };
+        if interrupted.replace(code).is_some() {
+            break so_far.report();
+        }
+        let _ = stop.send(true);
+        ui::warning("stopping: hosts in flight finish, no other starts; a second signal stops at once");
+    };
+    while let Ok(event) = events.try_recv() {
+        progress.event(&event);
+    }
+    progress.finish();
+    report.interrupted = interrupted;
+    Ok(report)
+}
+
+/// What is known of each host while the run goes on.
+struct SoFar {
+    rows: Vec<HostRow>,
+}
+
+impl SoFar {
+    fn new(hosts: &[Host]) -> Self {
+        SoFar { rows: hosts.iter().map(|h| HostRow { host: h.name.clone(), outcome: Outcome::NotAttempted, files: Vec::new() }).collect() }
+    }
+
+    fn event(&mut self, event: Event) {
+        match event {
+            Event::Started { index } => {
+                let reason = "stopped in the middle by a second signal; each file is old or new, run again".to_string();
+                self.rows[index].outcome = Outcome::Unknown { stage: Stage::Replace, reason };
+            }
+            Event::Ended { index, row } => self.rows[index] = row,
+        }
+    }
+
+    fn report(&mut self) -> Report {
+        Report { hosts: std::mem::take(&mut self.rows), interrupted: None }
+    }
+}

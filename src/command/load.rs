@@ -1,0 +1,85 @@
+//! What `apply` and `hosts` share: reading an inventory, its vaults and its passwords.
+
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::console::ask_terminal;
+use super::files;
+use super::identity::IdentitySources;
+use crate::error::{Error, Kind, Result};
+use crate::inventory::{self, INVENTORY_BYTES_MAX, Inventory, LoadOptions};
+use crate::model::{Login, LoginEntry, PasswordText};
+use crate::ui;
+use crate::vault::{Identities, decrypt, is_age_file, open_login};
+
+/// Opens what is sealed. The identities are read when the first seal is met, so that nothing is asked for in vain.
+pub struct Opener {
+    sources: IdentitySources,
+    identities: Option<Identities>,
+}
+
+impl Opener {
+    /// With the `--identity` flags and this process's environment.
+    pub fn of_process(files: &[PathBuf]) -> Result<Self> {
+        Ok(Opener { sources: IdentitySources::of_process(files)?, identities: None })
+    }
+
+    fn identities(&mut self) -> Result<&Identities> {
+        match &mut self.identities {
+            Some(identities) => Ok(identities),
+            none => Ok(none.insert(self.sources.load(&mut |what| ask_terminal(what))?)),
+        }
+    }
+
+    /// A file's text; one that is encrypted as a whole is opened.
+    pub fn read(&mut self, path: &Path) -> Result<String> {
+        let bytes = files::read(path, INVENTORY_BYTES_MAX as u64)?;
+        let bytes = match is_age_file(&bytes) {
+            true => decrypt(&bytes, self.identities()?).map_err(|e| e.explain(&path.display().to_string()))?.to_vec(),
+            false => bytes.to_vec(),
+        };
+        inventory::decode(path, bytes)
+    }
+
+    /// The inventory, with its notes told as warnings.
+    pub fn inventory(&mut self, path: &Path, allow_plaintext: bool, allow_expired: bool) -> Result<Inventory> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
+        let options = LoadOptions { allow_plaintext, allow_expired, now: i64::try_from(now).unwrap_or(i64::MAX) };
+        let inventory = inventory::load(path, &mut |p| self.read(p), options)?;
+        for note in &inventory.notes {
+            ui::warning(&note.to_string());
+        }
+        Ok(inventory)
+    }
+
+    /// The positions of the hosts that a `--limit` means; all of them without one.
+    pub fn limit(&mut self, inventory: &Inventory, pattern: Option<&str>) -> Result<Vec<usize>> {
+        match pattern {
+            Some(pattern) => inventory::limit(inventory, pattern, &mut |p| self.read(p)),
+            None => Ok((0..inventory.hosts.len()).collect()),
+        }
+    }
+
+    /// Opens logins; all that do not open are told at once.
+    pub fn logins(&mut self, entries: &[&LoginEntry], allow_plaintext: bool) -> Result<Vec<Login>> {
+        let none = Identities::default();
+        let sealed = entries.iter().any(|e| matches!(e.password, PasswordText::Sealed(_)));
+        let identities = if sealed { self.identities()? } else { &none };
+        let mut logins = Vec::new();
+        let mut problems = Vec::new();
+        for entry in entries {
+            match open_login(entry, identities, allow_plaintext) {
+                Ok(login) => logins.push(login),
+                Err(e) => problems.push(e),
+            }
+        }
+        match problems.len() {
+            0 => Ok(logins),
+            1 => Err(problems.remove(0)),
+            _ => {
+                let kind = if problems.iter().any(|p| p.kind == Kind::Usage) { Kind::Usage } else { Kind::Vault };
+                Err(Error { kind, message: problems.iter().map(Error::to_string).collect::<Vec<_>>().join("\n"), hint: None })
+            }
+        }
+    }
+}
