@@ -146,7 +146,8 @@ fn compose(m: &Merge<'_>, wanted: &[Wanted<'_>], existing: &[u8]) -> Result<Merg
     merged.notes.extend(foreign_notes(&layout, &removed));
     // The readers see the whole file, so a foreign line can still stand in the way of ours.
     for w in wanted {
-        reads(w, &bytes, m.facts).map_err(|why| format!("the lines of others there stand in the way: {why}; {repair}"))?;
+        let version = if m.facts.curl.is_none() { ", or set `curl: VERSION` on the host, since every curl was assumed" } else { "" };
+        reads(w, &bytes, m.facts).map_err(|why| format!("with the other lines of the file, {why}; {repair}{version}"))?;
     }
     if !merged.diff.is_empty() {
         merged.write = Some(bytes);
@@ -244,7 +245,7 @@ fn line(host: &str, login: &Login, curl: Option<CurlVersion>) -> Result<Zeroizin
     };
     let user = token(login.username.as_str(), curl).map_err(|why| refuse("username", why))?;
     let pass = token(&secret, curl).map_err(|why| refuse("password", why))?;
-    let line = if user.contains(['\\', '*', '[', ' ', '\t']) {
+    let line = if user.contains(['\\', '*', '[', ' ', '\t', '\u{b}', '\u{c}']) {
         format!("machine {host} login x account x login {} password {}", *user, *pass)
     } else if pass.starts_with('$') {
         format!("machine {host} login {} account x password {}", *user, *pass)
