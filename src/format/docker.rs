@@ -337,7 +337,9 @@ mod tests {
 
     #[test]
     fn aliases() {
-        for key in ["https://nvcr.io", "https://nvcr.io/", "https://nvcr.io/v1/", "http://nvcr.io", "nvcr.io/", "NVCR.IO", "nvcr.io/v2/"] {
+        for key in
+            ["https://nvcr.io", "https://nvcr.io/", "https://nvcr.io/v1/", "http://nvcr.io", "nvcr.io/", "NVCR.IO", "nvcr.io/v2/", "https://nvcr.io/any/path"]
+        {
             alias(key, "nvcr.io", true);
         }
         for key in ["nvcr.io", "nvcr.io/team", "nvcr.io:443", "https://xnvcr.io", "nvcr.io.example", "ftp://nvcr.io", ""] {
