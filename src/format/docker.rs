@@ -10,8 +10,8 @@ use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STAN
 use zeroize::Zeroizing;
 
 use super::json::{self, Object, Value};
-use super::{Consumer, FileSpec, Merge, Merged, Wants, shown};
-use crate::model::{FileMode, HelperPolicy, Login, Registry, Target, TargetKind};
+use super::{Consumer, FileSpec, Merge, Merged, Wants, dir_mode, shown};
+use crate::model::{HelperPolicy, Login, Registry, Target, TargetKind};
 
 /// Docker's row in the table.
 pub(super) const CONSUMER: Consumer =
@@ -21,7 +21,7 @@ pub(super) const CONSUMER: Consumer =
 const STALE_FIELDS: [&str; 4] = ["username", "password", "identitytoken", "registrytoken"];
 
 fn files(target: &Target) -> Vec<FileSpec> {
-    vec![FileSpec { part: "", path: target.path.clone(), mode: target.mode, secret: true, dir_mode: FileMode::public(0o700) }]
+    vec![FileSpec { part: "", path: target.path.clone(), mode: target.mode, secret: true, dir_mode: dir_mode(target) }]
 }
 
 fn check(target: &Target, logins: &[&Login]) -> Vec<String> {

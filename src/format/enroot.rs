@@ -10,8 +10,8 @@
 use zeroize::Zeroizing;
 
 use super::netrc::{self, Layout, lookup};
-use super::{Consumer, FileSpec, Merge, Merged, NodeFacts, Wants, json, shown};
-use crate::model::{CurlVersion, FileMode, Login, Target, TargetKind};
+use super::{Consumer, FileSpec, Merge, Merged, NodeFacts, Wants, dir_mode, json, shown};
+use crate::model::{CurlVersion, Login, Target, TargetKind};
 
 /// enroot's row in the table.
 pub(super) const CONSUMER: Consumer =
@@ -28,7 +28,7 @@ const LINE_BYTES_MAX_BEFORE_7_61: usize = 254;
 const SHORT_TOKEN_BYTES_MAX: usize = 127;
 
 fn files(target: &Target) -> Vec<FileSpec> {
-    vec![FileSpec { part: "", path: target.path.clone(), mode: target.mode, secret: true, dir_mode: FileMode::public(0o700) }]
+    vec![FileSpec { part: "", path: target.path.clone(), mode: target.mode, secret: true, dir_mode: dir_mode(target) }]
 }
 
 fn check(target: &Target, logins: &[&Login]) -> Vec<String> {

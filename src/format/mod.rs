@@ -112,6 +112,12 @@ pub struct Merged {
     pub backup: bool,
 }
 
+/// The mode of a directory that is made for a file of logins: private, unless a group is to read the file; what protects
+/// that file is its own mode.
+fn dir_mode(target: &Target) -> FileMode {
+    FileMode::public(if target.mode.bits() & 0o040 != 0 { 0o755 } else { 0o700 })
+}
+
 /// What is wrong with a target for every consumer: two logins for one registry, a registry with a path, no login at all,
 /// a password or a mode that no consumer may get.
 fn check_common(target: &Target, logins: &[&Login]) -> Vec<String> {
@@ -163,6 +169,23 @@ fn shown(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_group_that_may_read_a_file_can_get_to_it() {
+        let target = |mode| Target {
+            kind: TargetKind::Enroot,
+            path: RemotePath::parse("/etc/enroot/.credentials").unwrap(),
+            owner: None,
+            group: Some("users".into()),
+            mode: FileMode::secret(mode).unwrap(),
+            logins: vec![],
+            helper: Default::default(),
+        };
+        for kind in [TargetKind::Docker, TargetKind::Enroot] {
+            assert_eq!((consumer(kind).files)(&target(0o640))[0].dir_mode.bits(), 0o755);
+            assert_eq!((consumer(kind).files)(&target(0o600))[0].dir_mode.bits(), 0o700);
+        }
+    }
 
     #[test]
     fn the_table_has_a_row_for_every_kind_in_order() {
