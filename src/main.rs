@@ -12,7 +12,7 @@ use regprov::{command, ui};
 const WORKERS: usize = 2;
 
 fn main() -> ExitCode {
-    let hardened = command::harden::harden_process();
+    let hardened = command::process::harden_process();
     let cli = Cli::parse();
     ui::log::start(cli.verbose);
     if let Err(e) = hardened {

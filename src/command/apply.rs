@@ -41,7 +41,7 @@ pub async fn apply(args: &ApplyArgs, verbose: u8) -> Result<u8> {
     // From here on nothing fails: each host has its row.
     let seconds = Duration::from_secs;
     let options = PushOptions {
-        forks: args.ssh.forks as usize,
+        forks: forks(args.ssh.forks),
         check: args.what.check,
         merge: MergeOptions { replace_invalid: args.what.replace_invalid, drop_bad_entries: args.what.drop_bad_entries },
         inventory_id: inventory.id.clone().unwrap_or_else(|| "default".to_string()),
@@ -95,6 +95,15 @@ fn check(hosts: &[Host], logins: &Logins) -> Result<()> {
         }
     }
     if problems.is_empty() { Ok(()) } else { Err(Error::usage(problems.join("\n"))) }
+}
+
+/// Hosts in flight: as asked, unless the process may not open so many connections.
+fn forks(wanted: u32) -> usize {
+    let most = super::process::connections_max();
+    if u64::from(wanted) > most {
+        ui::warning(&format!("{most} hosts at a time instead of {wanted}: this process may not open more files; raise it with `ulimit -n`"));
+    }
+    u64::from(wanted).min(most) as usize
 }
 
 /// Our keys and the hosts' keys.

@@ -3,10 +3,10 @@
 pub mod apply;
 pub mod console;
 pub mod files;
-pub mod harden;
 pub mod hosts;
 pub mod identity;
 pub mod load;
+pub mod process;
 pub mod vault;
 
 use crate::cli::{Cli, VaultVerb, Verb};

@@ -1,6 +1,9 @@
-//! The process keeps its memory to itself.
+//! What the process asks of the operating system: its memory is its own, and it may open files for many hosts.
 
 use std::io;
+
+/// Descriptors that are not connections: standard streams, the runtime, the agent, a file being read.
+const OTHER_FILES: u64 = 24;
 
 /// No core dumps, and (on Linux) no reading of this process's memory by other processes of the same user: RLIMIT_CORE 0 and
 /// PR_SET_DUMPABLE 0. `main` calls this before anything secret is read. A failure is not a reason to stop, so it is told to
@@ -20,6 +23,20 @@ pub fn harden_process() -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// How many connections may be open at once: the limit of open files (RLIMIT_NOFILE), raised as far as it may be, less
+/// what else is open. Each host in flight takes one.
+pub fn connections_max() -> u64 {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: getrlimit writes the struct behind the pointer, which lives until it returns.
+    if unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) } != 0 {
+        return u64::MAX;
+    }
+    let raised = libc::rlimit { rlim_cur: limit.rlim_max, rlim_max: limit.rlim_max };
+    // SAFETY: setrlimit reads the struct behind the pointer, which lives until it returns.
+    let limit = if unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raised) } == 0 { raised.rlim_cur } else { limit.rlim_cur };
+    limit.saturating_sub(OTHER_FILES).max(1)
 }
 
 #[cfg(test)]
