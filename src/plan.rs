@@ -153,6 +153,18 @@ fn safe_directory(path: &RemotePath, stat: &Stat, uid: u32) -> Result<(), String
     Ok(())
 }
 
+/// The first directory from `root` down to the file that members of group `gid` cannot pass, with its mode: what lies
+/// below it is not read by them, whatever its own mode. Directories that are still to be made do not count.
+pub fn barrier(file: &RemotePath, root: &RemotePath, gid: u32, view: &dyn View) -> Option<(RemotePath, u32)> {
+    file.chain_from(root).into_iter().find_map(|dir| match view.at(&dir) {
+        Known::Is(stat) => {
+            let pass = if stat.gid == gid { 0o010 } else { 0o001 };
+            (stat.kind == StatKind::Dir && stat.mode & pass == 0).then_some((dir, stat.mode))
+        }
+        Known::Absent | Known::Nothing => None,
+    })
+}
+
 /// A file as it shall be.
 pub struct Desired<'a> {
     /// New content; `None` when what is there is equal in value.
@@ -264,6 +276,19 @@ mod tests {
         check(&format!("{docker}/root/.docker/config.json l777 0 config.json"), "refused /root/.docker/config.json goes through more than 8 links");
         check(&format!("{docker}/root/.docker/config.json l777 0 ../../../../../etc/x\n/etc d755 0"), "absent /etc/x after ");
         check(&format!("{docker}/root/.docker/config.json l777 0 a b"), "absent /root/.docker/a after ");
+    }
+
+    #[test]
+    fn a_group_is_stopped_by_a_directory_that_it_cannot_pass() {
+        let check = |lines: &str, gid, want: Option<&str>| {
+            let view = view(&format!("/ d755 0\n{lines}"));
+            assert_eq!(barrier(&p("/etc/enroot/.credentials"), &p("/"), gid, &view).map(|(d, _)| d.to_string()).as_deref(), want, "{lines}");
+        };
+        check("/etc d755 0\n/etc/enroot d755 0", 100, None);
+        check("/etc d755 0", 100, None);
+        check("/etc d755 0\n/etc/enroot d700 0", 100, Some("/etc/enroot"));
+        check("/etc d750 0\n/etc/enroot d700 0", 100, Some("/etc"));
+        check("/etc d755 0\n/etc/enroot d710 0", 0, None);
     }
 
     #[test]
