@@ -14,8 +14,12 @@ pub const FILE_BYTES_MAX: u64 = 1 << 20;
 const LINE_BYTES_MAX: usize = 8 << 10;
 /// What a login shell may print before our program speaks.
 const NOISE_BYTES_MAX: usize = 64 << 10;
-/// The longest reply.
-const REPLY_BYTES_MAX: usize = 24 << 20;
+/// The longest reply, file contents included: some eight files of the largest size that is read.
+const REPLY_BYTES_MAX: usize = 8 << 20;
+/// The most lines of a reply that carry the nonce.
+const LINES_MAX: usize = 4096;
+/// What is kept of the tools' complaints.
+const COMPLAINT_BYTES_MAX: usize = 8 << 10;
 /// Seconds after which the node program ends by itself once it holds a lock.
 const WATCHDOG_SECONDS: u32 = 90;
 
@@ -172,6 +176,10 @@ pub struct Reply {
     pub verdicts: BTreeMap<usize, Verdict>,
     /// Another run held the lock for as long as we waited.
     pub busy: bool,
+    /// File contents did not have the sizes that were announced: a file changed between `ls` and `cat`. Ask again.
+    pub torn: bool,
+    /// What the tools printed between the program's lines, at most a few KiB, unsanitised.
+    pub complaints: String,
     /// The program refuses to work here, and why.
     pub refused: Option<String>,
 }
@@ -185,8 +193,6 @@ pub enum Broken {
     TooLong,
     /// A line outside the grammar.
     Grammar,
-    /// File contents do not have the sizes that were announced: a file changed between `ls` and `cat`.
-    Torn,
 }
 
 impl Broken {
@@ -196,18 +202,25 @@ impl Broken {
             Broken::Noise => "the login shell printed more than 64 KiB before the node program spoke; check its rc files",
             Broken::TooLong => "the reply is longer than regprov accepts",
             Broken::Grammar => "the reply is not one that the node program gives",
-            Broken::Torn => "a file changed while it was read",
         }
     }
 }
 
-/// Reads one reply, piece by piece as it arrives.
+/// Reads one reply, piece by piece as it arrives. However the pieces fall, each byte is looked at a fixed number of times,
+/// and no more than [`REPLY_BYTES_MAX`] are kept.
 pub struct ReplyReader {
     nonce: Nonce,
     buffer: Zeroizing<Vec<u8>>,
+    /// What lies before is done with.
     at: usize,
+    /// Up to here there is no end of the line that starts at `at`.
+    searched: usize,
+    /// How long the file contents that start at `at` are, once they have begun.
+    contents: Option<usize>,
     spoke: bool,
+    lines: usize,
     noise: Vec<u8>,
+    complaint_bytes: usize,
     order: Vec<(String, Stat)>,
     reply: Reply,
 }
@@ -215,7 +228,19 @@ pub struct ReplyReader {
 impl ReplyReader {
     /// For replies that carry this nonce.
     pub fn new(nonce: Nonce) -> Self {
-        ReplyReader { nonce, buffer: Zeroizing::new(Vec::new()), at: 0, spoke: false, noise: Vec::new(), order: Vec::new(), reply: Reply::default() }
+        ReplyReader {
+            nonce,
+            buffer: Zeroizing::new(Vec::new()),
+            at: 0,
+            searched: 0,
+            contents: None,
+            spoke: false,
+            lines: 0,
+            noise: Vec::new(),
+            complaint_bytes: 0,
+            order: Vec::new(),
+            reply: Reply::default(),
+        }
     }
 
     /// What came before the program spoke: a login shell's words, for the message when it never does.
@@ -236,69 +261,103 @@ impl ReplyReader {
         }
         grow(&mut self.buffer, bytes);
         loop {
-            let rest = &self.buffer[self.at..];
-            let Some(end) = rest.iter().position(|b| *b == b'\n') else {
-                let limit = if self.spoke { LINE_BYTES_MAX } else { NOISE_BYTES_MAX };
-                return match rest.len() > limit {
-                    true => Err(if self.spoke { Broken::TooLong } else { Broken::Noise }),
-                    false => Ok(None),
-                };
-            };
-            if self.spoke && end > LINE_BYTES_MAX {
-                return Err(Broken::TooLong);
-            }
-            let line = &rest[..end];
-            // The first line may follow a prompt or another unfinished line of the login shell.
-            let nonce = self.nonce.0.as_bytes();
-            let start = if self.spoke { line.starts_with(nonce).then_some(0) } else { find(line, nonce) };
-            let Some(start) = start else {
-                let noise: Vec<u8> = rest[..=end].to_vec();
-                self.at += end + 1;
-                self.noise.extend_from_slice(&noise);
-                if self.noise.len() > NOISE_BYTES_MAX {
-                    return Err(Broken::Noise);
+            if let Some(total) = self.contents {
+                if !self.take_contents(total) {
+                    return Ok(None);
                 }
-                continue;
-            };
-            let line = std::str::from_utf8(&line[start + nonce.len()..]).map_err(|_| Broken::Grammar)?.trim_start_matches(' ').to_string();
-            self.spoke = true;
-            if line == "cat" {
-                match self.contents(self.at + end + 1)? {
-                    Some(after) => self.at = after,
-                    None => return Ok(None),
-                }
-            } else {
-                self.at += end + 1;
-                if self.line(&line)? {
+                if self.reply.torn {
                     return Ok(Some(std::mem::take(&mut self.reply)));
                 }
+            }
+            let Some(line) = self.next_line()? else { return Ok(None) };
+            // The first line may follow a prompt or another unfinished line of the login shell.
+            let mark = format!("{} ", self.nonce.0).into_bytes();
+            let start = if self.spoke { line.starts_with(&mark).then_some(0) } else { find(&line, &mark) };
+            let Some(start) = start else {
+                self.aside(&line)?;
+                continue;
+            };
+            self.spoke = true;
+            self.lines += 1;
+            if self.lines > LINES_MAX {
+                return Err(Broken::TooLong);
+            }
+            let line = std::str::from_utf8(&line[start + mark.len()..]).map_err(|_| Broken::Grammar)?;
+            if line == "cat" {
+                let total = self.files().map(|(_, s)| s.size as usize).sum();
+                if total > REPLY_BYTES_MAX {
+                    return Err(Broken::TooLong);
+                }
+                self.contents = Some(total);
+            } else if self.line(line)? {
+                return Ok(Some(std::mem::take(&mut self.reply)));
             }
         }
     }
 
-    /// The contents of the regular files, framed by the sizes that `ls` told; `None` when they have not all come yet.
-    fn contents(&mut self, from: usize) -> Result<Option<usize>, Broken> {
-        let sized = self.order.iter().filter(|(_, s)| s.kind == StatKind::File && s.size <= FILE_BYTES_MAX);
-        let total: usize = sized.clone().map(|(_, s)| s.size as usize).sum();
+    /// The next line without its end, when it is whole.
+    fn next_line(&mut self) -> Result<Option<Zeroizing<Vec<u8>>>, Broken> {
+        let end = self.buffer[self.searched..].iter().position(|b| *b == b'\n').map(|i| self.searched + i);
+        let (limit, broken) = if self.spoke { (LINE_BYTES_MAX, Broken::TooLong) } else { (NOISE_BYTES_MAX, Broken::Noise) };
+        if end.unwrap_or(self.buffer.len()) - self.at > limit {
+            return Err(broken);
+        }
+        let Some(end) = end else {
+            self.searched = self.buffer.len();
+            return Ok(None);
+        };
+        let line = Zeroizing::new(self.buffer[self.at..end].to_vec());
+        self.at = end + 1;
+        self.searched = self.at;
+        Ok(Some(line))
+    }
+
+    /// A line that is not the program's: the login shell's before it, its tools' within it.
+    fn aside(&mut self, line: &[u8]) -> Result<(), Broken> {
+        if !self.spoke {
+            self.noise.extend_from_slice(line);
+            self.noise.push(b'\n');
+            return if self.noise.len() > NOISE_BYTES_MAX { Err(Broken::Noise) } else { Ok(()) };
+        }
+        self.complaint_bytes += line.len() + 1;
+        if self.complaint_bytes <= COMPLAINT_BYTES_MAX {
+            self.reply.complaints += &String::from_utf8_lossy(line);
+            self.reply.complaints.push('\n');
+        }
+        if self.complaint_bytes > NOISE_BYTES_MAX { Err(Broken::TooLong) } else { Ok(()) }
+    }
+
+    /// The regular files whose contents come, in the order in which they come.
+    fn files(&self) -> impl Iterator<Item = &(String, Stat)> {
+        self.order.iter().filter(|(_, s)| s.kind == StatKind::File && s.size <= FILE_BYTES_MAX)
+    }
+
+    /// Takes the contents of the regular files, framed by the sizes that `ls` told; `false` when they have not all come yet.
+    fn take_contents(&mut self, total: usize) -> bool {
         let trailer = format!("\n{} end\n", self.nonce.0);
-        let to = from + total;
+        let to = self.at + total;
         if self.buffer.len() < to + trailer.len() {
             // A file that shrank leaves us waiting for bytes that never come; its trailer tells.
-            return if self.buffer.ends_with(trailer.as_bytes()) { Err(Broken::Torn) } else { Ok(None) };
+            self.reply.torn = self.buffer.ends_with(trailer.as_bytes());
+            return self.reply.torn;
         }
         if &self.buffer[to..to + trailer.len()] != trailer.as_bytes() {
-            return Err(Broken::Torn);
+            self.reply.torn = true;
+            return true;
         }
-        let mut at = from;
-        for (path, stat) in sized {
-            let next = at + stat.size as usize;
-            let content = Zeroizing::new(self.buffer[at..next].to_vec());
-            self.reply.files.insert(path.clone(), ObservedFile { stat: stat.clone(), content });
-            at = next;
+        let sizes: Vec<_> = self.files().cloned().collect();
+        for (path, stat) in sizes {
+            let next = self.at + stat.size as usize;
+            let content = Zeroizing::new(self.buffer[self.at..next].to_vec());
+            self.reply.files.insert(path, ObservedFile { stat, content });
+            self.at = next;
         }
         self.reply.stats = std::mem::take(&mut self.order).into_iter().collect();
         // The trailer's line is left for the loop, which ends the reply with it.
-        Ok(Some(to + 1))
+        self.contents = None;
+        self.at = to + 1;
+        self.searched = self.at;
+        true
     }
 
     /// One line without its nonce; `true` when it ends the reply.
@@ -454,10 +513,130 @@ mod tests {
         broken(&[&vec![b'x'; NOISE_BYTES_MAX][..], b"\n"].concat(), &Broken::Noise);
         broken(b"n0 what\n", &Broken::Grammar);
         broken(b"n0 l nonsense\n", &Broken::Grammar);
+        broken(b"n0 l -rw------- 1 0 0 -5 Nov 21 02:18 /x\n", &Broken::Grammar);
+        broken(b"n0 l -rw------- 1 -1 0 5 Nov 21 02:18 /x\n", &Broken::Grammar);
+        broken(b"n0 l -rw------- 1 0 0 99999999999999999999999 Nov 21 02:18 /x\n", &Broken::Grammar);
         broken(b"n0 conflict x\n", &Broken::Grammar);
-        broken(&[b"n0 tar\nn0 ", &vec![b'x'; LINE_BYTES_MAX + 1][..]].concat(), &Broken::TooLong);
-        broken(b"n0 l -rw------- 1 0 0 5 Nov 21 02:18 /x\nn0 cat\nabc\nn0 end\n", &Broken::Torn);
-        broken(b"n0 l -rw------- 1 0 0 1 Nov 21 02:18 /x\nn0 cat\nabcdef\nn0 end\n", &Broken::Torn);
+        broken(b"n0 conflict -1\n", &Broken::Grammar);
+        broken(b"n0 id passwd root\n", &Broken::Grammar);
+        broken(b"n0 tar\nn0 refuse \xff\n", &Broken::Grammar);
         assert!(reader().feed(b"other tar\nother end\n").unwrap().is_none(), "another nonce is noise");
+        assert!(reader().feed(b"n0\nn0end\n").unwrap().is_none(), "an echo of our nonce is no answer");
+    }
+
+    #[test]
+    fn floods_end_at_a_limit() {
+        broken(&[b"n0 tar\nn0 ", &vec![b'x'; LINE_BYTES_MAX + 1][..]].concat(), &Broken::TooLong);
+        broken(&b"n0 tar\n".repeat(LINES_MAX + 1), &Broken::TooLong);
+        broken(&[&b"n0 tar\n"[..], &b"complaint\n".repeat(NOISE_BYTES_MAX / 8)].concat(), &Broken::TooLong);
+        broken(&[&b"n0 l -rw------- 1 0 0 1048576 Nov 21 02:18 /x\n".repeat(9)[..], b"n0 cat\n"].concat(), &Broken::TooLong);
+        broken(&[&b"n0 l -rw------- 1 0 0 1048576 Nov 21 02:18 /x\nn0 cat\n"[..], &vec![0; REPLY_BYTES_MAX]].concat(), &Broken::TooLong);
+    }
+
+    #[test]
+    fn a_file_that_changed_while_it_was_read_is_torn() {
+        for reply in
+            [&b"n0 l -rw------- 1 0 0 5 Nov 21 02:18 /x\nn0 cat\nabc\nn0 end\n"[..], b"n0 l -rw------- 1 0 0 1 Nov 21 02:18 /x\nn0 cat\nabcdef\nn0 end\n"]
+        {
+            assert!(reader().feed(reply).unwrap().unwrap().torn);
+        }
+    }
+
+    #[test]
+    fn the_tools_complaints_are_kept_up_to_a_limit() {
+        let reply = reader().feed(b"rc noise\nn0 tar\ntar: No space left on device\nn0 end\n").unwrap().unwrap();
+        assert_eq!(reply.complaints, "tar: No space left on device\n");
+        let reply = reader().feed(&[b"n0 tar\n", &b"complaint\n".repeat(2000)[..], b"n0 end\n"].concat()).unwrap().unwrap();
+        assert!(reply.complaints.len() <= COMPLAINT_BYTES_MAX);
+    }
+
+    /// A hostile node sends one byte a packet; what it costs us must not grow with the square of what it sends.
+    #[test]
+    fn a_trickle_costs_no_more_than_its_bytes() {
+        let start = std::time::Instant::now();
+        let mut lines = reader();
+        for b in b"n0 l -rw------- 1 0 0 256 Nov 21 02:18 /x\n".repeat(LINES_MAX - 1).iter().chain(b"n0 cat\n").chain(&vec![b'x'; 900 << 10]) {
+            let _ = lines.feed(&[*b]).unwrap();
+        }
+        let mut noise = reader();
+        for _ in 0..NOISE_BYTES_MAX {
+            let _ = noise.feed(b"x").unwrap();
+        }
+        assert!(start.elapsed().as_secs() < 8, "{:?}", start.elapsed());
+    }
+
+    mod properties {
+        use proptest::prelude::*;
+
+        use super::*;
+
+        /// Feeds `bytes` in pieces of `step` until the reply is whole or broken; says which, with what the reader keeps in bounds.
+        fn run(bytes: &[u8], step: usize) -> Option<Result<(usize, usize), Broken>> {
+            let mut r = reader();
+            for piece in bytes.chunks(step) {
+                let fed = r.feed(piece);
+                assert!(r.buffer.len() <= REPLY_BYTES_MAX && r.noise.len() <= NOISE_BYTES_MAX + LINE_BYTES_MAX && r.order.len() <= LINES_MAX);
+                match fed {
+                    Ok(None) => {}
+                    Ok(Some(reply)) => return Some(Ok((reply.stats.len(), reply.files.len()))),
+                    Err(broken) => return Some(Err(broken)),
+                }
+            }
+            None
+        }
+
+        /// Pieces of the protocol, right and wrong ones, in any order.
+        fn piece() -> impl Strategy<Value = Vec<u8>> {
+            prop_oneof![
+                Just(WHOLE.to_vec()),
+                proptest::collection::vec(any::<u8>(), 0..40),
+                proptest::sample::select(
+                    [
+                        "n0 ",
+                        "n0",
+                        "\n",
+                        "tar\n",
+                        "end\n",
+                        "\nn0 end\n",
+                        "cat\n",
+                        "n0 cat\n",
+                        "busy\n",
+                        "refuse \u{1b}]52;c;x\u{7}\n",
+                        "conflict 0\n",
+                        "unstaged 18446744073709551616\n",
+                        "id passwd x -\n",
+                        "curl curl 8.5.0 (x)\n",
+                        "l -rw------- 1 0 0 5 Nov 21 02:18 /x\n",
+                        "l lrwxrwxrwx 1 0 0 9 Nov 21 02:18 /a -> ../b\n",
+                        "n0 l -rw------- 1 4294967295 0 1048576 Nov 21 02:18 /y\n",
+                        "l dr-xr-xr-x 9 0 0 0 Nov 21 02:41 /proc/self/\n"
+                    ]
+                    .map(|s| s.as_bytes().to_vec())
+                    .to_vec()
+                ),
+            ]
+        }
+
+        proptest! {
+            #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+            #[test]
+            fn no_reply_panics_and_pieces_do_not_matter(pieces in proptest::collection::vec(piece(), 0..20), step in 1usize..50) {
+                let bytes = pieces.concat();
+                let (whole, split) = (run(&bytes, usize::MAX), run(&bytes, step));
+                // A file that shrank is noticed sooner when the pieces end with its trailer; all else is the same.
+                if !matches!((&whole, &split), (_, Some(Ok((0, 0)))) | (Some(Ok((0, 0))), _)) {
+                    // One feed takes all or nothing, so what follows a whole reply can break only the first.
+                    prop_assert_eq!(whole, split);
+                }
+            }
+
+            #[test]
+            fn a_flipped_byte_never_panics(at in 0..WHOLE.len(), with in any::<u8>(), step in 1usize..200) {
+                let mut bytes = WHOLE.to_vec();
+                bytes[at] = with;
+                run(&bytes, step);
+            }
+        }
     }
 }

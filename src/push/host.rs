@@ -13,7 +13,7 @@ use crate::format::owned::{self, OwnedFile};
 use crate::format::{self, Consumer, FileSpec, Merge, Merged, Wants};
 use crate::model::{Change, Host, HostRow, Login, Observed, ObservedFile, Outcome, RemotePath, Stage, Target};
 use crate::node::payload::{self, Entry};
-use crate::node::protocol::{Broken, Nonce, Observe, Packing, Replace, Reply, ReplyReader, Swap, Verdict, hello, staging_dir};
+use crate::node::protocol::{Nonce, Observe, Packing, Replace, Reply, ReplyReader, Swap, Verdict, hello, staging_dir};
 use crate::plan::{self, Desired, Located};
 use crate::transport::{Connector, Session, Trouble};
 
@@ -182,11 +182,8 @@ impl<C: Connector> HostRun<'_, C> {
             let mut link = Link { session: &mut *session, nonce: Nonce::random(), greeted: false, deadline: self.push.options.command };
             link.session.start().await?;
             self.at(Stage::Observe);
-            let seen = match self.observe(&mut link, lock.take()).await {
-                Err(Trouble { reason, .. }) if reason == Broken::Torn.reason() => continue,
-                other => other?,
-            };
-            if seen.reply.busy {
+            let seen = self.observe(&mut link, lock.take()).await?;
+            if seen.reply.busy || seen.reply.torn {
                 continue;
             }
             self.at(Stage::Render);
@@ -234,7 +231,7 @@ impl<C: Connector> HostRun<'_, C> {
                 return Err(Trouble::new(Stage::Start, format!("the node program does not work here: {}", crate::model::text::sanitize(&why))));
             }
             seen.add(paths, reply);
-            if seen.reply.busy {
+            if seen.reply.busy || seen.reply.torn {
                 return Ok(seen);
             }
             let Some((uid, _)) = seen.reply.me else {
@@ -421,7 +418,7 @@ impl<C: Connector> HostRun<'_, C> {
         self.progress().sent = true;
         let reply = link.exchange(&request, true).await.map_err(|t| Trouble::new(Stage::Replace, t.reason))?;
         self.progress().sent = false;
-        if reply.busy {
+        if reply.busy || reply.torn {
             return Ok(Open { items: plan.jobs.iter().filter_map(Job::item).collect(), record: true });
         }
         let complaints = link.session.complaints();

@@ -28,6 +28,7 @@ impl Seen {
         all.curl = reply.curl.or(all.curl);
         all.tar |= reply.tar;
         all.busy |= reply.busy;
+        all.torn |= reply.torn;
         all.refused = reply.refused.or(all.refused.take());
     }
 
