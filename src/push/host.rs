@@ -180,7 +180,7 @@ impl<C: Connector> HostRun<'_, C> {
             }
             self.at(Stage::Start);
             let mut link = Link { session: &mut *session, nonce: Nonce::random(), greeted: false, deadline: self.push.options.command };
-            link.session.start().await?;
+            link.start().await?;
             self.at(Stage::Observe);
             let seen = self.observe(&mut link, lock.take()).await?;
             if seen.reply.busy || seen.reply.torn {
@@ -421,7 +421,7 @@ impl<C: Connector> HostRun<'_, C> {
         if reply.busy || reply.torn {
             return Ok(Open { items: plan.jobs.iter().filter_map(Job::item).collect(), record: true });
         }
-        let complaints = link.session.complaints();
+        let complaints = &reply.complaints;
         let mut again = Open::default();
         for (position, job) in plan.jobs.iter().enumerate() {
             let outcome = match reply.verdicts.get(&position) {
@@ -430,9 +430,9 @@ impl<C: Connector> HostRun<'_, C> {
                     again.record |= job.what == What::Record;
                     continue;
                 }
-                Some(Verdict::Unstaged) => Err((Stage::Replace, format!("the new file could not be written: {}", complaint(&complaints, &job.path)))),
+                Some(Verdict::Unstaged) => Err((Stage::Replace, format!("the new file could not be written: {}", complaint(complaints, &job.path)))),
                 None => self.read_back(job, &reply, seen).map_err(|(stage, why)| {
-                    (stage, if why.is_empty() { format!("the new file could not be put in its place: {}", complaint(&complaints, &job.path)) } else { why })
+                    (stage, if why.is_empty() { format!("the new file could not be put in its place: {}", complaint(complaints, &job.path)) } else { why })
                 }),
             };
             match (job.item(), outcome) {
@@ -534,6 +534,11 @@ struct Link<'a, S> {
 }
 
 impl<S: Session> Link<'_, S> {
+    async fn start(&mut self) -> Result<(), Trouble> {
+        let late = || Trouble::new(Stage::Start, format!("no channel was opened within {} s", self.deadline.as_secs()));
+        tokio::time::timeout(self.deadline, self.session.start()).await.map_err(|_| late())?
+    }
+
     async fn exchange(&mut self, request: &[u8], last: bool) -> Result<Reply, Trouble> {
         let hello = if self.greeted { String::new() } else { hello(&self.nonce) };
         self.greeted = true;

@@ -4,10 +4,13 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, Command};
 use zeroize::Zeroizing;
 
-use super::{COMPLAINT_BYTES_MAX, Connector, Session, Trouble, ended_early};
+use super::{Complaints, Connector, Session, Trouble, ended_early};
 use crate::model::{Host, Stage};
 use crate::node;
 use crate::node::protocol::{Reply, ReplyReader};
+
+/// How long a program that has said its last word may take to leave.
+const CLOSE_DEADLINE: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// Runs the node program under a shell of this machine.
 #[derive(Clone)]
@@ -29,14 +32,13 @@ impl Default for Local {
 pub struct LocalSession {
     local: Local,
     child: Option<Child>,
-    complaints: Vec<u8>,
 }
 
 impl Connector for Local {
     type Session = LocalSession;
 
     async fn connect(&self, _: &Host) -> Result<LocalSession, Trouble> {
-        Ok(LocalSession { local: self.clone(), child: None, complaints: Vec::new() })
+        Ok(LocalSession { local: self.clone(), child: None })
     }
 }
 
@@ -65,10 +67,12 @@ impl Session for LocalSession {
             if last {
                 stdin = None;
             }
+            // The reader alone decides when the exchange is over: a program may answer without reading everything.
+            std::future::pending::<()>().await;
         };
-        let mut complaints = Vec::new();
         let read = async {
             let (mut out, mut err) = (vec![0; 16 << 10], vec![0; 4 << 10]);
+            let mut complaints = Complaints::default();
             let mut err_open = true;
             loop {
                 tokio::select! {
@@ -78,32 +82,31 @@ impl Session for LocalSession {
                             Ok(None) => {}
                             Err(broken) => return Err(Trouble::new(Stage::Observe, broken.reason())),
                         },
-                        _ => return Err(ended_early(reader, None, &String::from_utf8_lossy(&complaints))),
+                        _ => return Err(ended_early(reader, None, &complaints)),
                     },
                     n = stderr.read(&mut err), if err_open => match n {
-                        Ok(n) if n > 0 => complaints.extend_from_slice(&err[..n.min(COMPLAINT_BYTES_MAX.saturating_sub(complaints.len()))]),
+                        Ok(n) if n > 0 => complaints.take(&err[..n])?,
                         _ => err_open = false,
                     },
                 }
             }
         };
-        let (_, result) = tokio::join!(write, read);
+        let result = tokio::select! {
+            result = read => result,
+            () = write => unreachable!("the writer never ends"),
+        };
         if !last && let Some(child) = self.child.as_mut() {
             child.stdin = stdin;
         }
-        self.complaints = complaints;
         result
-    }
-
-    fn complaints(&self) -> String {
-        String::from_utf8_lossy(&self.complaints).into_owned()
     }
 
     async fn close(mut self) {
         // The program has said its last word, or sees its input end and leaves.
         if let Some(mut child) = self.child.take() {
             drop(child.stdin.take());
-            let _ = child.wait().await;
+            // Whoever does not leave is killed when the child is dropped.
+            let _ = tokio::time::timeout(CLOSE_DEADLINE, child.wait()).await;
         }
     }
 }

@@ -43,23 +43,42 @@ pub trait Session: Send {
     /// caller drops the future.
     fn exchange(&mut self, request: Zeroizing<Vec<u8>>, last: bool, reader: &mut ReplyReader) -> impl Future<Output = Result<Reply, Trouble>> + Send;
 
-    /// What the program's tools complained about on standard error, at most a few KiB, unsanitised.
-    fn complaints(&self) -> String;
-
-    /// Ends the connection; whatever program still waits there sees its input end.
+    /// Ends the connection, soon, whatever the peer does; whatever program still waits there sees its input end.
     fn close(self) -> impl Future<Output = ()> + Send;
 }
 
-/// The most that is kept of a program's standard error.
-const COMPLAINT_BYTES_MAX: usize = 8 << 10;
+/// The most that is kept of standard error.
+const COMPLAINT_BYTES_KEPT: usize = 8 << 10;
+/// The most that is read of standard error: it carries the login shell's words and little else.
+const COMPLAINT_BYTES_MAX: usize = 1 << 20;
+
+/// What came on standard error while a program ran: the beginning is kept, too much ends the conversation.
+#[derive(Default)]
+struct Complaints {
+    kept: Vec<u8>,
+    bytes: usize,
+}
+
+impl Complaints {
+    fn take(&mut self, data: &[u8]) -> Result<(), Trouble> {
+        let room = COMPLAINT_BYTES_KEPT.saturating_sub(self.kept.len());
+        self.kept.extend_from_slice(&data[..data.len().min(room)]);
+        self.bytes = self.bytes.saturating_add(data.len());
+        match self.bytes > COMPLAINT_BYTES_MAX {
+            true => Err(Trouble::new(Stage::Observe, "the node printed more than 1 MiB on standard error; check the login shell's rc files")),
+            false => Ok(()),
+        }
+    }
+}
 
 /// What to say when the program ended before its reply did.
-fn ended_early(reader: &ReplyReader, status: Option<u32>, complaints: &str) -> Trouble {
+fn ended_early(reader: &ReplyReader, status: Option<u32>, complaints: &Complaints) -> Trouble {
     use crate::model::text::sanitize;
     let status = status.map(|s| format!(" (exit status {s})")).unwrap_or_default();
     if reader.spoke() {
         return Trouble::new(Stage::Observe, format!("the node program ended before it had answered{status}"));
     }
+    let complaints = String::from_utf8_lossy(&complaints.kept);
     let said = [complaints.trim(), reader.noise().trim()].into_iter().find(|s| !s.is_empty()).map(sanitize);
     let said = said.map(|s| format!("; it said: {s}")).unwrap_or_default();
     Trouble::new(Stage::Start, format!("the login shell did not start the node program{status}{said}"))

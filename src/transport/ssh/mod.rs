@@ -2,14 +2,15 @@
 
 pub mod auth;
 pub mod known_hosts;
+mod leash;
 mod session;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use russh::client::{self, Handle};
+use russh::client::{self, ChannelOpenHandle, Handle, Msg, Session};
 use russh::keys::{Algorithm, EcdsaCurve, HashAlg, PublicKeyBase64};
-use russh::{Preferred, cipher, compression, kex, mac};
+use russh::{Channel, Preferred, cipher, compression, kex, mac};
 use tokio::net::{TcpStream, lookup_host};
 
 use super::{Connector, Trouble};
@@ -17,6 +18,7 @@ use crate::model::text::sanitize;
 use crate::model::{Host, Stage};
 use auth::Keys;
 use known_hosts::{KnownHosts, Trust};
+use leash::{Leashed, leash};
 pub use session::SshSession;
 
 /// How long each step may take.
@@ -47,11 +49,12 @@ impl Connector for Ssh {
 
     async fn connect(&self, host: &Host) -> Result<SshSession, Trouble> {
         let socket = self.dial(host).await?;
+        let (leash, socket) = leash(socket);
         let mut handle = self.handshake(host, socket).await?;
         let user = host.user.as_deref().unwrap_or("root");
         let late = || Trouble::new(Stage::Authenticate, format!("no answer within {} s", self.deadlines.authenticate.as_secs()));
         tokio::time::timeout(self.deadlines.authenticate, self.keys.authenticate(&mut handle, user)).await.map_err(|_| late())??;
-        Ok(SshSession::new(handle))
+        Ok(SshSession::new(handle, leash))
     }
 }
 
@@ -82,7 +85,7 @@ impl Ssh {
         Ok(socket)
     }
 
-    async fn handshake(&self, host: &Host, socket: TcpStream) -> Result<Handle<Guard>, Trouble> {
+    async fn handshake(&self, host: &Host, socket: Leashed) -> Result<Handle<Guard>, Trouble> {
         let trust = self.known_hosts.trust(host);
         let preferred = preferred(&trust);
         let refused: Arc<Mutex<Option<String>>> = Arc::default();
@@ -97,7 +100,8 @@ impl Ssh {
     }
 }
 
-/// Judges the host's key.
+/// Judges the host's key, and refuses every channel that the host would open: russh accepts them unless told otherwise, and
+/// each costs memory. A reply that is dropped is a refusal.
 pub struct Guard {
     trust: Trust,
     refused: Arc<Mutex<Option<String>>>,
@@ -112,6 +116,52 @@ impl client::Handler for Guard {
             russh::keys::PublicKeyOrCertificate::Certificate(_) => Err("the host offers a certificate; regprov reads plain host keys only".to_string()),
         };
         Ok(verdict.map_err(|why| *self.refused.lock().expect("nothing panics while it holds this lock") = Some(why)).is_ok())
+    }
+
+    async fn server_channel_open_session(&mut self, _: Channel<Msg>, _: ChannelOpenHandle, _: &mut Session) -> Result<(), Self::Error> {
+        Ok(())
+    }
+
+    async fn server_channel_open_agent_forward(&mut self, _: Channel<Msg>, _: ChannelOpenHandle, _: &mut Session) -> Result<(), Self::Error> {
+        Ok(())
+    }
+
+    async fn server_channel_open_x11(&mut self, _: Channel<Msg>, _: &str, _: u32, _: ChannelOpenHandle, _: &mut Session) -> Result<(), Self::Error> {
+        Ok(())
+    }
+
+    async fn server_channel_open_direct_tcpip(
+        &mut self,
+        _: Channel<Msg>,
+        _: &str,
+        _: u32,
+        _: &str,
+        _: u32,
+        _: ChannelOpenHandle,
+        _: &mut Session,
+    ) -> Result<(), Self::Error> {
+        Ok(())
+    }
+
+    async fn server_channel_open_forwarded_tcpip(
+        &mut self,
+        _: Channel<Msg>,
+        _: &str,
+        _: u32,
+        _: &str,
+        _: u32,
+        _: ChannelOpenHandle,
+        _: &mut Session,
+    ) -> Result<(), Self::Error> {
+        Ok(())
+    }
+
+    async fn server_channel_open_direct_streamlocal(&mut self, _: Channel<Msg>, _: &str, _: ChannelOpenHandle, _: &mut Session) -> Result<(), Self::Error> {
+        Ok(())
+    }
+
+    async fn server_channel_open_forwarded_streamlocal(&mut self, _: Channel<Msg>, _: &str, _: ChannelOpenHandle, _: &mut Session) -> Result<(), Self::Error> {
+        Ok(())
     }
 }
 
@@ -156,7 +206,7 @@ fn preferred(trust: &Trust) -> Preferred {
 /// The operating system's reason without Rust's `(os error N)`.
 fn io_reason(error: &std::io::Error) -> String {
     let text = error.to_string();
-    text.split(" (os error").next().unwrap_or(&text).to_lowercase()
+    sanitize(text.split(" (os error").next().unwrap_or(&text)).to_lowercase()
 }
 
 /// russh's reason, for a person. What the peer said in it is data.

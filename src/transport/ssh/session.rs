@@ -1,25 +1,33 @@
 //! One SSH connection and the channel on it.
 
+use std::time::Duration;
+
 use russh::client::{Handle, Msg};
 use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Disconnect};
 use zeroize::Zeroizing;
 
+use super::leash::Leash;
 use super::{Guard, ssh_reason};
 use crate::model::Stage;
 use crate::node;
 use crate::node::protocol::{Reply, ReplyReader};
-use crate::transport::{COMPLAINT_BYTES_MAX, Session, Trouble, ended_early};
+use crate::transport::{Complaints, Session, Trouble, ended_early};
+
+/// How long we wait for our goodbye to be sent.
+const CLOSE_DEADLINE: Duration = Duration::from_secs(1);
 
 /// A host that was reached and has accepted us.
 pub struct SshSession {
     handle: Handle<Guard>,
     channel: Option<(ChannelReadHalf, ChannelWriteHalf<Msg>)>,
-    complaints: Vec<u8>,
+    complaints: Complaints,
+    /// The socket closes with it, even when russh's task waits for a peer that has stopped.
+    _leash: Leash,
 }
 
 impl SshSession {
-    pub(super) fn new(handle: Handle<Guard>) -> Self {
-        SshSession { handle, channel: None, complaints: Vec::new() }
+    pub(super) fn new(handle: Handle<Guard>, leash: Leash) -> Self {
+        SshSession { handle, channel: None, complaints: Complaints::default(), _leash: leash }
     }
 }
 
@@ -30,7 +38,7 @@ impl Session for SshSession {
         if let Some((_, old)) = self.channel.take() {
             let _ = old.close().await;
         }
-        self.complaints.clear();
+        self.complaints = Complaints::default();
         let channel = self.handle.channel_open_session().await.map_err(trouble)?;
         // No reply is asked for: the first request follows in the same flight.
         channel.exec(false, node::command()).await.map_err(trouble)?;
@@ -59,12 +67,9 @@ impl Session for SshSession {
                         Ok(None) => {}
                         Err(broken) => return Err(Trouble::new(Stage::Observe, broken.reason())),
                     },
-                    Some(ChannelMsg::ExtendedData { data, .. }) => {
-                        let room = COMPLAINT_BYTES_MAX.saturating_sub(complaints.len());
-                        complaints.extend_from_slice(&data[..data.len().min(room)]);
-                    }
+                    Some(ChannelMsg::ExtendedData { data, .. }) => complaints.take(&data)?,
                     Some(ChannelMsg::ExitStatus { exit_status }) => status = Some(exit_status),
-                    Some(ChannelMsg::Close) | None => return Err(ended_early(reader, status, &String::from_utf8_lossy(complaints))),
+                    Some(ChannelMsg::Close) | None => return Err(ended_early(reader, status, complaints)),
                     Some(_) => {}
                 }
             }
@@ -75,11 +80,11 @@ impl Session for SshSession {
         }
     }
 
-    fn complaints(&self) -> String {
-        String::from_utf8_lossy(&self.complaints).into_owned()
-    }
-
-    async fn close(self) {
-        let _ = self.handle.disconnect(Disconnect::ByApplication, "", "").await;
+    async fn close(mut self) {
+        let goodbye = async {
+            let _ = self.handle.disconnect(Disconnect::ByApplication, "", "").await;
+            let _ = (&mut self.handle).await;
+        };
+        let _ = tokio::time::timeout(CLOSE_DEADLINE, goodbye).await;
     }
 }
