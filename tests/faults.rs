@@ -137,14 +137,91 @@ async fn each_phase_has_its_deadline_and_its_words() {
     check(Fault::EndlessOutput, "failed observe: the login shell printed more than 64 KiB").await;
     check(Fault::WrongNonce, "failed observe: the node program gave no answer within 3 s").await;
     check(Fault::ResetAfterPayload, "unknown replace: ").await;
+    check(Fault::StallChannel, "failed start: no channel was opened within 3 s").await;
+    check(Fault::NoWindow, "failed observe: the node program gave no answer within 3 s").await;
+    check(Fault::Trickle, "failed observe: the node program gave no answer within 3 s").await;
+    check(Fault::OpensChannels, "failed observe: the node program gave no answer within 3 s").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn floods_end_at_a_limit_long_before_the_deadline() {
+    for (fault, want) in [
+        (Fault::EndlessOutput, "failed observe: the login shell printed more than 64 KiB before the node program spoke"),
+        (Fault::EndlessErrors, "failed observe: the node printed more than 1 MiB on standard error"),
+        (Fault::Repeats("@ tar\n"), "failed observe: the reply is longer than regprov accepts"),
+        (Fault::Repeats("@ l drwx------ 2 0 0 9 Nov 21 02:18 /x\n"), "failed observe: the reply is longer than regprov accepts"),
+        (Fault::Repeats("@ id passwd alice 0\n"), "failed observe: the reply is longer than regprov accepts"),
+        (Fault::Repeats("@ conflict 18446744073709551615\n"), "failed observe: the reply is longer than regprov accepts"),
+        (Fault::Repeats("@ l "), "failed observe: the login shell printed more than 64 KiB before the node program spoke"),
+        (Fault::Repeats("@ tar\nit is broken\n"), "failed observe: the reply is longer than regprov accepts"),
+    ] {
+        let start = Instant::now();
+        check(fault, want).await;
+        assert!(start.elapsed() < SECOND * 3, "{fault:?} took {:?}", start.elapsed());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_is_let_go_whatever_it_does() {
+    for fault in [Fault::StallBanner, Fault::StallKeyExchange, Fault::StallChannel, Fault::NoWindow, Fault::EndlessErrors, Fault::Trickle] {
+        let bed = Bed::new(&[fault]).await;
+        bed.push(vec![bed.host(0)]).await;
+        let start = Instant::now();
+        while bed.fleet.open.load(Ordering::Relaxed) > 0 {
+            assert!(start.elapsed() < SECOND * 3, "{fault:?}: the connection is still open");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_opens_no_channel_to_us() {
+    let bed = Bed::new(&[Fault::OpensChannels]).await;
+    bed.push(vec![bed.host(0)]).await;
+    assert_eq!(bed.fleet.let_in.load(Ordering::Relaxed), 0);
+}
+
+/// Whatever the node puts into a reply: the words are ours, or are made harmless.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_node_says_steers_neither_a_terminal_nor_a_ci_system() {
+    const EVIL: &str = "\u{1b}[2J\u{1b}]52;c;cm0=\u{7}\u{202e}##vso[task.x]y\u{9b}1m";
+    for (fault, want) in [
+        (
+            Fault::Says("@ refuse \u{1b}[2J\u{1b}]52;c;cm0=\u{7}\u{202e}##vso[task.x]y\u{9b}1m\n"),
+            "failed start: the node program does not work here: \\u{1b}[2J",
+        ),
+        (Fault::Says("@ refuse ::error::x\n"), "failed start: the node program does not work here: : :error::x"),
+        (Fault::Says("@ busy\n"), "failed replace: "),
+        (Fault::Says("@ \u{1b}[2J\n"), "failed observe: the reply is not one that the node program gives"),
+        (Fault::Says("@ end\n"), "failed observe: the node does not tell who we are there"),
+        (Fault::Disconnects("\u{1b}[2J\u{1b}]52;c;cm0=\u{7}::error::x\r\n##vso[task.x]y"), "failed start: "),
+    ] {
+        let bed = Bed::new(&[fault]).await;
+        let (report, _) = bed.push(vec![bed.host(0)]).await;
+        let got = told(&report.hosts[0]);
+        assert!(got.starts_with(want), "{fault:?}: {got}");
+        for text in [
+            regprov::ui::recap::recap(&report, regprov::ui::recap::Options { diff: true, ..Default::default() }),
+            regprov::ui::json::json(&report, false, true),
+        ] {
+            assert!(!text.contains(|c: char| EVIL.contains(c) && !c.is_ascii_graphic() && c != ' '), "{fault:?}: {text:?}");
+            assert!(!text.contains("##vso") && !text.lines().any(|l| l.trim_start().starts_with("::")), "{fault:?}: {text:?}");
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_forged_success_is_not_believed() {
-    let bed = Bed::new(&[Fault::ForgedReply]).await;
-    let (report, _) = bed.push(vec![bed.host(0)]).await;
-    let got = told(&report.hosts[0]);
-    assert!(got.starts_with("failed replace: "), "{got}");
+    // Nothing but success; refusals of files that there are not; files that were not asked for.
+    for lie in
+        ["", "conflict 99\nunstaged 18446744073709551615", "l -rw------- 1 0 0 0 Nov 21 02:18 /etc/shadow\nl lrwxrwxrwx 1 0 0 9 Nov 21 02:18 /x -> \u{1b}[2J"]
+    {
+        let bed = Bed::new(&[Fault::Forged(lie)]).await;
+        let (report, _) = bed.push(vec![bed.host(0)]).await;
+        let got = told(&report.hosts[0]);
+        assert!(got.starts_with("failed replace: "), "{got}");
+        assert!(!got.contains('\u{1b}') && !got.contains("shadow"), "{got}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -45,8 +45,25 @@ pub enum Fault {
     EndlessOutput,
     /// Answers with another nonce than it was given, and keeps the channel open.
     WrongNonce,
-    /// Says what it was told to say, but nothing that the program says: an empty node, then success for every file.
-    ForgedReply,
+    /// Says what it was told to say, but nothing that the program says: an empty node, then these lines (each behind the
+    /// nonce) and success for every file.
+    Forged(&'static str),
+    /// Answers the first request with this text, in which `@` is the nonce, and keeps the channel open.
+    Says(&'static str),
+    /// Says this for ever instead of a reply; `@` is the nonce.
+    Repeats(&'static str),
+    /// Prints on standard error without end.
+    EndlessErrors,
+    /// One byte of a good reply a second.
+    Trickle,
+    /// Never answers the wish for a channel.
+    StallChannel,
+    /// Takes the channel and never opens its window.
+    NoWindow,
+    /// Opens channels to the client without end.
+    OpensChannels,
+    /// Ends the connection with these words when it is told to run something.
+    Disconnects(&'static str),
     /// Runs the program, but ends the connection once so many bytes have come from the client.
     ResetAfter(usize),
     /// Runs the program, but ends the connection when the payload has come.
@@ -61,6 +78,10 @@ pub struct Fleet {
     pub received: Arc<AtomicUsize>,
     /// Channels opened.
     pub channels: Arc<AtomicUsize>,
+    /// Connections that are open now.
+    pub open: Arc<AtomicUsize>,
+    /// Channels that clients let us open.
+    pub let_in: Arc<AtomicUsize>,
 }
 
 impl Fleet {
@@ -77,36 +98,50 @@ pub async fn start(user_key: PublicKey, faults: &[Fault]) -> std::io::Result<Fle
     let host_key = PrivateKey::from(Ed25519Keypair::from_seed(&seed));
     let received = Arc::new(AtomicUsize::new(0));
     let channels = Arc::new(AtomicUsize::new(0));
+    let (open, let_in) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let mut nodes = Vec::new();
     for fault in faults.iter().copied() {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         nodes.push(listener.local_addr()?);
-        let config =
-            Arc::new(server::Config { keys: vec![host_key.clone()], nodelay: true, auth_rejection_time: Duration::from_millis(10), ..Default::default() });
-        let node = Node { fault, user_key: user_key.clone(), received: received.clone(), channels: channels.clone(), programs: HashMap::new() };
+        let window_size = if fault == Fault::NoWindow { 0 } else { server::Config::default().window_size };
+        let (keys, auth_rejection_time) = (vec![host_key.clone()], Duration::from_millis(10));
+        let config = Arc::new(server::Config { keys, nodelay: true, auth_rejection_time, window_size, ..Default::default() });
+        let node = Node {
+            fault,
+            user_key: user_key.clone(),
+            received: received.clone(),
+            channels: channels.clone(),
+            let_in: let_in.clone(),
+            programs: HashMap::new(),
+        };
+        let open = open.clone();
         tokio::spawn(async move {
             while let Ok((socket, _)) = listener.accept().await {
-                let (config, node) = (config.clone(), node.clone());
-                tokio::spawn(async move { serve(config, socket, node).await });
+                let (config, node, open) = (config.clone(), node.clone(), open.clone());
+                tokio::spawn(async move {
+                    open.fetch_add(1, Ordering::Relaxed);
+                    serve(config, socket, node).await;
+                    open.fetch_sub(1, Ordering::Relaxed);
+                });
             }
         });
     }
-    Ok(Fleet { host_key: host_key.public_key().clone(), nodes, received, channels })
+    Ok(Fleet { host_key: host_key.public_key().clone(), nodes, received, channels, open, let_in })
 }
 
 async fn serve(config: Arc<server::Config>, mut socket: TcpStream, node: Node) {
     let _ = socket.set_nodelay(true);
     match node.fault {
-        Fault::StallBanner => std::future::pending::<()>().await,
+        Fault::StallBanner => drain(socket).await,
         Fault::EndlessBanner => while socket.write_all(b"this is not the version line\r\n").await.is_ok() {},
         Fault::Garbage => {
             let _ = socket.write_all(b"SSH-2.0-OpenSSH_9.2\r\n").await;
             let _ = socket.write_all(&[0xff; 4096]).await;
-            std::future::pending::<()>().await;
+            drain(socket).await;
         }
         Fault::StallKeyExchange => {
             let _ = socket.write_all(b"SSH-2.0-OpenSSH_9.2\r\n").await;
-            std::future::pending::<()>().await;
+            drain(socket).await;
         }
         _ => {
             if let Ok(running) = server::run_stream(config, socket, node).await {
@@ -116,6 +151,12 @@ async fn serve(config: Arc<server::Config>, mut socket: TcpStream, node: Node) {
     }
 }
 
+/// Says nothing until the client leaves.
+async fn drain(mut socket: TcpStream) {
+    let mut buffer = [0; 4096];
+    while socket.read(&mut buffer).await.is_ok_and(|n| n > 0) {}
+}
+
 /// The server's side of one connection.
 #[derive(Clone)]
 struct Node {
@@ -123,6 +164,7 @@ struct Node {
     user_key: PublicKey,
     received: Arc<AtomicUsize>,
     channels: Arc<AtomicUsize>,
+    let_in: Arc<AtomicUsize>,
     /// Standard input of the programs that run.
     programs: HashMap<ChannelId, mpsc::UnboundedSender<Vec<u8>>>,
 }
@@ -140,9 +182,14 @@ impl server::Handler for Node {
     }
 
     async fn channel_open_session(&mut self, _: Channel<Msg>, reply: ChannelOpenHandle, _: &mut Session) -> Result<(), Self::Error> {
-        if self.fault != Fault::RefuseChannel {
-            self.channels.fetch_add(1, Ordering::Relaxed);
-            reply.accept().await;
+        match self.fault {
+            Fault::RefuseChannel => {}
+            // A reply that is dropped is a refusal.
+            Fault::StallChannel => std::mem::forget(reply),
+            _ => {
+                self.channels.fetch_add(1, Ordering::Relaxed);
+                reply.accept().await;
+            }
         }
         Ok(())
     }
@@ -161,9 +208,38 @@ impl server::Handler for Node {
                 let line = format!("{} end\n", "0".repeat(32));
                 tokio::spawn(async move { handle.data(channel, line.into_bytes()).await.is_ok() });
             }
-            Fault::ForgedReply => {
-                tokio::spawn(forge(lines, channel, handle));
+            Fault::Forged(lie) => {
+                tokio::spawn(forge(lie, lines, channel, handle));
             }
+            Fault::Says(text) | Fault::Repeats(text) => {
+                let times = if matches!(self.fault, Fault::Says(_)) { 1 } else { usize::MAX };
+                tokio::spawn(say(text, times, lines, channel, handle));
+            }
+            Fault::EndlessErrors => {
+                tokio::spawn(async move { while handle.extended_data(channel, 1, vec![b'x'; 32 << 10]).await.is_ok() {} });
+            }
+            Fault::Trickle => {
+                tokio::spawn(trickle(lines, channel, handle));
+            }
+            Fault::OpensChannels => {
+                let let_in = self.let_in.clone();
+                tokio::spawn(async move {
+                    loop {
+                        let opened = [
+                            handle.channel_open_agent().await.is_ok(),
+                            handle.channel_open_session().await.is_ok(),
+                            handle.channel_open_x11("localhost", 6000).await.is_ok(),
+                            handle.channel_open_forwarded_tcpip("localhost", 22, "localhost", 22).await.is_ok(),
+                            handle.channel_open_forwarded_streamlocal("/run/x").await.is_ok(),
+                            handle.channel_open_direct_tcpip("localhost", 22, "localhost", 22).await.is_ok(),
+                            handle.channel_open_direct_streamlocal("/run/x").await.is_ok(),
+                        ];
+                        let_in.fetch_add(opened.into_iter().filter(|o| *o).count(), Ordering::Relaxed);
+                        tokio::time::sleep(Duration::from_millis(10)).await;
+                    }
+                });
+            }
+            Fault::Disconnects(words) => session.disconnect(russh::Disconnect::ByApplication, words, "en")?,
             _ => {
                 let command = String::from_utf8_lossy(command).into_owned();
                 tokio::spawn(program(command, lines, channel, handle));
@@ -234,22 +310,52 @@ async fn program(command: String, mut input: mpsc::UnboundedReceiver<Vec<u8>>, c
     let _ = handle.close(channel).await;
 }
 
+/// The nonce: the first line of what comes.
+async fn nonce(input: &mut mpsc::UnboundedReceiver<Vec<u8>>) -> String {
+    let first = input.recv().await.unwrap_or_default();
+    String::from_utf8_lossy(&first).lines().next().unwrap_or_default().to_string()
+}
+
+/// Says a text, once or for ever.
+async fn say(text: &'static str, times: usize, mut input: mpsc::UnboundedReceiver<Vec<u8>>, channel: ChannelId, handle: Handle) {
+    let text = text.replace('@', &nonce(&mut input).await).into_bytes();
+    let text = if times == 1 { text } else { text.repeat(1 + (16 << 10) / text.len()) };
+    for _ in 0..times {
+        if handle.data(channel, text.clone()).await.is_err() {
+            break;
+        }
+    }
+}
+
+/// A good beginning, and then a byte a second.
+async fn trickle(mut input: mpsc::UnboundedReceiver<Vec<u8>>, channel: ChannelId, handle: Handle) {
+    let nonce = nonce(&mut input).await;
+    for byte in format!("{nonce} tar\n").bytes().cycle() {
+        if handle.data(channel, vec![byte]).await.is_err() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}
+
 /// A node that knows the protocol and lies: nothing is there, and afterwards everything was written, it says.
-async fn forge(mut input: mpsc::UnboundedReceiver<Vec<u8>>, channel: ChannelId, handle: Handle) {
+async fn forge(lie: &'static str, mut input: mpsc::UnboundedReceiver<Vec<u8>>, channel: ChannelId, handle: Handle) {
     let mut nonce = String::new();
     while let Some(bytes) = input.recv().await {
         let text = String::from_utf8_lossy(&bytes).into_owned();
         if nonce.is_empty() {
             nonce = text.lines().next().unwrap_or_default().to_string();
         }
-        if text.contains("observe\n") || text.contains("\nreplace ") {
+        let replace = text.starts_with("lock ");
+        if text.contains("observe\n") || replace {
             let dirs: String = text
                 .lines()
                 .filter_map(|l| l.strip_prefix("path "))
                 .filter(|p| !p.rsplit('/').next().unwrap_or(p).contains(['*', '.']))
                 .map(|p| format!("{nonce} l drwx------ 2 0 0 9 Nov 21 02:18 {p}\n"))
                 .collect();
-            let reply = format!("{nonce} l dr-xr-xr-x 9 0 0 0 Nov 21 02:41 /proc/self/\n{dirs}{nonce} tar\n{nonce} cat\n\n{nonce} end\n");
+            let lie: String = lie.lines().filter(|_| replace).map(|l| format!("{nonce} {l}\n")).collect();
+            let reply = format!("{nonce} l dr-xr-xr-x 9 0 0 0 Nov 21 02:41 /proc/self/\n{dirs}{lie}{nonce} tar\n{nonce} cat\n\n{nonce} end\n");
             let _ = handle.data(channel, reply.into_bytes()).await;
         }
     }
