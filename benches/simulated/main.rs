@@ -196,10 +196,10 @@ fn logins() -> Logins {
 
 /// A known_hosts with a line for each host, as ssh writes them, or as `HashKnownHosts yes` has them.
 fn known_hosts(hosts: &[Host], hashed: bool) -> Vec<u8> {
-    let key = peer::host_key();
-    let key = format!("{} {}", key.algorithm().as_str(), key.public_key().public_key_base64());
     let mut out = String::new();
     for (i, host) in hosts.iter().enumerate() {
+        let key = peer::host_key(host.address.host.parse().expect("it was made from an address"));
+        let key = format!("{} {}", key.algorithm().as_str(), key.public_key().public_key_base64());
         let name = format!("[{}]:{}", host.address.host, host.address.port);
         let name = if hashed {
             let salt: Vec<u8> = i.to_be_bytes().iter().cycle().take(20).copied().collect();

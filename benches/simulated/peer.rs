@@ -17,11 +17,12 @@ use crate::node::{Node, Program};
 /// Connections that wait to be accepted.
 const BACKLOG: u32 = 8192;
 
-type Nodes = Arc<Mutex<HashMap<IpAddr, Node>>>;
+type Nodes = Arc<Mutex<HashMap<Ipv4Addr, Node>>>;
 
-/// The key that every simulated host shows.
-pub(crate) fn host_key() -> PrivateKey {
-    PrivateKey::from(Ed25519Keypair::from_seed(&[7; 32]))
+/// The key that the simulated host at this address shows.
+pub(crate) fn host_key(at: Ipv4Addr) -> PrivateKey {
+    let seed: Vec<u8> = at.octets().into_iter().cycle().take(32).collect();
+    PrivateKey::from(Ed25519Keypair::from_seed(seed.as_slice().try_into().expect("32 bytes were taken")))
 }
 
 /// Serves until the process is ended; its first line on stdout is the port.
@@ -36,18 +37,18 @@ pub(crate) async fn serve() {
     // curve25519 alone: both clients then do the same key exchange.
     let exchange = [kex::CURVE25519, kex::EXTENSION_SUPPORT_AS_SERVER, kex::EXTENSION_OPENSSH_STRICT_KEX_AS_SERVER];
     let preferred = Preferred { kex: exchange.to_vec().into(), ..Preferred::default() };
-    let config = Arc::new(server::Config { keys: vec![host_key()], preferred, nodelay: true, ..Default::default() });
     let nodes = Nodes::default();
     loop {
         let Ok((socket, _)) = listener.accept().await else { continue };
-        let (config, nodes) = (config.clone(), nodes.clone());
-        tokio::spawn(async move { connection(config, socket, nodes).await });
+        let (preferred, nodes) = (preferred.clone(), nodes.clone());
+        tokio::spawn(async move { connection(preferred, socket, nodes).await });
     }
 }
 
-async fn connection(config: Arc<server::Config>, socket: TcpStream, nodes: Nodes) -> Option<()> {
+async fn connection(preferred: Preferred, socket: TcpStream, nodes: Nodes) -> Option<()> {
     let _ = socket.set_nodelay(true);
-    let at = socket.local_addr().ok()?.ip();
+    let IpAddr::V4(at) = socket.local_addr().ok()?.ip() else { return None };
+    let config = Arc::new(server::Config { keys: vec![host_key(at)], preferred, nodelay: true, ..Default::default() });
     let running = server::run_stream(config, socket, Host { nodes, at, program: None }).await.ok()?;
     running.await.ok()
 }
@@ -55,7 +56,7 @@ async fn connection(config: Arc<server::Config>, socket: TcpStream, nodes: Nodes
 /// One connection to one node.
 struct Host {
     nodes: Nodes,
-    at: IpAddr,
+    at: Ipv4Addr,
     program: Option<Program>,
 }
 
@@ -93,7 +94,7 @@ impl server::Handler for Host {
             return Ok(());
         }
         if let Some(address) = command.strip_prefix(b"files ") {
-            let address = std::str::from_utf8(address).ok().and_then(|a| a.parse::<IpAddr>().ok());
+            let address = std::str::from_utf8(address).ok().and_then(|a| a.parse::<Ipv4Addr>().ok());
             let count = address.and_then(|a| self.nodes.lock().ok()?.get(&a).map(Node::files)).unwrap_or(0);
             session.data(channel, format!("{count}\n").into_bytes())?;
         }

@@ -1,7 +1,7 @@
 //! Who a host is: known_hosts with OpenSSH's grammar (sshd(8), SSH_KNOWN_HOSTS FILE FORMAT; hostfile.c, match.c), or keys
 //! pinned in the inventory. Always strict: an unknown key is refused as a changed one is.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use base64::Engine as _;
@@ -14,13 +14,29 @@ use crate::model::{Address, Host, HostKeyPin};
 /// The lines of all known_hosts files, read once for the run.
 #[derive(Clone, Default)]
 pub struct KnownHosts {
-    lines: Arc<Vec<Line>>,
+    index: Arc<Index>,
+}
+
+/// All lines, found by what is asked. A fleet has about as many lines as hosts, so that reading all of them for each host
+/// would take minutes: a plain name is looked up, and only patterns and, where they can make a difference, hashed names
+/// (an HMAC a line) are gone through.
+#[derive(Default)]
+pub struct Index {
+    lines: Vec<Line>,
+    /// Lines by each of their names, where all of them are plain.
+    plain: HashMap<String, Vec<usize>>,
+    /// Lines with a wildcard or a negation.
+    patterns: Vec<usize>,
+    hashed: Vec<usize>,
+    /// The algorithms of the hashed lines that are not revoked.
+    hashed_algorithms: BTreeSet<String>,
+    by_key: HashMap<String, Vec<usize>>,
     /// The files that were read, for messages.
-    files: Vec<String>,
+    files: String,
 }
 
 /// One line that counts.
-pub struct Line {
+struct Line {
     revoked: bool,
     names: Names,
     algorithm: String,
@@ -31,21 +47,28 @@ pub struct Line {
 
 enum Names {
     Patterns(Vec<String>),
-    Hashed { salt: Vec<u8>, hash: Vec<u8> },
+    Hashed {
+        /// Keyed with the salt, which is half of the work.
+        mac: Box<Hmac<Sha1>>,
+        hash: Vec<u8>,
+    },
 }
 
 impl KnownHosts {
     /// Reads files' contents, each with its name. Lines that OpenSSH would pass over are passed over: comments, bad ones,
     /// and `@cert-authority`, which vouches for certificates only.
     pub fn parse(files: &[(String, Vec<u8>)]) -> Self {
-        let mut lines = Vec::new();
+        let names: Vec<&str> = files.iter().map(|(n, _)| n.as_str()).collect();
+        let mut index = Index { files: names.join(", "), ..Index::default() };
         for (name, content) in files {
             for (i, raw) in content.split(|b| *b == b'\n').enumerate() {
                 let Ok(text) = std::str::from_utf8(raw) else { continue };
-                lines.extend(parse_line(text, || format!("{name}:{}", i + 1)));
+                if let Some(line) = parse_line(text, || format!("{name}:{}", i + 1)) {
+                    index.add(line);
+                }
             }
         }
-        KnownHosts { lines: Arc::new(lines), files: files.iter().map(|(n, _)| n.clone()).collect() }
+        KnownHosts { index: Arc::new(index) }
     }
 
     /// What is known of a host.
@@ -56,7 +79,72 @@ impl KnownHosts {
         let name = host.host_key_alias.clone().unwrap_or_else(|| lookup_name(&host.address));
         // ssh falls back to the name without its port, but only where no alias is set (sshconnect.c check_host_key).
         let plain = (host.host_key_alias.is_none() && host.address.port != 22).then(|| host.address.host.to_lowercase());
-        Trust::Known { lines: self.lines.clone(), name: name.to_lowercase(), plain, files: self.files.join(", ") }
+        Trust::Known { index: self.index.clone(), name: name.to_lowercase(), plain }
+    }
+}
+
+impl Index {
+    fn add(&mut self, line: Line) {
+        let at = self.lines.len();
+        match &line.names {
+            Names::Patterns(names) if names.iter().any(|n| n.contains(['*', '?', '!'])) => self.patterns.push(at),
+            Names::Patterns(names) => {
+                for name in names {
+                    self.plain.entry(name.clone()).or_default().push(at);
+                }
+            }
+            Names::Hashed { .. } => {
+                self.hashed.push(at);
+                if !line.revoked {
+                    self.hashed_algorithms.insert(line.algorithm.clone());
+                }
+            }
+        }
+        self.by_key.entry(line.key.clone()).or_default().push(at);
+        self.lines.push(line);
+    }
+
+    /// The lines for a name whose names are not hashed.
+    fn readable<'a>(&'a self, name: &str) -> impl Iterator<Item = usize> + 'a {
+        let patterns: Vec<usize> = self.patterns.iter().copied().filter(|i| self.lines[*i].names.contains(name)).collect();
+        self.plain.get(name).into_iter().flatten().copied().chain(patterns)
+    }
+
+    /// All lines for a name, in the order of the files.
+    fn matching(&self, name: &str) -> impl Iterator<Item = &Line> {
+        let hashed = self.hashed.iter().copied().filter(|i| self.lines[*i].names.contains(name));
+        let found: BTreeSet<usize> = self.readable(name).chain(hashed).collect();
+        found.into_iter().map(|i| &self.lines[i])
+    }
+
+    /// The lines for a name that hold this key.
+    fn with_key<'a>(&'a self, name: &'a str, key: &str) -> impl Iterator<Item = &'a Line> {
+        let lines = self.by_key.get(key).into_iter().flatten();
+        lines.map(|i| &self.lines[*i]).filter(move |l| l.names.contains(name))
+    }
+
+    /// The key algorithms that are known for a name, or, where there are none, for its other name.
+    fn algorithms(&self, name: &str, other: Option<&str>) -> BTreeSet<String> {
+        let readable = |name| -> BTreeSet<String> {
+            let lines = self.readable(name).map(|i| &self.lines[i]);
+            lines.filter(|l| !l.revoked).map(|l| l.algorithm.clone()).collect()
+        };
+        let found = readable(name);
+        let other_found = other.map(readable).unwrap_or_default();
+        // Hashed lines are left out where they could not change the outcome: with nothing new in them, ...
+        if !found.is_empty() && self.hashed_algorithms.is_subset(&found) {
+            return found;
+        }
+        if self.hashed_algorithms.is_empty() {
+            return if found.is_empty() { other_found } else { found };
+        }
+        // ... or as the only ones, and all alike: no other line can speak for this host.
+        if found.is_empty() && other_found.is_empty() && self.hashed_algorithms.len() == 1 {
+            return self.hashed_algorithms.clone();
+        }
+        let all = |name| -> BTreeSet<String> { self.matching(name).filter(|l| !l.revoked).map(|l| l.algorithm.clone()).collect() };
+        let found = all(name);
+        if found.is_empty() { other.map(all).unwrap_or_default() } else { found }
     }
 }
 
@@ -68,13 +156,11 @@ pub enum Trust {
     /// known_hosts.
     Known {
         /// All lines.
-        lines: Arc<Vec<Line>>,
+        index: Arc<Index>,
         /// The name that is looked up.
         name: String,
         /// The name without its port, where OpenSSH would try that too.
         plain: Option<String>,
-        /// The files, for messages.
-        files: String,
     },
 }
 
@@ -83,46 +169,39 @@ impl Trust {
     pub fn algorithms(&self) -> BTreeSet<String> {
         match self {
             Trust::Pinned(pins) => pins.iter().map(|p| p.algorithm.clone()).collect(),
-            Trust::Known { lines, name, plain, .. } => {
-                let exact: BTreeSet<String> = matching(lines, name).filter(|l| !l.revoked).map(|l| l.algorithm.clone()).collect();
-                match plain {
-                    Some(plain) if exact.is_empty() => matching(lines, plain).filter(|l| !l.revoked).map(|l| l.algorithm.clone()).collect(),
-                    _ => exact,
-                }
-            }
+            Trust::Known { index, name, plain } => index.algorithms(name, plain.as_deref()),
         }
     }
 
     /// Whether this key is the host's; `Err` says why not and what to do.
     pub fn judge(&self, algorithm: &str, key: &str) -> Result<(), String> {
-        let print = fingerprint(key);
         match self {
             Trust::Pinned(pins) if pins.iter().any(|p| p.base64 == key) => Ok(()),
             Trust::Pinned(_) => Err(format!(
-                "the host shows another key than the inventory's `host_key:` ({algorithm} {print}); it was reinstalled, or somebody sits in between"
+                "the host shows another key than the inventory's `host_key:` ({algorithm} {}); it was reinstalled, or somebody sits in between",
+                fingerprint(key)
             )),
-            Trust::Known { lines, name, plain, files } => {
+            Trust::Known { index, name, plain } => {
                 let names = [Some(name), plain.as_ref()];
                 for name in names.iter().flatten() {
-                    if let Some(line) = matching(lines, name).find(|l| l.revoked && l.key == key) {
-                        return Err(format!("the host's key is revoked ({}, {algorithm} {print})", line.place));
+                    if let Some(line) = index.with_key(name, key).find(|l| l.revoked) {
+                        return Err(format!("the host's key is revoked ({}, {algorithm} {})", line.place, fingerprint(key)));
                     }
                 }
                 for name in names.iter().flatten() {
-                    let mut known = matching(lines, name).filter(|l| !l.revoked).peekable();
-                    let any = known.peek().is_some();
-                    if known.any(|l| l.key == key) {
+                    if index.with_key(name, key).any(|l| !l.revoked) {
                         return Ok(());
                     }
-                    if any {
-                        let place = matching(lines, name).find(|l| !l.revoked).map(|l| l.place.clone()).unwrap_or_default();
+                    if let Some(line) = index.matching(name).find(|l| !l.revoked) {
                         return Err(format!(
-                            "the host's key is not the one in known_hosts ({place}); it shows {algorithm} {print}: it was reinstalled, or somebody sits in between"
+                            "the host's key is not the one in known_hosts ({}); it shows {algorithm} {}: it was reinstalled, or somebody sits in between",
+                            line.place,
+                            fingerprint(key)
                         ));
                     }
                 }
-                let files = if files.is_empty() { "there is no known_hosts file".to_string() } else { format!("nothing in {files} names it") };
-                Err(format!("the host's key is not known: {files}; it shows {algorithm} {print}"))
+                let files = if index.files.is_empty() { "there is no known_hosts file".to_string() } else { format!("nothing in {} names it", index.files) };
+                Err(format!("the host's key is not known: {files}; it shows {algorithm} {}", fingerprint(key)))
             }
         }
     }
@@ -142,15 +221,11 @@ fn lookup_name(address: &Address) -> String {
     if address.port == 22 { address.host.clone() } else { format!("[{}]:{}", address.host, address.port) }
 }
 
-fn matching<'a>(lines: &'a [Line], name: &'a str) -> impl Iterator<Item = &'a Line> {
-    lines.iter().filter(move |l| l.names.contains(name))
-}
-
 impl Names {
     fn contains(&self, name: &str) -> bool {
         match self {
-            Names::Hashed { salt, hash } => {
-                let mut mac = <Hmac<Sha1> as hmac::Mac>::new_from_slice(salt).expect("HMAC takes keys of every length");
+            Names::Hashed { mac, hash } => {
+                let mut mac = mac.clone();
                 mac.update(name.as_bytes());
                 mac.verify_slice(hash).is_ok()
             }
@@ -204,7 +279,8 @@ fn parse_line(text: &str, place: impl Fn() -> String) -> Option<Line> {
     let names = match first.strip_prefix("|1|") {
         Some(hashed) => {
             let (salt, hash) = hashed.split_once('|')?;
-            Names::Hashed { salt: STANDARD.decode(salt).ok()?, hash: STANDARD.decode(hash).ok()? }
+            let mac = Hmac::new_from_slice(&STANDARD.decode(salt).ok()?).expect("HMAC takes keys of every length");
+            Names::Hashed { mac: Box::new(mac), hash: STANDARD.decode(hash).ok()? }
         }
         None => Names::Patterns(first.to_lowercase().split(',').map(str::to_string).collect()),
     };
@@ -288,6 +364,49 @@ mod tests {
         check(&hashed("[gpu01]:2222"), "gpu01", 2222, "known");
         check(&hashed("gpu02"), "gpu01", 22, "not known");
         check("|1|x|y K1", "gpu01", 22, "not known");
+        check(&format!("{}\n@revoked {}", hashed("gpu01"), hashed("gpu01")), "gpu01", 22, "revoked");
+        check(&hashed("gpu01").replace("K1", "K2"), "gpu01", 22, "not the one in known_hosts (kh:1)");
+        check(&hashed("gpu01"), "gpu01", 2222, "known");
+        check(&format!("{}\n{}", hashed("gpu01"), hashed("[gpu01]:2222").replace("K1", "K2")), "gpu01", 2222, "not the one in known_hosts (kh:2)");
+    }
+
+    /// Lines without their key; `%NAME` stands for a hashed name.
+    #[track_caller]
+    fn check_algorithms(lines: &str, name: &str, port: u16, want: &[&str]) {
+        let hashed = |name: &str| {
+            let mut mac = <Hmac<Sha1> as hmac::Mac>::new_from_slice(&[1; 20]).unwrap();
+            mac.update(name.as_bytes());
+            format!("|1|{}|{}", STANDARD.encode([1; 20]), STANDARD.encode(mac.finalize().into_bytes()))
+        };
+        let line = |line: &str| {
+            let (names, kind) = line.rsplit_once(' ').unwrap();
+            let names = names.split_once('%').map(|(marker, name)| format!("{marker}{}", hashed(name))).unwrap_or(names.to_string());
+            format!("{names} {kind} {}", blob(kind, 1))
+        };
+        let text: Vec<String> = lines.split('\n').map(line).collect();
+        let known = KnownHosts::parse(&[("kh".into(), text.join("\n").into_bytes())]);
+        assert_eq!(known.trust(&host(name, port)).algorithms().into_iter().collect::<Vec<_>>(), want, "{lines}");
+    }
+
+    #[test]
+    fn algorithms_that_are_asked_for_first() {
+        const RSA: &str = "ssh-rsa";
+        check_algorithms("a ssh-rsa", "a", 22, &[RSA]);
+        check_algorithms("a ssh-rsa\nb ssh-ed25519", "a", 22, &[RSA]);
+        check_algorithms("a ssh-rsa\na ssh-ed25519", "a", 22, &[ED, RSA]);
+        check_algorithms("a ssh-rsa\n* ssh-ed25519", "a", 22, &[ED, RSA]);
+        check_algorithms("a ssh-rsa", "a", 2222, &[RSA]);
+        check_algorithms("a ssh-rsa\n[a]:2222 ssh-ed25519", "a", 2222, &[ED]);
+        check_algorithms("@revoked a ssh-rsa", "a", 22, &[]);
+        check_algorithms("%a ssh-rsa", "a", 22, &[RSA]);
+        check_algorithms("%a ssh-rsa\n%b ssh-ed25519", "a", 22, &[RSA]);
+        check_algorithms("%a ssh-rsa\n%[a]:2222 ssh-ed25519", "a", 2222, &[ED]);
+        check_algorithms("%a ssh-rsa\n%b ssh-ed25519", "a", 2222, &[RSA]);
+        // Hashed lines of other hosts say nothing of this one.
+        check_algorithms("a ssh-rsa\n%b ssh-ed25519", "a", 22, &[RSA]);
+        check_algorithms("a ssh-rsa\n%a ssh-ed25519", "a", 22, &[ED, RSA]);
+        check_algorithms("a ssh-rsa\n%b ssh-ed25519", "a", 2222, &[RSA]);
+        check_algorithms("a ssh-rsa\n@revoked %a ssh-ed25519", "a", 22, &[RSA]);
     }
 
     #[test]
