@@ -23,7 +23,8 @@ pub async fn run(cli: &Cli) -> Result<u8> {
     }
 }
 
-fn run_vault(verb: &VaultVerb, console: &mut Console<'_>) -> Result<()> {
+/// Runs a verb of `regprov vault` with these streams.
+pub fn run_vault(verb: &VaultVerb, console: &mut Console<'_>) -> Result<()> {
     match verb {
         VaultVerb::Keygen { output } => vault::keygen(output.as_deref(), identity::default_path().as_deref(), console),
         VaultVerb::Init { vault, recipients } => vault::init(vault, recipients, console),
