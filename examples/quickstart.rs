@@ -50,6 +50,7 @@ const FILES: [&str; 8] = [
 
 type Result<T> = std::result::Result<T, String>;
 
+#[cfg_attr(test, allow(dead_code))]
 fn main() -> ExitCode {
     let stay = std::env::args().skip(1).any(|a| a == "--stay");
     match run(stay) {

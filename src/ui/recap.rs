@@ -103,7 +103,7 @@ fn troubles(report: &Report, options: Options) -> String {
         let _ = writeln!(out, "{label}: {}", line(why));
         let mut places = Groups::new();
         for (file, row, _) in members {
-            places.add(file.map(place), row.host.as_str());
+            places.add(file.map(|f| place(f, &row.host)), (file, row.host.as_str()));
         }
         write_places(&mut out, places);
     }
@@ -126,7 +126,7 @@ fn notes(report: &Report, options: Options) -> String {
         let _ = writeln!(out, "{}: {}", paint("note", Color::Yellow, options.colors), line(note));
         let mut places = Groups::new();
         for (file, row, _) in members {
-            places.add(Some(place(file)), row.host.as_str());
+            places.add(Some(place(file, &row.host)), (Some(file), row.host.as_str()));
         }
         write_places(&mut out, places);
     }
@@ -138,11 +138,12 @@ fn diffs(report: &Report, options: Options) -> String {
     let mut groups = Groups::new();
     for row in &report.hosts {
         for file in row.files.iter().filter(|f| matches!(f.change, Change::Created | Change::Updated | Change::Metadata) || !f.diff.is_empty()) {
-            groups.add((place(file), file.change, &file.diff), row.host.as_str());
+            groups.add((place(file, &row.host), file.change, &file.diff), (Some(file), row.host.as_str()));
         }
     }
     let mut out = String::new();
-    for ((place, change, diff), hosts) in groups.into_rows() {
+    for ((place, change, diff), members) in groups.into_rows() {
+        let (place, hosts) = named(place, &members);
         let _ = writeln!(out, "{place}: {} on {}", change_word(change, options.check), fold_counted(&hosts));
         for text in diff {
             let color = match text.as_bytes().first() {
@@ -157,18 +158,29 @@ fn diffs(report: &Report, options: Options) -> String {
     out
 }
 
-fn write_places(out: &mut String, places: Groups<Option<String>, &str>) {
-    for (place, hosts) in places.into_rows() {
-        let _ = match place {
-            Some(place) => writeln!(out, "    {place}: {}", fold_counted(&hosts)),
-            None => writeln!(out, "    {}", fold_counted(&hosts)),
-        };
+/// A file of a host, or the host itself.
+type Member<'a> = (Option<&'a FileRow>, &'a str);
+
+fn write_places(out: &mut String, places: Groups<Option<String>, Member<'_>>) {
+    for (place, members) in places.into_rows() {
+        let (place, hosts) = named(place.unwrap_or_default(), &members);
+        let colon = if place.is_empty() { "" } else { ": " };
+        let _ = writeln!(out, "    {place}{colon}{}", fold_counted(&hosts));
     }
 }
 
-/// `enroot /etc/enroot/.credentials`.
-fn place(file: &FileRow) -> String {
-    format!("{} {}", file.target, line(&file.path))
+/// `enroot /etc/enroot/.credentials`, with `<host>` where the host's name stands in it: `root:` often holds that.
+fn place(file: &FileRow, host: &str) -> String {
+    format!("{} {}", file.target, line(&shared(&file.path, host)))
+}
+
+/// The place as it is named to people, and its hosts. That of one host is named as it was.
+fn named<'a>(place: String, members: &[Member<'a>]) -> (String, Vec<&'a str>) {
+    let place = match members {
+        [(Some(file), _)] => format!("{} {}", file.target, line(&file.path)),
+        _ => place,
+    };
+    (place, members.iter().map(|(_, host)| *host).collect())
 }
 
 fn change_word(change: Change, check: bool) -> &'static str {
