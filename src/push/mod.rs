@@ -1,6 +1,8 @@
 //! The fan-out: many hosts at once, one [`Outcome`] each, always.
 
+mod decide;
 mod host;
+mod job;
 mod observe;
 
 use std::collections::BTreeMap;
@@ -79,7 +81,7 @@ pub async fn push_all<C: Connector>(push: Arc<Push<C>>, hosts: Vec<Host>, stop: 
 
 /// A row for a host whose files were not got to.
 fn not_attempted(host: &Host, outcome: Outcome) -> HostRow {
-    let files = host::items(host, &Logins::new())
+    let files = job::items(host, &Logins::new())
         .iter()
         .map(|item| FileRow { target: item.target.kind.name(), path: item.wanted.to_string(), change: Change::NotAttempted, reason: None, diff: Vec::new() })
         .collect();

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::host::Item;
+use super::job::Item;
 use crate::format::{NodeFacts, Wants};
 use crate::model::{Host, ObservedFile, RemotePath};
 use crate::node::protocol::{Observe, Reply, staging_pattern};
@@ -30,6 +30,11 @@ impl Seen {
         all.busy |= reply.busy;
         all.torn |= reply.torn;
         all.refused = reply.refused.or(all.refused.take());
+    }
+
+    /// User and group of the program.
+    pub(super) fn me(&self) -> (u32, u32) {
+        self.reply.me.expect("observe asks until it knows")
     }
 
     /// Staging directories that an earlier run left in `dir`.

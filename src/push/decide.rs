@@ -1,0 +1,227 @@
+//! What has to be written on a host, from what was seen there. Pure.
+
+use std::collections::BTreeSet;
+
+use super::PushOptions;
+use super::job::{Done, Item, Job, Plan, What, sha256};
+use super::observe::{Seen, backup_path, facts};
+use crate::format::Merged;
+use crate::format::owned::{self, OwnedFile};
+use crate::model::{Change, Host, Observed, ObservedFile, RemotePath, Stage};
+use crate::node::protocol::Reply;
+use crate::plan::{self, Desired, Located};
+use crate::transport::Trouble;
+
+/// What is still to be done.
+#[derive(Default)]
+pub(super) struct Open {
+    pub(super) items: BTreeSet<usize>,
+    pub(super) record: bool,
+}
+
+/// What was decided.
+pub(super) struct Decision {
+    pub(super) plan: Plan,
+    /// Items that need nothing or cannot be done.
+    pub(super) settled: Vec<(usize, Done)>,
+}
+
+/// What one file shall be.
+struct Wish {
+    merged: Merged,
+    uid: u32,
+    gid: u32,
+}
+
+/// Where the record of what we own lies on a host; its directory is what runs lock.
+pub(super) fn record_path(host: &Host) -> RemotePath {
+    RemotePath::parse(owned::PATH).expect("a constant").below(&host.root)
+}
+
+/// A host as it is wanted and as it was seen.
+pub(super) struct Decider<'a> {
+    pub(super) host: &'a Host,
+    pub(super) items: &'a [Item<'a>],
+    pub(super) options: &'a PushOptions,
+    pub(super) seen: &'a Seen,
+}
+
+impl Decider<'_> {
+    /// What has to be written for the open items. `Err` when nothing can be written on this host.
+    pub(super) fn decide(&self, open: &Open) -> Result<Decision, Trouble> {
+        let (record, missing, record_seen) = self.locate(&record_path(self.host));
+        if let Observed::Refused(why) = &record_seen {
+            return Err(Trouble::new(Stage::Observe, format!("no place for regprov's record and lock: {why}")));
+        }
+        let mut plan = Plan { jobs: Vec::new(), sweep: Vec::new(), lock: record.parent() };
+        let mut settled = Vec::new();
+        let mut owned_files = Vec::new();
+        for (i, item) in self.items.iter().enumerate() {
+            let (path, missing, observed) = self.locate(&item.wanted);
+            let dir = path.parent();
+            if self.seen.has_stale_staging(&dir) && !plan.sweep.contains(&dir) {
+                plan.sweep.push(dir);
+            }
+            if open.items.contains(&i) {
+                match self.item(i, path, missing, observed) {
+                    Ok(Step::Settled(done)) => settled.push((i, done)),
+                    Ok(Step::Write(jobs)) => plan.jobs.extend(jobs),
+                    Err(why) => {
+                        settled.push((i, Done::failed(Stage::Render, why)));
+                        continue;
+                    }
+                }
+            }
+            owned_files.push(owned_file(item));
+        }
+        if open.record || plan.jobs.iter().any(|j| j.item().is_some()) {
+            self.record(&mut plan, record, missing, &record_seen, &owned_files);
+        }
+        Ok(Decision { plan, settled })
+    }
+
+    fn locate(&self, path: &RemotePath) -> (RemotePath, Vec<RemotePath>, Observed) {
+        match plan::locate(path, &self.host.root, self.seen.me().0, self.seen) {
+            Located::At { path, missing, observed } => (path, missing, observed),
+            Located::Ask(_) => unreachable!("observe asks until nothing is open"),
+        }
+    }
+
+    /// What has to be done for one item.
+    fn item(&self, i: usize, path: RemotePath, missing: Vec<RemotePath>, observed: Observed) -> Result<Step, String> {
+        let item = &self.items[i];
+        let wish = self.wish(item, &observed)?;
+        let notes = (!wish.merged.notes.is_empty()).then(|| wish.merged.notes.join("\n"));
+        let mode = item.spec.mode.bits();
+        let desired = Desired { write: wish.merged.write.as_ref().map(|w| &w[..]), mode, uid: wish.uid, gid: wish.gid };
+        let Some(change) = plan::diff(&desired, &observed) else {
+            return Ok(Step::Settled(Done { change: Change::Unchanged, stage: Stage::Render, reason: notes, diff: Vec::new() }));
+        };
+        let old = match observed {
+            Observed::File(file) => Some(file),
+            _ => None,
+        };
+        let mut jobs = Vec::new();
+        let mut diff = wish.merged.diff;
+        if let Some(old) = &old {
+            if wish.merged.backup {
+                jobs.extend(self.backup(item, old)?);
+            }
+            diff.extend(metadata_diff(old, &desired));
+        }
+        let hash = old.as_ref().map(|o| sha256(&o.content));
+        let content = wish.merged.write.or(old.map(|o| o.content)).expect("a file that is absent and not written has no change");
+        let (uid, gid, dir_mode) = (wish.uid, wish.gid, item.spec.dir_mode.bits());
+        jobs.push(Job { what: What::Item(i), path, missing, dir_mode, content, old: hash, mode, uid, gid, change, notes, diff });
+        Ok(Step::Write(jobs))
+    }
+
+    /// What the file shall be, by its format.
+    fn wish(&self, item: &Item<'_>, observed: &Observed) -> Result<Wish, String> {
+        let existing = match observed {
+            Observed::Absent => None,
+            Observed::File(file) => Some(&file.content[..]),
+            Observed::Refused(why) => return Err(why.clone()),
+        };
+        let reply = &self.seen.reply;
+        let facts = facts(self.host, &item.wants(), reply);
+        let merged = (item.consumer.merge)(&item.merge(existing, &facts, self.options.merge))?;
+        let (my_uid, my_gid) = self.seen.me();
+        let number = |name: &Option<String>, kind: &str, mine: u32| match name {
+            Some(name) if item.spec.secret => number_of(name, kind, reply),
+            _ => Ok(mine),
+        };
+        Ok(Wish { merged, uid: number(&item.target.owner, "passwd", my_uid)?, gid: number(&item.target.group, "group", my_gid)? })
+    }
+
+    /// The job that keeps a file that could not be read, unless it is kept already.
+    fn backup(&self, item: &Item<'_>, old: &ObservedFile) -> Result<Option<Job>, String> {
+        let Located::At { path, observed, .. } = plan::locate(&backup_path(&item.wanted), &self.host.root, self.seen.me().0, self.seen) else {
+            return Err("its directory is a link, and regprov keeps backups only beside files that are none".to_string());
+        };
+        match observed {
+            Observed::Absent => Ok(Some(Job {
+                what: What::Backup,
+                path,
+                missing: Vec::new(),
+                dir_mode: 0o700,
+                content: old.content.clone(),
+                old: None,
+                mode: 0o600,
+                uid: old.stat.uid,
+                gid: old.stat.gid,
+                change: Change::Created,
+                notes: None,
+                diff: Vec::new(),
+            })),
+            Observed::File(kept) if kept.content == old.content => Ok(None),
+            _ => Err(format!("the backup would overwrite {path}; move that away first")),
+        }
+    }
+
+    /// Adds the job that writes our record, when it changes.
+    fn record(&self, plan: &mut Plan, path: RemotePath, missing: Vec<RemotePath>, observed: &Observed, files: &[OwnedFile]) {
+        let existing = match observed {
+            Observed::File(file) => Some(file),
+            _ => None,
+        };
+        let (uid, gid) = self.seen.me();
+        match owned::merge(existing.map(|f| &f.content[..]), &self.options.inventory_id, files) {
+            Ok(Some(content)) => plan.jobs.push(Job {
+                what: What::Record,
+                path,
+                missing,
+                dir_mode: 0o700,
+                content: content.into(),
+                old: existing.map(|f| sha256(&f.content)),
+                mode: 0o600,
+                uid,
+                gid,
+                change: Change::Updated,
+                notes: None,
+                diff: Vec::new(),
+            }),
+            Ok(None) => {}
+            // The logins do not wait for it; the first file's row tells.
+            Err(why) => {
+                if let Some(job) = plan.jobs.iter_mut().find(|j| j.item().is_some()) {
+                    let notes = job.notes.take().map(|n| n + "\n").unwrap_or_default();
+                    job.notes = Some(format!("{notes}{why}"));
+                }
+            }
+        }
+    }
+}
+
+/// What one item needs.
+enum Step {
+    /// Nothing.
+    Settled(Done),
+    /// These files.
+    Write(Vec<Job>),
+}
+
+fn owned_file(item: &Item<'_>) -> OwnedFile {
+    let registries = if item.spec.secret { item.logins.iter().map(|l| l.registry.to_string()).collect() } else { Vec::new() };
+    OwnedFile { path: item.spec.path.to_string(), target: item.target.kind.name(), registries }
+}
+
+fn number_of(name: &str, kind: &str, reply: &Reply) -> Result<u32, String> {
+    if let Ok(number) = name.parse() {
+        return Ok(number);
+    }
+    let what = if kind == "passwd" { "user" } else { "group" };
+    let known = reply.ids.get(&(kind.to_string(), name.to_string())).copied().flatten();
+    known.ok_or_else(|| format!("there is no {what} `{name}` on the node; create it, or name another `{}:`", if what == "user" { "owner" } else { "group" }))
+}
+
+fn metadata_diff(old: &ObservedFile, want: &Desired<'_>) -> Vec<String> {
+    let mut lines = Vec::new();
+    if old.stat.mode != want.mode {
+        lines.push(format!("~ mode {:04o} -> {:04o}", old.stat.mode, want.mode));
+    }
+    if (old.stat.uid, old.stat.gid) != (want.uid, want.gid) {
+        lines.push(format!("~ owner {}:{} -> {}:{}", old.stat.uid, old.stat.gid, want.uid, want.gid));
+    }
+    lines
+}

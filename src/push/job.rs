@@ -1,0 +1,229 @@
+//! The files that a host shall have, and what is sent to bring them there: jobs, the request that carries them, and the
+//! judgement of what came of each.
+
+use std::collections::BTreeSet;
+
+use sha2::{Digest as _, Sha256};
+use zeroize::Zeroizing;
+
+use super::Logins;
+use super::observe::{Seen, facts};
+use crate::format::{self, Consumer, FileSpec, Merge, MergeOptions, NodeFacts, Wants};
+use crate::model::{Change, Host, Login, RemotePath, Stage, Target};
+use crate::node::payload::{self, Entry};
+use crate::node::protocol::{Nonce, Packing, Replace, Reply, Swap, Verdict, staging_dir};
+use crate::transport::Trouble;
+
+/// One file that a host shall have.
+pub(super) struct Item<'a> {
+    pub(super) consumer: &'static Consumer,
+    pub(super) target: &'a Target,
+    pub(super) spec: FileSpec,
+    /// Where it is wanted, the host's root included.
+    pub(super) wanted: RemotePath,
+    pub(super) logins: Vec<&'a Login>,
+}
+
+impl Item<'_> {
+    /// What its format wants to know of the node.
+    pub(super) fn wants(&self) -> Wants {
+        (self.consumer.wants)(self.target, &self.logins)
+    }
+
+    /// The format's input.
+    pub(super) fn merge<'a>(&'a self, existing: Option<&'a [u8]>, facts: &'a NodeFacts, options: MergeOptions) -> Merge<'a> {
+        Merge { target: self.target, spec: &self.spec, logins: &self.logins, existing, facts, options }
+    }
+}
+
+/// The files of a host, in the order in which reports name them.
+pub(super) fn items<'a>(host: &'a Host, logins: &'a Logins) -> Vec<Item<'a>> {
+    let mut items = Vec::new();
+    for target in &host.targets {
+        let consumer = format::consumer(target.kind);
+        for spec in (consumer.files)(target) {
+            let wanted = spec.path.below(&host.root);
+            items.push(Item { consumer, target, spec, wanted, logins: target.logins.iter().filter_map(|l| logins.get(l)).collect() });
+        }
+    }
+    items
+}
+
+/// What became of one item.
+pub(super) struct Done {
+    pub(super) change: Change,
+    pub(super) stage: Stage,
+    pub(super) reason: Option<String>,
+    pub(super) diff: Vec<String>,
+}
+
+impl Done {
+    /// It was not written, for this reason.
+    pub(super) fn failed(stage: Stage, reason: impl Into<String>) -> Self {
+        Done { change: Change::Failed, stage, reason: Some(reason.into()), diff: Vec::new() }
+    }
+}
+
+/// What is to be written on a host.
+pub(super) struct Plan {
+    pub(super) jobs: Vec<Job>,
+    /// Directories in which an earlier run left staged files.
+    pub(super) sweep: Vec<RemotePath>,
+    /// The directory to lock.
+    pub(super) lock: RemotePath,
+}
+
+/// One file that is to be written.
+pub(super) struct Job {
+    pub(super) what: What,
+    /// Where, links resolved.
+    pub(super) path: RemotePath,
+    /// Directories that have to be made for it, top first.
+    pub(super) missing: Vec<RemotePath>,
+    pub(super) dir_mode: u32,
+    pub(super) content: Zeroizing<Vec<u8>>,
+    /// The hash of what was observed; `None` when nothing is there.
+    pub(super) old: Option<String>,
+    pub(super) mode: u32,
+    pub(super) uid: u32,
+    pub(super) gid: u32,
+    pub(super) change: Change,
+    pub(super) notes: Option<String>,
+    pub(super) diff: Vec<String>,
+}
+
+/// What a file to be written is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum What {
+    /// This item's file.
+    Item(usize),
+    /// Our record.
+    Record,
+    /// A file that could not be read, kept before it is replaced.
+    Backup,
+}
+
+impl Job {
+    /// The item whose file it is.
+    pub(super) fn item(&self) -> Option<usize> {
+        match self.what {
+            What::Item(item) => Some(item),
+            What::Record | What::Backup => None,
+        }
+    }
+}
+
+/// What came of a job.
+pub(super) enum Came {
+    /// The file is as it was meant.
+    Written,
+    /// Somebody changed it since it was observed: merge again.
+    Conflict,
+    /// It is not, and why.
+    Failed(Stage, String),
+}
+
+impl Plan {
+    /// The request's bytes, the payload included. `seen` tells who writes and whether there is a tar.
+    pub(super) fn request(&self, seen: &Seen, nonce: &Nonce) -> Result<Zeroizing<Vec<u8>>, Trouble> {
+        let (uid, gid) = seen.me();
+        let mut entries: Vec<Entry<'_>> = Vec::new();
+        let mut made = BTreeSet::new();
+        for job in &self.jobs {
+            // The lock's directory is made before the payload comes.
+            for dir in job.missing.iter().filter(|d| !(self.lock.as_str().starts_with(d.as_str()))) {
+                if made.insert(dir.clone()) {
+                    entries.push(Entry { path: dir.clone(), uid, gid, mode: job.dir_mode, content: None });
+                }
+            }
+            let staging = staging_dir(&job.path.parent(), nonce);
+            if made.insert(staging.clone()) {
+                entries.push(Entry { path: staging.clone(), uid, gid, mode: 0o700, content: None });
+            }
+            entries.push(Entry { path: staging.join(job.path.file_name()), uid: job.uid, gid: job.gid, mode: job.mode, content: Some(&job.content) });
+        }
+        let swaps = self.jobs.iter().map(|j| Swap { new: sha256(&j.content), old: j.old.clone(), path: j.path.clone() }).collect();
+        let packing = if seen.reply.tar { Packing::Tar } else { Packing::Lines };
+        let head = Replace { lock: self.lock.clone(), sweep: self.sweep.clone(), swaps, packing }.encode();
+        let body = match packing {
+            Packing::Tar => payload::tar(&entries).map_err(|_| Trouble::new(Stage::Replace, "a path is longer than a tar archive can hold"))?,
+            Packing::Lines => payload::lines(&entries)
+                .map_err(|path| Trouble::new(Stage::Replace, format!("{path} holds a NUL byte, which only tar can carry, and there is no tar")))?,
+        };
+        let mut request = Zeroizing::new(Vec::with_capacity(head.len() + body.len()));
+        request.extend_from_slice(head.as_bytes());
+        request.extend_from_slice(&body);
+        Ok(request)
+    }
+}
+
+impl Job {
+    /// What came of it: by the node's verdict, and by what can be read afterwards.
+    pub(super) fn came(&self, verdict: Option<Verdict>, reply: &Reply, read_back: impl FnOnce(&[u8]) -> Result<(), String>) -> Came {
+        match verdict {
+            Some(Verdict::Conflict) => return Came::Conflict,
+            Some(Verdict::Unstaged) => {
+                return Came::Failed(Stage::Replace, format!("the new file could not be written: {}", complaint(&reply.complaints, &self.path)));
+            }
+            None => {}
+        }
+        let not_replaced = || Came::Failed(Stage::Replace, format!("the new file could not be put in its place: {}", complaint(&reply.complaints, &self.path)));
+        let Some(file) = reply.files.get(self.path.as_str()) else { return not_replaced() };
+        if file.content != self.content {
+            if self.old.as_ref().is_some_and(|old| *old == sha256(&file.content)) {
+                return not_replaced();
+            }
+            return Came::Failed(Stage::ReadBack, "another program replaced it right after regprov had written it; run again".to_string());
+        }
+        if (file.stat.mode, file.stat.uid, file.stat.gid) != (self.mode, self.uid, self.gid) {
+            let is = format!("{:04o} {}:{}", file.stat.mode, file.stat.uid, file.stat.gid);
+            let why = format!("it was written, but its mode and owner are {is} instead of {:04o} {}:{}", self.mode, self.uid, self.gid);
+            return Came::Failed(Stage::ReadBack, why);
+        }
+        match read_back(&file.content) {
+            Ok(()) => Came::Written,
+            Err(why) => Came::Failed(Stage::ReadBack, why),
+        }
+    }
+}
+
+/// Reads an item's file as its consumer does.
+pub(super) fn read_back(host: &Host, item: &Item<'_>, seen: &Seen, options: MergeOptions, content: &[u8]) -> Result<(), String> {
+    let facts = facts(host, &item.wants(), &seen.reply);
+    (item.consumer.read_back)(&item.merge(Some(content), &facts, options), content)
+}
+
+/// The hash by which contents are compared, in hexadecimal.
+pub(super) fn sha256(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    Sha256::digest(bytes).iter().fold(String::with_capacity(64), |mut s, b| {
+        let _ = write!(s, "{b:02x}");
+        s
+    })
+}
+
+/// The tools' reason for one path, as one of the phrases of the C library, so that equal states give equal reports.
+fn complaint(complaints: &str, path: &RemotePath) -> &'static str {
+    const PHRASES: [&str; 11] = [
+        "No space left on device",
+        "Disk quota exceeded",
+        "Read-only file system",
+        "Operation not permitted",
+        "Permission denied",
+        "Device or resource busy",
+        "Stale file handle",
+        "Input/output error",
+        "File name too long",
+        "Too many links",
+        "Not a directory",
+    ];
+    let dir = path.parent();
+    let near = complaints.lines().filter(|l| l.contains(path.file_name()) || l.contains(dir.as_str().trim_start_matches('/')));
+    let found = near.chain(complaints.lines()).find_map(|l| PHRASES.into_iter().find(|p| l.contains(p)));
+    match found {
+        Some("Operation not permitted") => "operation not permitted (an immutable file or directory?)",
+        Some("Device or resource busy") => "device or resource busy (is the file itself a mount point?)",
+        Some(phrase) => phrase,
+        None => "the node's tools gave no reason",
+    }
+}
