@@ -1,12 +1,14 @@
-//! What the README and CONTRIBUTING say can be typed: every command line of regprov in them is understood, every link leads
-//! somewhere, every YAML block reads.
+//! What the pages say can be typed: every command line of regprov in them is understood, every link leads somewhere, every YAML
+//! block of the README loads as the inventory or vault that it is.
 
 use std::path::Path;
 
 use clap::Parser;
 use regprov::cli::Cli;
+use regprov::error::Error;
+use regprov::inventory::{self, LoadOptions};
 
-const PAGES: [&str; 2] = ["README.md", "CONTRIBUTING.md"];
+const PAGES: [&str; 3] = ["README.md", "CONTRIBUTING.md", "inventories/README.md"];
 
 fn page(name: &str) -> String {
     std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap()
@@ -39,8 +41,9 @@ fn every_command_line_is_understood() {
     for name in PAGES {
         let page = page(name);
         for block in blocks(&page, "sh").iter().chain(&blocks(&page, "console")) {
-            for line in block.lines().map(|l| l.trim_start_matches("$ ")).filter(|l| l.starts_with("regprov ") && !l.ends_with("--version")) {
-                Cli::try_parse_from(words(line)).unwrap_or_else(|e| panic!("{name}: {line}: {e}"));
+            let typed = |l: &str| l.find("regprov ").filter(|at| *at == 0 || l.starts_with("REGPROV_IDENTITY=")).map(|at| l[at..].to_string());
+            for line in block.lines().map(|l| l.trim_start_matches("$ ")).filter_map(typed).filter(|l| !l.ends_with("--version")) {
+                Cli::try_parse_from(words(&line)).unwrap_or_else(|e| panic!("{name}: {line}: {e}"));
                 count += 1;
             }
         }
@@ -73,7 +76,8 @@ fn every_link_leads_somewhere() {
     for name in PAGES {
         for link in page(name).split("](").skip(1).map(|rest| rest.split(')').next().unwrap().to_string()) {
             if !link.starts_with("https://") {
-                assert!(Path::new(env!("CARGO_MANIFEST_DIR")).join(&link).exists(), "{name} links to {link}");
+                let page = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
+                assert!(page.with_file_name(&link).exists(), "{name} links to {link}");
                 count += 1;
             }
         }
@@ -81,12 +85,30 @@ fn every_link_leads_somewhere() {
     assert!(count >= 4);
 }
 
+/// The three YAML blocks of the README: the first inventory, the reference inventory, and the vault of both.
+fn yaml_blocks() -> [String; 3] {
+    blocks(&page("README.md"), "yaml").try_into().unwrap_or_else(|found: Vec<String>| panic!("{} YAML blocks instead of 3", found.len()))
+}
+
 #[test]
-fn every_yaml_block_reads() {
-    let found = blocks(&page("README.md"), "yaml");
-    assert!(found.len() >= 3);
-    for block in found {
-        let value: serde_json::Value = serde_yaml::from_str(&block).unwrap_or_else(|_| panic!("no YAML:\n{block}"));
-        assert_eq!(value["version"], 1, "{block}");
+fn every_yaml_block_loads() {
+    let [first, reference, vault] = yaml_blocks();
+    // 2026-01-01, before anything in the README ends.
+    let options = LoadOptions { now: 1_767_225_600, ..LoadOptions::default() };
+    for (text, hosts) in [(first, 4), (reference, 130)] {
+        let mut read = |path: &Path| match path.to_str() {
+            Some("inventory.yml") => Ok(text.clone()),
+            Some("vault.yml") => Ok(vault.clone()),
+            _ => Err(Error::usage(format!("{}: there is no such file", path.display()))),
+        };
+        let inventory = inventory::load(Path::new("inventory.yml"), &mut read, options).unwrap_or_else(|e| panic!("{e}\n{text}"));
+        assert_eq!(inventory.hosts.len(), hosts);
+        assert!(inventory.notes.is_empty(), "{:?}", inventory.notes);
+        assert_eq!(inventory.logins.iter().map(|l| l.name.as_str()).collect::<Vec<_>>(), ["hub", "ngc"]);
     }
+}
+
+#[test]
+fn the_first_inventory_is_the_sample() {
+    assert_eq!(yaml_blocks()[0].trim_end(), page("inventories/quickstart/inventory.yml").trim_end());
 }
