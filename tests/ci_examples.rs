@@ -23,12 +23,25 @@ fn commands(job: &Value, found: &mut Vec<String>) {
     }
 }
 
+/// What stands beside the jobs is inherited by all of them.
+#[track_caller]
+fn no_secret_for_all_jobs(file: &Value, jobs: &[&str]) {
+    for (key, value) in file.as_object().unwrap().iter().filter(|(key, _)| !jobs.contains(&key.as_str())) {
+        assert!(!holds_secret(value), "`{key}` hands a secret to every job");
+        assert!(value.get("script").is_none(), "`{key}` is a job that this test does not know");
+    }
+}
+
+fn holds_secret(part: &Value) -> bool {
+    let text = part.to_string();
+    ["secrets.", "REGPROV_IDENTITY", "REGPROV_SSH_KEY", "environment"].iter().any(|word| text.contains(word))
+}
+
 /// Checks one job: whether it may have secrets, and the verbs it runs.
 #[track_caller]
 fn check(job: &Value, secrets: bool, want: &[&str]) {
     let text = job.to_string();
-    let has = ["secrets.", "REGPROV_IDENTITY", "REGPROV_SSH_KEY", "environment"].iter().any(|word| text.contains(word));
-    assert_eq!(has, secrets, "{text}");
+    assert_eq!(holds_secret(job), secrets, "{text}");
     let mut found = Vec::new();
     commands(job, &mut found);
     let verbs: Vec<&str> = found.iter().map(|l| if l.contains("--check") { "check" } else { l.split(' ').nth(1).unwrap() }).collect();
@@ -51,6 +64,7 @@ fn a_pull_request_on_github_gets_no_secret() {
         check(&jobs[name], true, &[verb]);
     }
     assert_eq!(jobs.as_object().unwrap().len(), 3);
+    no_secret_for_all_jobs(&file, &["jobs"]);
     // pull_request_target would hand the secrets to a stranger's change.
     assert_eq!(file["on"].as_object().unwrap().keys().collect::<Vec<_>>(), ["pull_request", "push"]);
 }
@@ -58,6 +72,8 @@ fn a_pull_request_on_github_gets_no_secret() {
 #[test]
 fn a_merge_request_on_gitlab_gets_no_secret() {
     let file = sample("gitlab.yml");
+    no_secret_for_all_jobs(&file, &["read", ".cluster", "check", "apply"]);
+    assert_eq!(file["read"]["extends"], Value::Null, "what it would inherit may hold a secret");
     assert_eq!(file["read"]["rules"][0]["if"], "$CI_PIPELINE_SOURCE == \"merge_request_event\"");
     check(&file["read"], false, &["hosts"]);
     check(&file[".cluster"], true, &[]);
