@@ -131,7 +131,7 @@ async fn each_phase_has_its_deadline_and_its_words() {
     check(Fault::Garbage, "unreachable handshake: ").await;
     check(Fault::StallKeyExchange, "unreachable handshake: no answer within 1 s").await;
     check(Fault::StallAuthentication, "unreachable authenticate: no answer within 1 s").await;
-    check(Fault::DenyAuthentication, "unreachable authenticate: the host accepts none of our keys for root: it was offered ").await;
+    check(Fault::DenyAuthentication, "unreachable authenticate: the host lets root in with none of these keys: ").await;
     check(Fault::RefuseChannel, "failed start: ").await;
     check(Fault::StallExec, "failed observe: the node program gave no answer within 3 s").await;
     check(Fault::EndlessOutput, "failed observe: the login shell printed more than 64 KiB").await;

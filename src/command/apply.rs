@@ -114,7 +114,8 @@ async fn ssh(args: &SshArgs) -> Result<Ssh> {
     let mut ask = |path: &std::path::Path| if terminal { ask_terminal(&format!("passphrase of {}", path.display())).ok() } else { None };
     let keys = Keys::load(&args.ssh_keys, home.as_deref(), agent, &mut ask).await.map_err(Error::usage)?;
     if keys.is_empty() {
-        return Err(Error::usage("there is no SSH key to log in with").hint("name one with --ssh-key, or load one into the SSH agent"));
+        let why = keys.skipped().iter().fold("there is no SSH key to log in with".to_string(), |all, one| format!("{all}\n{one}"));
+        return Err(Error::usage(why).hint("name a key with --ssh-key, load one into the SSH agent, or make ~/.ssh/id_ed25519, id_ecdsa or id_rsa"));
     }
     let mut files = Vec::new();
     for path in &args.known_hosts {

@@ -113,6 +113,7 @@ fn trouble(path: &Path, what: &str, error: &io::Error) -> Error {
     let why = match error.kind() {
         io::ErrorKind::NotFound => "there is no such file or directory".to_string(),
         io::ErrorKind::PermissionDenied => "permission denied".to_string(),
+        io::ErrorKind::IsADirectory => "it is a directory".to_string(),
         _ => error.to_string(),
     };
     Error::vault(format!("{} {what}: {why}", path.display()))

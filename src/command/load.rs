@@ -33,7 +33,8 @@ impl Opener {
 
     /// A file's text; one that is encrypted as a whole is opened.
     pub fn read(&mut self, path: &Path) -> Result<String> {
-        let bytes = files::read(path, INVENTORY_BYTES_MAX as u64)?;
+        // A wrong path is wrong input; inside the inventory it is told with its place.
+        let bytes = files::read(path, INVENTORY_BYTES_MAX as u64).map_err(|e| Error { kind: Kind::Usage, ..e })?;
         let bytes = match is_age_file(&bytes) {
             true => decrypt(&bytes, self.identities()?).map_err(|e| e.explain(&path.display().to_string()))?.to_vec(),
             false => bytes.to_vec(),

@@ -133,6 +133,10 @@ impl Wanted {
             }
         };
         let username = match options.username.as_deref().or(old_username) {
+            Some("") => {
+                problems.push("--username is empty; where it begins with `$`, put it into single quotes, or the shell replaces it".to_string());
+                None
+            }
             Some(text) => Username::parse(text).map_err(|why| problems.push(why)).ok(),
             None => {
                 problems.push(format!("login `{}` has no username yet: give --username", printable(&options.login)));

@@ -20,6 +20,7 @@ impl<'a> Object<'a> {
         }
         serde_json::from_str(text).map_err(|e| match e.classify() {
             serde_json::error::Category::Data => "has a key that stands twice in one object".to_string(),
+            serde_json::error::Category::Eof => "is no valid JSON: it ends too early".to_string(),
             _ => format!("is no valid JSON (line {}, column {})", e.line(), e.column()),
         })
     }

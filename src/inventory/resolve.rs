@@ -251,7 +251,7 @@ fn members<'a>(parts: &'a Parts, ancestors: &[BTreeSet<usize>], reader: &mut Rea
             None => {
                 let message = format!("host `{}` is in no group", spec.name);
                 match super::fields::suggest(&spec.name, members.iter().map(|m| m.name)) {
-                    Some(meant) => reader.fault_hint(spec.pos, message, format!("did you mean `{meant}`?")),
+                    Some(meant) => reader.fault_hint(spec.pos, message, format!("did you mean `{meant}`? Else list it under a group's `hosts`")),
                     None => reader.fault_hint(spec.pos, message, "list it under a group's `hosts`"),
                 }
             }
@@ -331,9 +331,13 @@ impl<'a> World<'a> {
             for name in &flow.logins {
                 let Some(login) = self.known.get(name) else { continue };
                 if let Some(first) = by_registry.insert(login.registry.authority(), name) {
-                    conflicts.add(
+                    conflicts.add_hint(
                         flow.target.pos,
                         format!("logins `{first}` and `{name}` are both for {} in one {} file ({})", login.registry, flow.target.kind, flow.target.path),
+                        format!(
+                            "one file holds one login a registry; take one out of `logins`, or choose for this target: `- {}: {{logins: [{name}]}}`",
+                            flow.target.kind
+                        ),
                         member.name,
                     );
                 }

@@ -49,7 +49,10 @@ fn row(host: &Host, items: &[Item<'_>], mut progress: Progress, ended: Result<()
     for (i, file) in row.files.iter_mut().enumerate() {
         let Some(done) = progress.done.remove(&i) else { continue };
         if done.change == Change::Failed && first_failure.is_none() {
-            first_failure = Some((done.stage, format!("{}: {}", items[i].wanted, done.reason.as_deref().unwrap_or_default())));
+            let why = done.reason.as_deref().unwrap_or_default();
+            // Most reasons name the file themselves.
+            let named = why.contains(items[i].wanted.as_str()) || why.contains(items[i].spec.path.as_str());
+            first_failure = Some((done.stage, if named { why.to_string() } else { format!("{}: {why}", items[i].wanted) }));
         }
         (file.change, file.reason, file.diff) = (done.change, done.reason, done.diff);
     }

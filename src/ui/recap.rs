@@ -194,10 +194,14 @@ fn change_word(change: Change, check: bool) -> &'static str {
     }
 }
 
-/// A reason with `<host>` for the host's own name, so that reasons that differ by it alone are one. Only names with a digit
-/// or a dot: a host that is called `login` is not meant by every "login" in a sentence.
+/// A reason with `<host>` for the host's own name and `SHA256:...` for its key's fingerprint, so that reasons that differ by
+/// these alone are one. Only names with a digit or a dot: a host that is called `login` is not meant by every "login" in a
+/// sentence.
 fn shared(reason: &str, host: &str) -> String {
-    if host.contains(|c: char| c.is_ascii_digit() || c == '.') { replace_word(reason, host, "<host>") } else { reason.to_string() }
+    let mut parts = reason.split("SHA256:");
+    let first = parts.next().unwrap_or_default().to_string();
+    let reason = parts.fold(first, |out, part| out + "SHA256:..." + part.trim_start_matches(|c: char| c.is_ascii_alphanumeric() || c == '+' || c == '/'));
+    if host.contains(|c: char| c.is_ascii_digit() || c == '.') { replace_word(&reason, host, "<host>") } else { reason }
 }
 
 /// Replaces `word` where it is not part of a longer name.

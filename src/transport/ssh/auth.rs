@@ -23,6 +23,7 @@ const AGENT_DEADLINE: Duration = Duration::from_secs(3);
 pub struct Keys {
     files: Vec<(String, Arc<PrivateKey>)>,
     agent: Option<(PathBuf, Vec<(String, PublicKey)>)>,
+    skipped: Vec<String>,
 }
 
 /// Asks for the passphrase of a key file; `None` when there is nobody to ask.
@@ -40,7 +41,11 @@ impl Keys {
             return Ok(keys);
         }
         if let Some(path) = agent {
-            keys.agent = tokio::time::timeout(AGENT_DEADLINE, identities(&path)).await.ok().flatten().map(|found| (path, found));
+            match tokio::time::timeout(AGENT_DEADLINE, identities(&path)).await.ok().flatten() {
+                Some(found) if found.is_empty() => keys.skipped.push("the SSH agent holds no key".to_string()),
+                Some(found) => keys.agent = Some((path, found)),
+                None => keys.skipped.push(format!("the SSH agent at {} does not answer", path.display())),
+            }
         }
         let has_agent_keys = keys.agent.as_ref().is_some_and(|(_, found)| !found.is_empty());
         for name in ["id_ed25519", "id_ecdsa", "id_rsa"] {
@@ -50,7 +55,10 @@ impl Keys {
             let ask: AskPassphrase<'_> = if has_agent_keys { &mut quiet } else { ask };
             match read_key(&path, ask) {
                 Ok(key) => keys.files.push((path.display().to_string(), Arc::new(key))),
-                Err(why) => tracing::info!("{why}"),
+                Err(why) => {
+                    tracing::info!("{why}");
+                    keys.skipped.push(why);
+                }
             }
         }
         Ok(keys)
@@ -59,6 +67,11 @@ impl Keys {
     /// Whether there is any key at all.
     pub fn is_empty(&self) -> bool {
         self.files.is_empty() && self.agent.as_ref().is_none_or(|(_, found)| found.is_empty())
+    }
+
+    /// Why keys that might have been there are not used, a sentence each.
+    pub fn skipped(&self) -> &[String] {
+        &self.skipped
     }
 
     /// Offers the keys one by one, the agent's first.
@@ -96,8 +109,7 @@ impl Keys {
                 AuthResult::Failure { .. } => {}
             }
         }
-        let offered = if offered.is_empty() { "there was no key to offer".to_string() } else { format!("it was offered {}", offered.join(", ")) };
-        Err(trouble(format!("the host accepts none of our keys for {user}: {offered}")))
+        Err(trouble(format!("the host lets {user} in with none of these keys: {}; is it the right account (`user:`), and the right key?", offered.join(", "))))
     }
 }
 

@@ -178,7 +178,7 @@ impl Trust {
         match self {
             Trust::Pinned(pins) if pins.iter().any(|p| p.base64 == key) => Ok(()),
             Trust::Pinned(_) => Err(format!(
-                "the host shows another key than the inventory's `host_key:` ({algorithm} {}); it was reinstalled, or somebody sits in between",
+                "the host shows another key than the inventory's `host_key:` ({algorithm} {}); it was reinstalled (then pin its new key), or somebody sits in between",
                 fingerprint(key)
             )),
             Trust::Known { index, name, plain } => {
@@ -194,14 +194,17 @@ impl Trust {
                     }
                     if let Some(line) = index.matching(name).find(|l| !l.revoked) {
                         return Err(format!(
-                            "the host's key is not the one in known_hosts ({}); it shows {algorithm} {}: it was reinstalled, or somebody sits in between",
+                            "the host's key is not the one in known_hosts ({}); it shows {algorithm} {}: it was reinstalled (then replace that line), or somebody sits in between",
                             line.place,
                             fingerprint(key)
                         ));
                     }
                 }
                 let files = if index.files.is_empty() { "there is no known_hosts file".to_string() } else { format!("nothing in {} names it", index.files) };
-                Err(format!("the host's key is not known: {files}; it shows {algorithm} {}", fingerprint(key)))
+                Err(format!(
+                    "the host's key is not known: {files}; it shows {algorithm} {}: compare that with the host's own, then learn it with ssh or ssh-keyscan, or pin it with `host_key:`",
+                    fingerprint(key)
+                ))
             }
         }
     }
