@@ -166,7 +166,7 @@ async fn run(push: Arc<Push<Ssh>>, hosts: Vec<Host>, mut progress: ui::progress:
             break so_far.report();
         }
         let _ = stop.send(true);
-        ui::warning("stopping: hosts in flight finish, no other starts; a second signal stops at once");
+        progress.warning("stopping: hosts in flight finish, no other starts; a second signal stops at once");
     };
     while let Ok(event) = events.try_recv() {
         progress.event(&event);

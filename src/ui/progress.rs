@@ -57,6 +57,14 @@ impl Progress {
         }
     }
 
+    /// Tells something that does not end the run, above the bar.
+    pub fn warning(&self, message: &str) {
+        match &self.sink {
+            Sink::Bars(bars) => bars.all.suspend(|| super::warning(message)),
+            Sink::Lines(_) => super::warning(message),
+        }
+    }
+
     /// The run is over: the bar goes away, the recap takes its place.
     pub fn finish(self) {
         if let Sink::Bars(bars) = self.sink {
