@@ -62,7 +62,7 @@ impl Site {
         let regprov = Path::new(env!("CARGO_BIN_EXE_regprov")).parent().unwrap();
         let path = format!("{}:/usr/bin:/bin", regprov.display());
         let mut command = Command::new("/bin/sh");
-        command.arg("-euc").arg(script).current_dir(self.dir.path()).stdin(Stdio::null());
+        command.arg("-euc").arg(format!("umask 022\n{script}")).current_dir(self.dir.path()).stdin(Stdio::null());
         let output = command.env_clear().env("PATH", path).env("HOME", self.dir.path().join("home")).output().unwrap();
         let text = |bytes: Vec<u8>| self.in_words(&String::from_utf8(bytes).unwrap());
         let status = format!("{}\n", output.status.code().expect("no signal ends it"));

@@ -60,8 +60,8 @@ fn every_long_flag_that_is_named_exists() {
     }
     let mut known = Vec::new();
     flags(&Cli::command(), &mut known);
-    // Flags of cargo and git; they stand in the same text.
-    known.extend(["--version", "--release", "--locked", "--example", "--path", "--test"].map(str::to_string));
+    // Flags of cargo and of the quickstart; they stand in the same text.
+    known.extend(["--stay", "--version", "--release", "--locked", "--example", "--path", "--test"].map(str::to_string));
     let text = page("README.md");
     for (at, _) in text.match_indices("--") {
         let flag: String = text[at..].chars().take_while(|c| c.is_ascii_lowercase() || *c == '-').collect();
@@ -75,7 +75,10 @@ fn every_link_leads_somewhere() {
     let mut count = 0;
     for name in PAGES {
         for link in page(name).split("](").skip(1).map(|rest| rest.split(')').next().unwrap().to_string()) {
-            if !link.starts_with("https://") {
+            if let Some(anchor) = link.strip_prefix('#') {
+                let anchors: Vec<String> = page(name).lines().filter_map(|l| l.strip_prefix("## ")).map(|h| h.to_lowercase().replace(' ', "-")).collect();
+                assert!(anchors.iter().any(|a| a == anchor), "{name} links to #{anchor}");
+            } else if !link.starts_with("https://") {
                 let page = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
                 assert!(page.with_file_name(&link).exists(), "{name} links to {link}");
                 count += 1;
@@ -105,6 +108,17 @@ fn every_yaml_block_loads() {
         assert_eq!(inventory.hosts.len(), hosts);
         assert!(inventory.notes.is_empty(), "{:?}", inventory.notes);
         assert_eq!(inventory.logins.iter().map(|l| l.name.as_str()).collect::<Vec<_>>(), ["hub", "ngc"]);
+    }
+}
+
+/// The recaps shown are what regprov says of such runs; tests/recap has the runs.
+#[test]
+fn every_output_shown_is_a_real_one() {
+    let shown = blocks(&page("README.md"), "console");
+    let [look, check] = &shown[..] else { panic!("{} console blocks instead of 2", shown.len()) };
+    for (block, case) in [(look, "the-first-look-of-the-readme"), (check, "the-check-of-the-readme")] {
+        let (_, output) = block.split_once('\n').unwrap();
+        assert_eq!(output.trim_end(), page(&format!("tests/recap/{case}/recap.txt")).trim_end());
     }
 }
 

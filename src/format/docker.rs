@@ -41,7 +41,7 @@ fn merge(m: &Merge<'_>) -> Result<Merged, String> {
         Err(why) if m.options.replace_invalid => {
             let mut merged = compose(m, Document::default())?;
             merged.diff.insert(0, format!("~ the whole file, which {why}"));
-            merged.notes.push(format!("replaced a file that {why}; a backup lies beside it"));
+            merged.notes.push(format!("replaced a file that {why}; it is kept as {}.regprov-backup", m.spec.path.file_name()));
             merged.backup = true;
             Ok(merged)
         }

@@ -69,7 +69,7 @@ fn merge(m: &Merge<'_>) -> Result<Merged, String> {
         Err(why) if m.options.replace_invalid && m.existing.is_some() => {
             let mut merged = compose(m, &lines, b"")?;
             merged.diff.insert(0, format!("~ the whole file: {why}"));
-            merged.notes.push(format!("replaced a file that could not be used: {why}; a backup lies beside it"));
+            merged.notes.push(format!("replaced a file that could not be used: {why}; it is kept as {}.regprov-backup", m.spec.path.file_name()));
             merged.backup = true;
             merged
         }
