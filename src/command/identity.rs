@@ -72,6 +72,18 @@ impl IdentitySources {
         }
     }
 
+    /// Where [`load`](Self::load) takes identities from, for messages.
+    pub fn named(&self) -> String {
+        let shown = |path: &Path| path.display().to_string();
+        match (&self.files[..], &self.env_file, &self.env_key, &self.default) {
+            ([], None, None, Some(path)) => shown(path),
+            ([], None, None, None) => "nowhere".to_string(),
+            ([], None, Some(_), _) => "REGPROV_IDENTITY".to_string(),
+            ([], Some(path), ..) => format!("REGPROV_IDENTITY_FILE ({})", shown(Path::new(path))),
+            (files, ..) => files.iter().map(|f| shown(f)).collect::<Vec<_>>().join(", "),
+        }
+    }
+
     fn none(&self) -> Error {
         let default = self.default.as_ref().map_or("$XDG_CONFIG_HOME/regprov/identity.txt".to_string(), |path| path.display().to_string());
         Error::vault("an identity is needed to open what is sealed, and none was given")
@@ -136,18 +148,23 @@ mod tests {
         let place = Place::new();
         let keys = |n: usize| (0..n).map(|_| format!("{}\n", generate().0.as_str())).collect::<String>();
         let (one, two, three) = (place.file("1", &keys(1), 0o600), place.file("2", &keys(2), 0o400), place.file("3", &keys(3), 0o600));
+        #[track_caller]
+        fn check(sources: &IdentitySources, count: usize, named: &str) {
+            assert_eq!(load(sources), Ok(count));
+            assert!(sources.named().ends_with(named), "{}", sources.named());
+        }
         let mut sources = IdentitySources { default: Some(place.0.path().join("none")), ..Default::default() };
         assert!(load(&sources).unwrap_err().contains("none was given"));
         sources.default = Some(three);
-        assert_eq!(load(&sources), Ok(3));
+        check(&sources, 3, "/3");
         sources.env_key = Some(keys(4).into());
-        assert_eq!(load(&sources), Ok(4));
+        check(&sources, 4, "REGPROV_IDENTITY");
         sources.env_file = Some(two.clone().into());
-        assert_eq!(load(&sources), Ok(2));
+        check(&sources, 2, "/2)");
         sources.files = vec![one];
-        assert_eq!(load(&sources), Ok(1));
+        check(&sources, 1, "/1");
         sources.files.push(two);
-        assert_eq!(load(&sources), Ok(3));
+        check(&sources, 3, "/2");
     }
 
     #[test]

@@ -74,13 +74,14 @@ impl Opener {
                 Err(e) => problems.push(e),
             }
         }
-        match problems.len() {
-            0 => Ok(logins),
-            1 => Err(problems.remove(0)),
-            _ => {
-                let kind = if problems.iter().any(|p| p.kind == Kind::Usage) { Kind::Usage } else { Kind::Vault };
-                Err(Error { kind, message: problems.iter().map(Error::to_string).collect::<Vec<_>>().join("\n"), hint: None })
-            }
+        if problems.is_empty() {
+            return Ok(logins);
         }
+        let kind = if problems.iter().any(|p| p.kind == Kind::Usage) { Kind::Usage } else { Kind::Vault };
+        if sealed {
+            // Whoever has several identities wants to know which one was tried.
+            problems.push(Error::vault(format!("identities were taken from {}", self.sources.named())));
+        }
+        Err(Error { kind, message: problems.iter().map(Error::to_string).collect::<Vec<_>>().join("\n"), hint: None })
     }
 }
