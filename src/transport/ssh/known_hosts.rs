@@ -62,8 +62,9 @@ impl KnownHosts {
         let mut index = Index { files: names.join(", "), ..Index::default() };
         for (name, content) in files {
             for (i, raw) in content.split(|b| *b == b'\n').enumerate() {
-                let Ok(text) = std::str::from_utf8(raw) else { continue };
-                if let Some(line) = parse_line(text, || format!("{name}:{}", i + 1)) {
+                // A comment may be in any encoding, and OpenSSH's strings end at a NUL.
+                let raw = raw.split(|b| *b == 0).next().unwrap_or_default();
+                if let Some(line) = parse_line(&String::from_utf8_lossy(raw), || format!("{name}:{}", i + 1)) {
                     index.add(line);
                 }
             }
@@ -78,8 +79,8 @@ impl KnownHosts {
         }
         let name = host.host_key_alias.clone().unwrap_or_else(|| lookup_name(&host.address));
         // ssh falls back to the name without its port, but only where no alias is set (sshconnect.c check_host_key).
-        let plain = (host.host_key_alias.is_none() && host.address.port != 22).then(|| host.address.host.to_lowercase());
-        Trust::Known { index: self.index.clone(), name: name.to_lowercase(), plain }
+        let plain = (host.host_key_alias.is_none() && host.address.port != 22).then(|| host.address.host.to_ascii_lowercase());
+        Trust::Known { index: self.index.clone(), name: name.to_ascii_lowercase(), plain }
     }
 }
 
@@ -123,28 +124,18 @@ impl Index {
         lines.map(|i| &self.lines[*i]).filter(move |l| l.names.contains(name))
     }
 
-    /// The key algorithms that are known for a name, or, where there are none, for its other name.
-    fn algorithms(&self, name: &str, other: Option<&str>) -> BTreeSet<String> {
-        let readable = |name| -> BTreeSet<String> {
-            let lines = self.readable(name).map(|i| &self.lines[i]);
-            lines.filter(|l| !l.revoked).map(|l| l.algorithm.clone()).collect()
-        };
-        let found = readable(name);
-        let other_found = other.map(readable).unwrap_or_default();
-        // Hashed lines are left out where they could not change the outcome: with nothing new in them, ...
-        if !found.is_empty() && self.hashed_algorithms.is_subset(&found) {
+    /// The key algorithms that are known for a name. Hashed lines are left out where they could not change the outcome.
+    fn algorithms(&self, name: &str) -> BTreeSet<String> {
+        let lines = self.readable(name).map(|i| &self.lines[i]);
+        let found: BTreeSet<String> = lines.filter(|l| !l.revoked).map(|l| l.algorithm.clone()).collect();
+        if self.hashed_algorithms.is_subset(&found) {
             return found;
         }
-        if self.hashed_algorithms.is_empty() {
-            return if found.is_empty() { other_found } else { found };
-        }
-        // ... or as the only ones, and all alike: no other line can speak for this host.
-        if found.is_empty() && other_found.is_empty() && self.hashed_algorithms.len() == 1 {
+        // The only ones, and all alike: no other line can speak for this host.
+        if found.is_empty() && self.hashed_algorithms.len() == 1 {
             return self.hashed_algorithms.clone();
         }
-        let all = |name| -> BTreeSet<String> { self.matching(name).filter(|l| !l.revoked).map(|l| l.algorithm.clone()).collect() };
-        let found = all(name);
-        if found.is_empty() { other.map(all).unwrap_or_default() } else { found }
+        self.matching(name).filter(|l| !l.revoked).map(|l| l.algorithm.clone()).collect()
     }
 }
 
@@ -169,7 +160,8 @@ impl Trust {
     pub fn algorithms(&self) -> BTreeSet<String> {
         match self {
             Trust::Pinned(pins) => pins.iter().map(|p| p.algorithm.clone()).collect(),
-            Trust::Known { index, name, plain } => index.algorithms(name, plain.as_deref()),
+            // The name without its port does not count here (sshconnect2.c order_hostkeyalgs).
+            Trust::Known { index, name, .. } => index.algorithms(name),
         }
     }
 
@@ -273,21 +265,51 @@ fn parse_line(text: &str, place: impl Fn() -> String) -> Option<Line> {
         first = words.next()?;
     }
     let (algorithm, key) = (words.next()?, words.next()?);
-    // The blob names its own type; a line in which the two differ is bad.
-    let blob = STANDARD.decode(key).ok()?;
-    let length = u32::from_be_bytes(blob.get(..4)?.try_into().ok()?) as usize;
-    if blob.get(4..4usize.checked_add(length)?)? != algorithm.as_bytes() {
+    // OpenSSH's base64 passes over white space (sshbuf_b64tod).
+    let key: String = key.chars().filter(|c| !matches!(c, '\r' | '\x0b' | '\x0c')).collect();
+    // The blob names its own type; a line in which the two differ is bad. The names of RSA's signatures stand for its type.
+    let blob = STANDARD.decode(&key).ok()?;
+    let algorithm = if matches!(algorithm, "rsa-sha2-256" | "rsa-sha2-512") { "ssh-rsa" } else { algorithm };
+    if !is_key(&blob, algorithm) {
         return None;
     }
     let names = match first.strip_prefix("|1|") {
         Some(hashed) => {
             let (salt, hash) = hashed.split_once('|')?;
-            let mac = Hmac::new_from_slice(&STANDARD.decode(salt).ok()?).expect("HMAC takes keys of every length");
+            // hostfile.c extract_salt takes salts of SHA-1's length only.
+            let salt = STANDARD.decode(salt).ok().filter(|s| s.len() == 20)?;
+            let mac = Hmac::new_from_slice(&salt).expect("HMAC takes keys of every length");
             Names::Hashed { mac: Box::new(mac), hash: STANDARD.decode(hash).ok()? }
         }
-        None => Names::Patterns(first.to_lowercase().split(',').map(str::to_string).collect()),
+        // Names are ASCII; Unicode's rules would make other names equal to them.
+        None => Names::Patterns(first.to_ascii_lowercase().split(',').map(str::to_string).collect()),
     };
-    Some(Line { revoked, names, algorithm: algorithm.to_string(), key: key.to_string(), place: place() })
+    Some(Line { revoked, names, algorithm: algorithm.to_string(), key, place: place() })
+}
+
+/// Whether the blob is a whole key of this type: SSH strings to its end, the first of which is the type (sshkey.c
+/// sshkey_from_blob). A line with another one is passed over, as if it was not there.
+fn is_key(blob: &[u8], algorithm: &str) -> bool {
+    const PLAIN: [(&str, usize); 8] = [
+        ("ssh-ed25519", 2),
+        ("ssh-rsa", 3),
+        ("ecdsa-sha2-nistp256", 3),
+        ("ecdsa-sha2-nistp384", 3),
+        ("ecdsa-sha2-nistp521", 3),
+        ("ssh-dss", 5),
+        ("sk-ssh-ed25519@openssh.com", 3),
+        ("sk-ecdsa-sha2-nistp256@openssh.com", 4),
+    ];
+    let mut strings = Vec::new();
+    let mut rest = blob;
+    while let Some((length, tail)) = rest.split_first_chunk::<4>() {
+        let Some((string, tail)) = tail.split_at_checked(u32::from_be_bytes(*length) as usize) else { return false };
+        strings.push(string);
+        rest = tail;
+    }
+    let whole = rest.is_empty() && strings.first() == Some(&algorithm.as_bytes());
+    let has_size = algorithm != "ssh-ed25519" || strings.get(1).is_some_and(|key| key.len() == 32);
+    whole && has_size && PLAIN.contains(&(algorithm, strings.len()))
 }
 
 #[cfg(test)]

@@ -166,7 +166,7 @@ impl client::Handler for Guard {
 }
 
 /// The algorithms we offer, host keys that we know first, so that the host shows one that can be judged. No SHA-1.
-fn preferred(trust: &Trust) -> Preferred {
+pub fn preferred(trust: &Trust) -> Preferred {
     let mut keys = vec![
         Algorithm::Ed25519,
         Algorithm::Ecdsa { curve: EcdsaCurve::NistP256 },
