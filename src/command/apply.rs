@@ -13,7 +13,7 @@ use super::console::ask_terminal;
 use super::files;
 use super::load::Opener;
 use crate::cli::{ApplyArgs, SshArgs};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::format::{self, MergeOptions};
 use crate::inventory::{self, Inventory};
 use crate::model::{Event, Host, HostRow, LoginEntry, Outcome, Report, Stage};
@@ -118,14 +118,19 @@ async fn ssh(args: &SshArgs) -> Result<Ssh> {
         return Err(Error::usage(why).hint("name a key with --ssh-key, load one into the SSH agent, or make ~/.ssh/id_ed25519, id_ecdsa or id_rsa"));
     }
     let mut files = Vec::new();
+    let mut read = |path: &std::path::Path| -> Result<()> {
+        let content = files::read(path, KNOWN_HOSTS_BYTES_MAX).map_err(|e| Error { kind: Kind::Usage, ..e })?;
+        files.push((path.display().to_string(), content.to_vec()));
+        Ok(())
+    };
     for path in &args.known_hosts {
-        files.push((path.display().to_string(), files::read(path, KNOWN_HOSTS_BYTES_MAX)?.to_vec()));
+        read(path)?;
     }
     if args.known_hosts.is_empty() {
         let own = home.iter().flat_map(|h| ["known_hosts", "known_hosts2"].map(|n| h.join(".ssh").join(n)));
         let global = ["/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh_known_hosts2"].map(PathBuf::from);
         for path in own.chain(global).filter(|p| p.exists()) {
-            files.push((path.display().to_string(), files::read(&path, KNOWN_HOSTS_BYTES_MAX)?.to_vec()));
+            read(&path)?;
         }
     }
     let seconds = Duration::from_secs;
