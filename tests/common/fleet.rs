@@ -79,11 +79,8 @@ impl Fleet {
         let mut fleet = Fleet { dir, port, nodes: Vec::new() };
         assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
         let nodes = fs::read_to_string(fleet.dir.path().join("nodes")).unwrap();
-        fleet.nodes = nodes
-            .lines()
-            .map(|l| l.split_once(' ').unwrap())
-            .map(|(address, pid)| Node { address: address.to_string(), pid: pid.parse().unwrap() })
-            .collect();
+        fleet.nodes =
+            nodes.lines().map(|l| l.split_once(' ').unwrap()).map(|(address, pid)| Node { address: address.to_string(), pid: pid.parse().unwrap() }).collect();
         assert_eq!(fleet.nodes.len(), n);
         Some(fleet)
     }
@@ -143,7 +140,10 @@ impl Node {
             walk(&self.path(dir), &mut |path, meta| {
                 let name = path.to_str().unwrap().split_once("/root/").unwrap().1.to_string();
                 let content = if meta.is_file() { fs::read(path).unwrap_or_default() } else { Vec::new() };
-                all.insert(name, Seen { mode: meta.mode(), owner: (meta.uid(), meta.gid()), ino: meta.ino(), mtime: (meta.mtime(), meta.mtime_nsec()), content });
+                all.insert(
+                    name,
+                    Seen { mode: meta.mode(), owner: (meta.uid(), meta.gid()), ino: meta.ino(), mtime: (meta.mtime(), meta.mtime_nsec()), content },
+                );
             });
         }
         all
