@@ -121,7 +121,7 @@ fn key_files_and_the_agent_log_in() {
 
     let stranger = dir.path().join("stranger");
     keygen(&stranger, "ed25519", "");
-    site.apply(&["--check", "--ssh-key", stranger.to_str().unwrap()]).ended(4, &["unreachable at authenticate", "none of our keys", "stranger"]);
+    site.apply(&["--check", "--ssh-key", stranger.to_str().unwrap()]).ended(4, &["unreachable at authenticate", "none of these keys", "stranger"]);
 
     let socket = dir.path().join("agent");
     let _agent = Daemon(Command::new(agent).arg("-D").arg("-a").arg(&socket).stdout(Stdio::null()).spawn().unwrap());

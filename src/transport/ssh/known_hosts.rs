@@ -420,17 +420,17 @@ mod tests {
         check_algorithms("a ssh-rsa\nb ssh-ed25519", "a", 22, &[RSA]);
         check_algorithms("a ssh-rsa\na ssh-ed25519", "a", 22, &[ED, RSA]);
         check_algorithms("a ssh-rsa\n* ssh-ed25519", "a", 22, &[ED, RSA]);
-        check_algorithms("a ssh-rsa", "a", 2222, &[RSA]);
+        check_algorithms("a ssh-rsa", "a", 2222, &[]);
         check_algorithms("a ssh-rsa\n[a]:2222 ssh-ed25519", "a", 2222, &[ED]);
         check_algorithms("@revoked a ssh-rsa", "a", 22, &[]);
         check_algorithms("%a ssh-rsa", "a", 22, &[RSA]);
         check_algorithms("%a ssh-rsa\n%b ssh-ed25519", "a", 22, &[RSA]);
         check_algorithms("%a ssh-rsa\n%[a]:2222 ssh-ed25519", "a", 2222, &[ED]);
-        check_algorithms("%a ssh-rsa\n%b ssh-ed25519", "a", 2222, &[RSA]);
+        check_algorithms("%a ssh-rsa\n%b ssh-ed25519", "a", 2222, &[]);
         // Hashed lines of other hosts say nothing of this one.
         check_algorithms("a ssh-rsa\n%b ssh-ed25519", "a", 22, &[RSA]);
         check_algorithms("a ssh-rsa\n%a ssh-ed25519", "a", 22, &[ED, RSA]);
-        check_algorithms("a ssh-rsa\n%b ssh-ed25519", "a", 2222, &[RSA]);
+        check_algorithms("a ssh-rsa\n%b ssh-ed25519", "a", 2222, &[]);
         check_algorithms("a ssh-rsa\n@revoked %a ssh-ed25519", "a", 22, &[RSA]);
     }
 
