@@ -4,6 +4,8 @@ use std::fmt;
 
 use zeroize::Zeroizing;
 
+use super::text::is_invisible;
+
 /// A path on a node: absolute, normalised, without `..`, white space, control characters, backslashes and quotes. What
 /// it may hold is narrow on purpose: it travels through `ls`, `tar` and `sha256sum`, which quote anything else.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -15,8 +17,10 @@ impl RemotePath {
         if !text.starts_with('/') {
             return Err(format!("path `{text}` is not absolute"));
         }
-        if let Some(c) = text.chars().find(|c| c.is_whitespace() || c.is_control() || "\\'\"`$*?[]".contains(*c)) {
-            return Err(format!("path {text:?} contains {c:?}; regprov writes only paths without white space, quotes, wildcards and control characters"));
+        if let Some(c) = text.chars().find(|c| c.is_whitespace() || is_invisible(*c) || "\\'\"`$*?[]".contains(*c)) {
+            return Err(format!(
+                "path {text:?} contains {c:?}; regprov writes only paths without white space, quotes, wildcards and control or invisible characters"
+            ));
         }
         let mut out = String::new();
         for part in text.split('/').filter(|p| !p.is_empty() && *p != ".") {
@@ -59,6 +63,12 @@ impl RemotePath {
     pub fn join(&self, name: &str) -> RemotePath {
         debug_assert!(!name.contains('/') && !name.is_empty());
         RemotePath(if self.0 == "/" { format!("/{name}") } else { format!("{}/{name}", self.0) })
+    }
+
+    /// Whether this is `dir` or lies below it.
+    pub fn is_within(&self, dir: &RemotePath) -> bool {
+        let rest = self.0.strip_prefix(&dir.0);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/') || dir.0 == "/")
     }
 
     /// Every directory from `root` (itself included) down to the parent of this path.
@@ -178,12 +188,14 @@ mod tests {
     #[test]
     fn paths() {
         assert_eq!(p("//etc/./x/").as_str(), "/etc/x");
-        for bad in ["etc", "/a/../b", "/a b", "/a\nb", "/a\\b", "/a'b", "/a*", ""] {
+        for bad in ["etc", "/a/../b", "/a b", "/a\nb", "/a\u{202e}b", "/a\u{200b}b", "/a\\b", "/a'b", "/a*", ""] {
             assert!(RemotePath::parse(bad).is_err(), "{bad:?}");
         }
         let chain: Vec<String> = p("/n/root/.docker/config.json").chain_from(&p("/n")).iter().map(ToString::to_string).collect();
         assert_eq!(chain, ["/n", "/n/root", "/n/root/.docker"]);
         assert_eq!(p("/x").chain_from(&p("/")), [p("/")]);
+        assert!(p("/a/b").is_within(&p("/a")) && p("/a").is_within(&p("/a")) && p("/a").is_within(&p("/")));
+        assert!(!p("/a/bc").is_within(&p("/a/b")) && !p("/a").is_within(&p("/a/b")));
         assert_eq!(p("/x").below(&p("/n")).as_str(), "/n/x");
         assert_eq!(p("/x").below(&p("/")).as_str(), "/x");
     }

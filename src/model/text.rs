@@ -44,7 +44,7 @@ pub fn printable(text: &str, chars_max: usize) -> String {
 }
 
 /// Control characters, and those that are not seen or change the order of what is seen (Unicode TR 36 and TR 9).
-fn is_invisible(c: char) -> bool {
+pub fn is_invisible(c: char) -> bool {
     c.is_control()
         || matches!(c,
             '\u{ad}' | '\u{61c}' | '\u{180e}'

@@ -22,7 +22,7 @@ fn join_lines(source: &str) -> String {
     let mut out = String::with_capacity(source.len());
     for line in source.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with('#')) {
         if !out.is_empty() {
-            let open = [";", "&", "{", "(", "do", "then", "else", "in", "|", "*)", "file | cut)", "curl)", "observe)"];
+            let open = [";", "&", "{", "(", "do", "then", "else", "in", "|", "*)", "file | cut)", "curl)", "lock)", "observe)"];
             out.push_str(if open.iter().any(|end| out.ends_with(end)) { " " } else { "; " });
         }
         out.push_str(line);

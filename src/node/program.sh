@@ -7,11 +7,12 @@
 # input. Each fork costs a node about 0.8 ms: observe takes two (ls, cat), replace twelve and a rename for each further
 # directory.
 #
-# $k is the nonce that starts every reply line, $n a newline.
+# $k is the nonce that starts every reply line, $n a newline, $blank what shells split words at.
 set +xva
 umask 077
 n=${IFS#??}
 n=${n%"${n#?}"}
+blank=${IFS%"${IFS#???}"}
 read -r k
 
 # Only a builtin printf may ever hold a secret; mksh and posh have none.
@@ -52,39 +53,46 @@ watch() {
   w=$! ;
 }
 
+# Waits a moment; a sleep that knows whole seconds only counts for five tries.
+nap() {
+  sleep 0.2 2>/dev/null || { sleep 1; i=$((i + 4)); }
+}
+
 # Takes the lock of directory $1, which nobody else can open: flock, which dies with us, or where the filesystem or the
 # node has none, a directory that tells whose it is. It is broken when its owner on this boot is dead or it is old; the
-# compare before each rename decides all the same.
+# compare before each rename decides all the same. 1 says that somebody else holds it after some five seconds, 2 that there
+# is no such directory and none can be made.
 lock() {
   lock=$1 i=0
   [ -z "$locked" ] || return 0
   umask 022
-  [ -d "$lock" ] || mkdir -p -m 700 "$lock"
+  [ -d "$lock" ] || mkdir -p -m 700 "$lock" 2>&1
   umask 077
-  exec 9<"$lock" || return 1
-  while [ "$i" -lt 150 ]; do
+  [ -d "$lock" ] && [ -r "$lock" ] || return 2
+  exec 9<"$lock"
+  while [ "$i" -lt 25 ]; do
     i=$((i + 1))
     flock -n 9 2>/dev/null
     case $? in
       0) locked=flock; return 0 ;;
-      1) sleep 0.2 2>/dev/null 9<&- || sleep 1 9<&- ;;
+      1) nap 9<&- ;;
       *) break ;;
     esac
   done
   exec 9<&-
-  [ "$i" -lt 150 ] || return 1
+  [ "$i" -lt 25 ] || return 1
   read -r host </proc/sys/kernel/hostname
   read -r boot </proc/sys/kernel/random/boot_id
   i=0
   until mkdir "$lock/lock" 2>/dev/null; do
     i=$((i + 1))
-    [ "$i" -lt 150 ] || return 1
+    [ "$i" -lt 25 ] || return 1
     h= b= q=
     [ ! -r "$lock/lock/owner" ] || read -r h b q <"$lock/lock/owner"
     if [ "$h $b" = "$host $boot" ] && ! kill -0 "$q" 2>/dev/null || [ "$(find "$lock/lock" -prune -mmin +2 2>/dev/null)" ]; then
       mv "$lock/lock" "$lock/lock.$k" 2>/dev/null && rm -rf "$lock/lock.$k"
     else
-      sleep 0.2 2>/dev/null || sleep 1
+      nap
     fi
   done
   locked=dir
@@ -92,11 +100,12 @@ lock() {
 }
 
 # Says what lies at $paths (some are patterns): the lines of ls, then the content of each regular file up to 1 MiB in
-# the order of those lines, whose sizes frame it.
+# the order of those lines, whose sizes frame it. What a pattern finds with a blank in its name is none of ours.
 look() {
   set +f
   set -- /proc/self/
   for f in $paths; do
+    case $f in *["$blank"]*) continue ;; esac
     [ ! -e "$f" ] && [ ! -L "$f" ] || set -- "$@" "$f"
   done
   set -f
@@ -115,7 +124,7 @@ look() {
     esac
   done
   printf "%s cat\n" "$k"
-  [ -z "$files" ] || cat -- $files 9<&-
+  [ -z "$files" ] || cat -- $files 2>/dev/null 9<&-
   printf "\n%s end\n" "$k"
 }
 
@@ -125,7 +134,7 @@ number() {
     [ "$a" = "$2" ] && break
     y=
   done <"$3"
-  [ "$y" ] || { y=$(getent "$1" "$2" 2>/dev/null) && y=${y#*:*:} && y=${y%%:*}; }
+  [ "$y" ] || { y=$(getent "$1" "$2" 2>/dev/null 9<&-) && y=${y#*:*:} && y=${y%%:*}; }
   printf "%s id %s %s %s\n" "$k" "$1" "$2" "${y:--}"
 }
 
@@ -133,7 +142,7 @@ number() {
 unpack() {
   while read -r what mode owner lines f; do
     case $what in
-      dir) mkdir "$f" ;;
+      dir) mkdir "$f" 9<&- ;;
       file | cut)
         set -C
         {
@@ -155,19 +164,33 @@ unpack() {
 
 # Replaces files. The plan: a line `SHA256 OLD DIRECTORY NAME` for each (OLD is - where nothing is to be there), the
 # files of one directory together; the payload stages each in DIRECTORY/.regprov.NONCE with owner and mode. What is
-# there must still be what was observed; a file that fails is said and left alone, the others go on.
+# there must still be what was observed; a file that fails is said and left alone, the others go on. What the tools complain
+# about stands between our lines, so that it has come when the reply ends.
 replace() {
   set -f
-  paths= sums= dirs= good= i=0
+  exec 2>&1
+  paths= news= sums= dirs= here= good= i=0
   how=$1
   set --
   while read -r sum old dir name && [ "$sum" != . ]; do
-    sums="$sums $dir/.regprov.$k/$name"
+    news="$news $dir/.regprov.$k/$name"
     [ "$old" = - ] || sums="$sums $dir/$name"
     case " $dirs " in *" $dir "*) ;; *) dirs="$dirs $dir" stage="$stage $dir/.regprov.$k" ;; esac
     set -- "$@" "$sum" "$old" "$dir" "$name"
   done
   case $how in tar) tar -xpmf - -C / 9<&- ;; lines) unpack ;; esac
+  # The slow part comes before the comparison, so that little time passes between it and the rename.
+  for f in $news; do
+    [ ! -f "$f" ] || here="$here $f"
+  done
+  if [ -e /sys/fs/selinux/enforce ]; then
+    for f in $here; do
+      at=${f%/.regprov."$k"/*}/${f##*/}
+      [ ! -e "$at" ] || chcon --reference="$at" "$f" 9<&-
+    done
+  fi
+  [ -z "$here" ] || sync $here 9<&- || sync 9<&-
+  sums=$here$sums
   [ -z "$sums" ] || sums=$n$($t $sums 2>/dev/null 9<&-)$n
   while [ $# -gt 0 ]; do
     new=$3/.regprov.$k/$4 at=$3/$4
@@ -177,7 +200,6 @@ replace() {
       *)
         case $sums in *"$n$2$sep$at$n"*) ;; *) v=conflict ;; esac
         [ ! -L "$at" ] || v=conflict
-        [ ! -e /sys/fs/selinux/enforce ] || [ $v != good ] || chcon --reference="$at" "$new" 9<&-
         ;;
     esac
     case $v in good) good="$good $new" paths="$paths $at" ;; *) printf "%s %s %s\n" "$k" "$v" "$i" ;; esac
@@ -185,7 +207,6 @@ replace() {
     shift 4
   done
   if [ "$good" ]; then
-    sync $good 9<&- || sync
     for dir in $dirs; do
       set --
       for f in $good; do
@@ -194,7 +215,7 @@ replace() {
       [ $# = 0 ] || mv -f "$@" "$dir/" 9<&-
     done
     [ ! -e /sys/fs/selinux/enforce ] || ! command -v restorecon >/dev/null 2>&1 || restorecon $paths 9<&-
-    sync $dirs 9<&- || sync
+    sync $dirs 9<&- || sync 9<&-
   fi
   [ -z "$stage" ] || rmdir $stage 2>/dev/null 9<&- && stage=
   look
@@ -206,10 +227,17 @@ while read -r verb a b c; do
     path) paths="$paths $a" ;;
     id) number "$a" "$b" "$c" ;;
     curl)
-      v=$(PATH=/usr/local/bin:/usr/bin:/bin curl --version 2>/dev/null)
+      v=$(PATH=/usr/local/bin:/usr/bin:/bin curl --version 2>/dev/null 9<&-)
       printf "%s curl %s\n" "$k" "${v%%"$n"*}"
       ;;
-    lock) watch "$b"; lock "$a" || { printf "%s busy\n" "$k"; exit 0; } ;;
+    lock)
+      watch "$b"
+      lock "$a"
+      case $? in
+        1) printf "%s busy\n" "$k"; exit 0 ;;
+        2) printf "%s refuse the directory %s of its lock and record cannot be made\n" "$k" "$a"; exit 0 ;;
+      esac
+      ;;
     sweep) set +f; for f in "$a"/.regprov.*; do [ ! -d "$f" ] || rm -rf "$f" 9<&-; done ;;
     observe)
       command -v tar >/dev/null 2>&1 && printf "%s tar\n" "$k"

@@ -243,6 +243,11 @@ impl ReplyReader {
         }
     }
 
+    /// For a further reply of a program that has spoken.
+    pub fn again(nonce: Nonce) -> Self {
+        ReplyReader { spoke: true, ..ReplyReader::new(nonce) }
+    }
+
     /// What came before the program spoke: a login shell's words, for the message when it never does.
     pub fn noise(&self) -> String {
         let rest = if self.spoke { &[][..] } else { &self.buffer[self.at..] };

@@ -1,9 +1,9 @@
 //! What has to be written on a host, from what was seen there. Pure.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::PushOptions;
-use super::job::{Done, Item, Job, Plan, What, sha256};
+use super::job::{Done, Item, Job, NO_TAR_FOR_NUL, Plan, What, sha256};
 use super::observe::{Seen, backup_path, facts};
 use crate::format::Merged;
 use crate::format::owned::{self, OwnedFile};
@@ -17,6 +17,10 @@ use crate::transport::Trouble;
 pub(super) struct Open {
     pub(super) items: BTreeSet<usize>,
     pub(super) record: bool,
+    /// Items that failed in an earlier attempt.
+    pub(super) failed: BTreeSet<usize>,
+    /// Another run, or whoever holds the lock, did not let go of it.
+    pub(super) busy: bool,
 }
 
 /// What was decided.
@@ -56,11 +60,16 @@ impl Decider<'_> {
         let mut plan = Plan { jobs: Vec::new(), sweep: Vec::new(), lock: record.parent() };
         let mut settled = Vec::new();
         let mut owned_files = Vec::new();
+        let own = record_path(self.host);
+        let mut taken: BTreeMap<RemotePath, &RemotePath> = BTreeMap::from([(record.clone(), &own)]);
+        self.sweep(&mut plan, &record);
         for (i, item) in self.items.iter().enumerate() {
             let (path, missing, observed) = self.locate(&item.wanted);
-            let dir = path.parent();
-            if self.seen.has_stale_staging(&dir) && !plan.sweep.contains(&dir) {
-                plan.sweep.push(dir);
+            self.sweep(&mut plan, &path);
+            let first = taken.entry(path.clone()).or_insert(&item.wanted);
+            if **first != item.wanted {
+                settled.push((i, Done::failed(Stage::Render, format!("a link leads it to {path}, where {first} lies; give one of them another `path:`"))));
+                continue;
             }
             if open.items.contains(&i) {
                 match self.item(i, path, missing, observed) {
@@ -71,6 +80,8 @@ impl Decider<'_> {
                         continue;
                     }
                 }
+            } else if open.failed.contains(&i) {
+                continue;
             }
             owned_files.push(owned_file(item));
         }
@@ -78,6 +89,14 @@ impl Decider<'_> {
             self.record(&mut plan, record, missing, &record_seen, &owned_files);
         }
         Ok(Decision { plan, settled })
+    }
+
+    /// Notes the directory of `path` when an earlier run left staged files there.
+    fn sweep(&self, plan: &mut Plan, path: &RemotePath) {
+        let dir = path.parent();
+        if self.seen.has_stale_staging(&dir) && !plan.sweep.contains(&dir) {
+            plan.sweep.push(dir);
+        }
     }
 
     fn locate(&self, path: &RemotePath) -> (RemotePath, Vec<RemotePath>, Observed) {
@@ -113,6 +132,9 @@ impl Decider<'_> {
         let content = wish.merged.write.or(old.map(|o| o.content)).expect("a file that is absent and not written has no change");
         let (uid, gid, dir_mode) = (wish.uid, wish.gid, item.spec.dir_mode.bits());
         jobs.push(Job { what: What::Item(i), path, missing, dir_mode, content, old: hash, mode, uid, gid, change, notes, diff });
+        if !self.seen.reply.tar && jobs.iter().any(|j| j.content.contains(&0)) {
+            return Err(NO_TAR_FOR_NUL.to_string());
+        }
         Ok(Step::Write(jobs))
     }
 

@@ -1,18 +1,18 @@
 //! One host: connect, observe, merge, replace, read back; one row at the end, whatever happens.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 use std::time::Duration;
 
 use zeroize::Zeroizing;
 
 use super::decide::{Decider, Decision, Open, record_path};
-use super::job::{Came, Done, Item, Job, Plan, What, items, read_back};
+use super::job::{Came, Done, Item, Job, Plan, What, complaint, items, read_back};
 use super::observe::{Seen, first_request};
 use super::{Push, not_attempted};
 use crate::model::text::sanitize;
 use crate::model::{Change, Host, HostRow, Outcome, RemotePath, Stage};
-use crate::node::protocol::{Nonce, Observe, Reply, ReplyReader, hello};
+use crate::node::protocol::{Nonce, Observe, Reply, ReplyReader, hello, staging_pattern};
 use crate::plan::{self, Located};
 use crate::transport::{Connector, Session, Trouble};
 
@@ -97,7 +97,7 @@ impl<C: Connector> HostRun<'_, C> {
     }
 
     async fn converse(&self, session: &mut C::Session) -> Result<(), Trouble> {
-        let mut open = Open { items: (0..self.items.len()).collect(), record: false };
+        let mut open = Open { items: (0..self.items.len()).collect(), ..Open::default() };
         let mut lock = None;
         for attempt in 0..ATTEMPTS_MAX {
             if attempt > 0 {
@@ -108,6 +108,7 @@ impl<C: Connector> HostRun<'_, C> {
             link.start().await?;
             self.at(Stage::Observe);
             let seen = self.observe(&mut link, lock.take()).await?;
+            open.busy = seen.reply.busy;
             if seen.reply.busy || seen.reply.torn {
                 continue;
             }
@@ -115,6 +116,9 @@ impl<C: Connector> HostRun<'_, C> {
             let decider = Decider { host: self.host, items: self.items, options: &self.push.options, seen: &seen };
             let Decision { mut plan, settled } = decider.decide(&open)?;
             for (item, done) in settled {
+                if done.change == Change::Failed {
+                    open.failed.insert(item);
+                }
                 self.done(item, done);
             }
             if self.push.options.check {
@@ -136,13 +140,18 @@ impl<C: Connector> HostRun<'_, C> {
                 self.replace(&mut link, plan, &seen).await?;
                 continue;
             }
+            let failed = std::mem::take(&mut open.failed);
             open = self.replace(&mut link, plan, &seen).await?;
+            open.failed.extend(failed);
             if open.items.is_empty() && !open.record {
                 return Ok(());
             }
         }
+        let why = match open.busy {
+            true => "contended: another run of regprov, or a process that holds the lock of /var/lib/regprov, did not let go; run again",
+            false => "contended: other programs kept changing it while regprov tried 5 times; run again",
+        };
         for item in open.items {
-            let why = "contended: other programs kept changing it, or held the lock, while regprov tried 5 times; run again";
             self.done(item, Done::failed(Stage::Replace, why));
         }
         Ok(())
@@ -151,7 +160,7 @@ impl<C: Connector> HostRun<'_, C> {
     /// Asks until every link on the way to a file has been followed.
     async fn observe(&self, link: &mut Link<'_, C::Session>, lock: Option<RemotePath>) -> Result<Seen, Trouble> {
         let record = record_path(self.host);
-        let (mut request, mut paths) = first_request(self.host, self.items, &record, self.push.options.merge.replace_invalid);
+        let mut request = first_request(self.host, self.items, &record, self.push.options.merge.replace_invalid);
         request.lock = lock;
         let mut seen = Seen::default();
         for _ in 0..ROUNDS_MAX {
@@ -160,7 +169,7 @@ impl<C: Connector> HostRun<'_, C> {
             if let Some(why) = reply.refused {
                 return Err(Trouble::new(Stage::Start, format!("the node program does not work here: {}", sanitize(&why))));
             }
-            seen.add(paths, reply);
+            seen.add(&request, reply);
             if seen.reply.busy || seen.reply.torn {
                 return Ok(seen);
             }
@@ -170,21 +179,18 @@ impl<C: Connector> HostRun<'_, C> {
             if uid != 0 && self.host.root.as_str() == "/" {
                 return Err(Trouble::new(Stage::Observe, format!("the SSH user has user id {uid} there, but these files are root's; set `user: root`")));
             }
-            paths = self
-                .items
-                .iter()
-                .map(|i| &i.wanted)
-                .chain([&record])
-                .filter_map(|p| match plan::locate(p, &self.host.root, uid, &seen) {
-                    Located::Ask(more) => Some(more),
-                    Located::At { .. } => None,
-                })
-                .flatten()
-                .collect();
+            let mut paths = BTreeSet::new();
+            for wanted in self.items.iter().map(|i| &i.wanted).chain([&record]) {
+                match plan::locate(wanted, &self.host.root, uid, &seen) {
+                    Located::Ask(more) => paths.extend(more.iter().map(ToString::to_string)),
+                    // Behind a link, stale staging directories lie where we did not look yet.
+                    Located::At { path, .. } => paths.extend(Some(staging_pattern(&path.parent())).filter(|p| !seen.asked(p))),
+                }
+            }
             if paths.is_empty() {
                 return Ok(seen);
             }
-            request = Observe { paths: paths.iter().map(ToString::to_string).collect(), ..Observe::default() };
+            request = Observe { paths: paths.into_iter().collect(), ..Observe::default() };
         }
         Err(Trouble::new(Stage::Observe, "the links there lead further than regprov follows"))
     }
@@ -196,10 +202,15 @@ impl<C: Connector> HostRun<'_, C> {
         self.progress().sent = true;
         let reply = link.exchange(&request, true).await.map_err(|t| Trouble::new(Stage::Replace, t.reason))?;
         self.progress().sent = false;
+        if let Some(why) = &reply.refused {
+            let reason = complaint(&reply.complaints, &plan.lock);
+            return Err(Trouble::new(Stage::Replace, format!("the node program does not work here: {}: {reason}", sanitize(why))));
+        }
         if reply.busy || reply.torn {
-            return Ok(Open { items: plan.jobs.iter().filter_map(Job::item).collect(), record: true });
+            return Ok(Open { items: plan.jobs.iter().filter_map(Job::item).collect(), record: true, busy: reply.busy, ..Open::default() });
         }
         let mut again = Open::default();
+        let mut trouble = None;
         for (position, job) in plan.jobs.into_iter().enumerate() {
             let item = job.item();
             let came = job.came(reply.verdicts.get(&position).copied(), &reply, |content| match item {
@@ -212,12 +223,16 @@ impl<C: Connector> HostRun<'_, C> {
                     again.record |= job.what == What::Record;
                 }
                 (Came::Written, Some(item)) => self.done(item, Done { change: job.change, stage: Stage::ReadBack, reason: job.notes, diff: job.diff }),
-                (Came::Failed(stage, why), Some(item)) => self.done(item, Done::failed(stage, why)),
+                (Came::Failed(stage, why), Some(item)) => {
+                    again.failed.insert(item);
+                    self.done(item, Done::failed(stage, why));
+                }
                 (Came::Written, None) => {}
-                (Came::Failed(stage, why), None) => return Err(Trouble::new(stage, format!("{}: {why}", job.path))),
+                // The host has failed, but its other files are what they are.
+                (Came::Failed(stage, why), None) => trouble = Some(Trouble::new(stage, format!("{}: {why}", job.path))),
             }
         }
-        Ok(again)
+        trouble.map_or(Ok(again), Err)
     }
 }
 
@@ -236,12 +251,14 @@ impl<S: Session> Link<'_, S> {
     }
 
     async fn exchange(&mut self, request: &[u8], last: bool) -> Result<Reply, Trouble> {
-        let hello = if self.greeted { String::new() } else { hello(&self.nonce) };
+        let (hello, mut reader) = match self.greeted {
+            true => (String::new(), ReplyReader::again(self.nonce.clone())),
+            false => (hello(&self.nonce), ReplyReader::new(self.nonce.clone())),
+        };
         self.greeted = true;
         let mut bytes = Zeroizing::new(Vec::with_capacity(hello.len() + request.len()));
         bytes.extend_from_slice(hello.as_bytes());
         bytes.extend_from_slice(request);
-        let mut reader = ReplyReader::new(self.nonce.clone());
         let late = || Trouble::new(Stage::Observe, format!("the node program gave no answer within {} s", self.deadline.as_secs()));
         tokio::time::timeout(self.deadline, self.session.exchange(bytes, last, &mut reader)).await.map_err(|_| late())?
     }

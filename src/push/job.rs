@@ -14,6 +14,9 @@ use crate::node::payload::{self, Entry};
 use crate::node::protocol::{Nonce, Packing, Replace, Reply, Swap, Verdict, staging_dir};
 use crate::transport::Trouble;
 
+/// Why a file cannot travel to a node without tar.
+pub(super) const NO_TAR_FOR_NUL: &str = "it holds a NUL byte, which only tar can carry, and there is no tar";
+
 /// One file that a host shall have.
 pub(super) struct Item<'a> {
     pub(super) consumer: &'static Consumer,
@@ -131,7 +134,7 @@ impl Plan {
         let mut made = BTreeSet::new();
         for job in &self.jobs {
             // The lock's directory is made before the payload comes.
-            for dir in job.missing.iter().filter(|d| !(self.lock.as_str().starts_with(d.as_str()))) {
+            for dir in job.missing.iter().filter(|d| !self.lock.is_within(d)) {
                 if made.insert(dir.clone()) {
                     entries.push(Entry { path: dir.clone(), uid, gid, mode: job.dir_mode, content: None });
                 }
@@ -147,8 +150,7 @@ impl Plan {
         let head = Replace { lock: self.lock.clone(), sweep: self.sweep.clone(), swaps, packing }.encode();
         let body = match packing {
             Packing::Tar => payload::tar(&entries).map_err(|_| Trouble::new(Stage::Replace, "a path is longer than a tar archive can hold"))?,
-            Packing::Lines => payload::lines(&entries)
-                .map_err(|path| Trouble::new(Stage::Replace, format!("{path} holds a NUL byte, which only tar can carry, and there is no tar")))?,
+            Packing::Lines => payload::lines(&entries).map_err(|path| Trouble::new(Stage::Replace, format!("{path}: {NO_TAR_FOR_NUL}")))?,
         };
         let mut request = Zeroizing::new(Vec::with_capacity(head.len() + body.len()));
         request.extend_from_slice(head.as_bytes());
@@ -203,7 +205,7 @@ pub(super) fn sha256(bytes: &[u8]) -> String {
 }
 
 /// The tools' reason for one path, as one of the phrases of the C library, so that equal states give equal reports.
-fn complaint(complaints: &str, path: &RemotePath) -> &'static str {
+pub(super) fn complaint(complaints: &str, path: &RemotePath) -> &'static str {
     const PHRASES: [&str; 11] = [
         "No space left on device",
         "Disk quota exceeded",
@@ -225,5 +227,27 @@ fn complaint(complaints: &str, path: &RemotePath) -> &'static str {
         Some("Device or resource busy") => "device or resource busy (is the file itself a mount point?)",
         Some(phrase) => phrase,
         None => "the node's tools gave no reason",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(complaints: &str, want: &str) {
+        assert_eq!(complaint(complaints, &RemotePath::parse("/root/.docker/config.json").unwrap()), want);
+    }
+
+    #[test]
+    fn the_tools_words_become_ours() {
+        check("", "the node's tools gave no reason");
+        check("tar: root/.docker/.regprov.0/config.json: Cannot open: Disk quota exceeded\n", "Disk quota exceeded");
+        check("mv: cannot move 'a' to 'b': Operation not permitted", "operation not permitted (an immutable file or directory?)");
+        check("sh: 1: cannot create x: Read-only file system", "Read-only file system");
+        // The line that names the file or its directory comes before another file's.
+        check("mv: /etc/x: Device or resource busy\nmv: /root/.docker/config.json: Permission denied\n", "Permission denied");
+        check("\u{1b}]52;c;x\u{7}::error::No space left on device", "No space left on device");
+        check("something else went wrong", "the node's tools gave no reason");
     }
 }

@@ -4,32 +4,37 @@ use std::collections::BTreeSet;
 
 use super::job::Item;
 use crate::format::{NodeFacts, Wants};
-use crate::model::{Host, ObservedFile, RemotePath};
+use crate::model::{Host, ObservedFile, RemotePath, StatKind};
 use crate::node::protocol::{Observe, Reply, staging_pattern};
 use crate::plan::{Known, View};
 
 /// What was asked of a node so far, and what it answered.
 #[derive(Default)]
 pub(super) struct Seen {
-    asked: BTreeSet<RemotePath>,
+    asked: BTreeSet<String>,
     /// The answers, joined.
     pub(super) reply: Reply,
 }
 
 impl Seen {
-    /// Takes a further answer in.
-    pub(super) fn add(&mut self, paths: impl IntoIterator<Item = RemotePath>, reply: Reply) {
-        self.asked.extend(paths);
+    /// Takes a further answer in. What was not asked for is left out.
+    pub(super) fn add(&mut self, request: &Observe, reply: Reply) {
+        let wanted = |path: &str| request.paths.iter().any(|asked| matches(asked, path));
         let all = &mut self.reply;
-        all.stats.extend(reply.stats);
-        all.files.extend(reply.files);
+        all.stats.extend(reply.stats.into_iter().filter(|(path, _)| wanted(path)));
+        all.files.extend(reply.files.into_iter().filter(|(path, _)| wanted(path)));
         all.ids.extend(reply.ids);
         all.me = reply.me.or(all.me);
         all.curl = reply.curl.or(all.curl);
         all.tar |= reply.tar;
         all.busy |= reply.busy;
         all.torn |= reply.torn;
-        all.refused = reply.refused.or(all.refused.take());
+        self.asked.extend(request.paths.iter().cloned());
+    }
+
+    /// Whether this path or pattern was asked for.
+    pub(super) fn asked(&self, path: &str) -> bool {
+        self.asked.contains(path)
     }
 
     /// User and group of the program.
@@ -41,7 +46,7 @@ impl Seen {
     pub(super) fn has_stale_staging(&self, dir: &RemotePath) -> bool {
         let prefix = staging_pattern(dir);
         let prefix = prefix.trim_end_matches('*');
-        self.reply.stats.keys().any(|p| p.starts_with(prefix))
+        self.reply.stats.iter().any(|(path, stat)| path.starts_with(prefix) && stat.kind == StatKind::Dir)
     }
 }
 
@@ -49,7 +54,7 @@ impl View for Seen {
     fn at(&self, path: &RemotePath) -> Known<'_> {
         match self.reply.stats.get(path.as_str()) {
             Some(stat) => Known::Is(stat),
-            None if self.asked.contains(path) => Known::Absent,
+            None if self.asked(path.as_str()) => Known::Absent,
             None => Known::Nothing,
         }
     }
@@ -59,8 +64,16 @@ impl View for Seen {
     }
 }
 
+/// Whether `path` is what a path or pattern asks for; `*` stands in the last component only, and for no slash.
+fn matches(asked: &str, path: &str) -> bool {
+    match asked.split_once('*') {
+        None => asked == path,
+        Some((start, end)) => path.strip_prefix(start).and_then(|rest| rest.strip_suffix(end)).is_some_and(|between| !between.contains('/')),
+    }
+}
+
 /// The first request: every file with the directories that lead to it, our record, what the formats want to know.
-pub(super) fn first_request(host: &Host, items: &[Item<'_>], record: &RemotePath, backups: bool) -> (Observe, Vec<RemotePath>) {
+pub(super) fn first_request(host: &Host, items: &[Item<'_>], record: &RemotePath, backups: bool) -> Observe {
     let mut paths = BTreeSet::new();
     let mut patterns = BTreeSet::new();
     let mut request = Observe::default();
@@ -78,7 +91,7 @@ pub(super) fn first_request(host: &Host, items: &[Item<'_>], record: &RemotePath
     request.users = names(items.iter().filter_map(|i| i.target.owner.as_ref()));
     request.groups = names(items.iter().filter_map(|i| i.target.group.as_ref()));
     request.paths = paths.iter().map(ToString::to_string).chain(patterns).collect();
-    (request, paths.into_iter().collect())
+    request
 }
 
 /// Those that are no numbers, each once.
@@ -91,8 +104,7 @@ pub(super) fn facts(host: &Host, wants: &Wants, reply: &Reply) -> NodeFacts {
     let mut conf = Vec::new();
     for pattern in wants.conf {
         let full = below(pattern, &host.root);
-        let (start, end) = full.split_once('*').unwrap_or((&full, ""));
-        for (path, file) in reply.files.iter().filter(|(p, _)| p.starts_with(start) && p.ends_with(end) && (full.contains('*') || p.len() == full.len())) {
+        for (path, file) in reply.files.iter().filter(|(path, _)| matches(&full, path)) {
             let inside = if host.root.as_str() == "/" { path.as_str() } else { &path[host.root.as_str().len()..] };
             conf.push((inside.to_string(), file.content.to_vec()));
         }
@@ -107,4 +119,24 @@ pub(super) fn backup_path(file: &RemotePath) -> RemotePath {
 
 fn below(pattern: &str, root: &RemotePath) -> String {
     if root.as_str() == "/" { pattern.to_string() } else { format!("{root}{pattern}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_was_asked_for_is_taken() {
+        for (asked, path, want) in [
+            ("/a/b", "/a/b", true),
+            ("/a/b", "/a/bc", false),
+            ("/e/*.conf", "/e/x.conf", true),
+            ("/e/*.conf", "/e/.conf", true),
+            ("/e/*.conf", "/e/d/x.conf", false),
+            ("/e/*.conf", "/etc/shadow", false),
+            ("/e/x*x", "/e/x", false),
+        ] {
+            assert_eq!(matches(asked, path), want, "{asked} {path}");
+        }
+    }
 }
