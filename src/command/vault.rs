@@ -8,11 +8,12 @@ use super::files::{self, FILE_BYTES_MAX};
 use super::identity::IdentitySources;
 use crate::error::{Error, Result};
 use crate::model::registry::NameNote;
+use crate::model::text::escape;
 use crate::model::{Expiry, LoginEntry, PasswordText, Registry, Secret, Username};
 use crate::vault::edit::{LoginText, scalar, set_login};
 use crate::vault::file::{decrypt_with_passphrase, is_passphrase_file, recipient_count};
 use crate::vault::seal::check_auth_host;
-use crate::vault::{Recipients, SealedValue, VaultDocument, decrypt as open_file, encrypt as seal_file, identity, is_age_file, open_login, printable, seal};
+use crate::vault::{Recipients, SealedValue, VaultDocument, decrypt as open_file, encrypt as seal_file, identity, is_age_file, open_login, seal};
 
 /// `vault keygen`: a new age identity, as age-keygen writes it, in a file of its own (0600, never overwritten); `-` is stdout.
 /// Without `output` it goes to `default`, whose directory is made. The recipient is printed.
@@ -93,7 +94,7 @@ pub fn set(options: &SetOptions, console: &mut Console<'_>) -> Result<()> {
         NameNote::HubWebsite => console.note("note: hub.docker.com is a web site; the registry is docker.io"),
         NameNote::Normalised | NameNote::HubAlias => console.note(format_args!("note: the registry is written as {}", wanted.registry)),
     }
-    let password = console.new_password(&format!("password of {} at {}", printable(wanted.username.as_str()), wanted.registry))?;
+    let password = console.new_password(&format!("password of {} at {}", escape(wanted.username.as_str()), wanted.registry))?;
     let value = SealedValue { registry: wanted.registry, username: wanted.username, auth_hosts: options.auth_hosts.clone(), password };
     let armored = seal(&value, &recipients)?;
     let registry = value.registry.to_string();
@@ -128,7 +129,7 @@ impl Wanted {
         let registry = match options.registry.as_deref().or(old_registry) {
             Some(text) => Registry::parse(text).map_err(|why| problems.push(why)).ok(),
             None => {
-                problems.push(format!("login `{}` has no registry yet: give --registry", printable(&options.login)));
+                problems.push(format!("login `{}` has no registry yet: give --registry", escape(&options.login)));
                 None
             }
         };
@@ -139,7 +140,7 @@ impl Wanted {
             }
             Some(text) => Username::parse(text).map_err(|why| problems.push(why)).ok(),
             None => {
-                problems.push(format!("login `{}` has no username yet: give --username", printable(&options.login)));
+                problems.push(format!("login `{}` has no username yet: give --username", escape(&options.login)));
                 None
             }
         };
@@ -173,7 +174,7 @@ pub fn show(vault: &Path, reveal: bool, sources: &IdentitySources, console: &mut
     let mut head = vec!["LOGIN", "REGISTRY", "USERNAME", "EXPIRES", "SEALED FOR"];
     let mut rows: Vec<Vec<zeroize::Zeroizing<String>>> = Vec::new();
     let mut problems = Vec::new();
-    let cell = |text: Option<&str>| zeroize::Zeroizing::new(text.map_or("-".to_string(), printable));
+    let cell = |text: Option<&str>| zeroize::Zeroizing::new(text.map_or("-".to_string(), escape));
     for (name, login, line, column) in document.logins() {
         let sealed = sealed_for(login.password.as_deref(), recipients.len());
         let mut row = vec![cell(Some(name)), cell(login.registry.as_deref()), cell(login.username.as_deref()), cell(login.expires.as_deref()), sealed.into()];
@@ -193,7 +194,7 @@ pub fn show(vault: &Path, reveal: bool, sources: &IdentitySources, console: &mut
     }
     let mut out = zeroize::Zeroizing::new(String::new());
     for recipient in recipients {
-        out.push_str(&format!("recipient {}\n", printable(recipient)));
+        out.push_str(&format!("recipient {}\n", escape(recipient)));
     }
     if rows.is_empty() {
         out.push_str("no logins\n");
@@ -268,7 +269,7 @@ fn recipients_of(file: &str, document: &VaultDocument) -> Result<Recipients> {
 }
 
 fn entry(name: &str, login: &crate::vault::document::VaultLogin, place: String) -> Result<LoginEntry> {
-    let wrong = |why: String| Error::vault(format!("{place}: login `{}`: {why}", printable(name)));
+    let wrong = |why: String| Error::vault(format!("{place}: login `{}`: {why}", escape(name)));
     let missing = |field: &str| wrong(format!("{field} is missing"));
     let (registry, _) = Registry::parse(login.registry.as_deref().ok_or_else(|| missing("registry"))?).map_err(wrong)?;
     let username = Username::parse(login.username.as_deref().ok_or_else(|| missing("username"))?).map_err(wrong)?;

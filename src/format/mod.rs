@@ -11,6 +11,7 @@ mod singularity;
 
 use zeroize::Zeroizing;
 
+use crate::model::text::escape;
 use crate::model::{CurlVersion, FileMode, Login, RemotePath, Target, TargetKind};
 
 /// The consumers, in the order of [`TargetKind::ALL`].
@@ -155,15 +156,9 @@ fn check_common(target: &Target, logins: &[&Login]) -> Vec<String> {
     problems
 }
 
-/// A name for a message: control characters and such that turn text around are escaped, and it is cut at 120 characters.
+/// A name for a message: [`escape`]d, and cut at 120 characters.
 fn shown(name: &str) -> String {
-    name.chars()
-        .take(120)
-        .flat_map(|c| {
-            let plain = matches!(c, '\\' | '\'' | '"');
-            plain.then_some(c).into_iter().chain((!plain).then(|| c.escape_debug()).into_iter().flatten())
-        })
-        .collect()
+    escape(&name.chars().take(120).collect::<String>())
 }
 
 #[cfg(test)]

@@ -26,6 +26,7 @@ use yaml::Pos;
 pub use limit::{limit, select};
 
 use crate::error::{Error, Kind, Problem, Result};
+use crate::model::text::escape;
 use crate::model::{Host, LoginEntry, PasswordText};
 use document::{Document, LoginItem};
 
@@ -290,17 +291,7 @@ fn told(mut problems: Vec<Problem>) -> Error {
 
 /// Takes from a problem what would steer a terminal or start a line of its own: names come from a file that others write.
 fn sanitize(problem: Problem) -> Problem {
-    let clean = |text: String| -> String {
-        if !text.chars().any(is_steering) {
-            return text;
-        }
-        text.chars().map(|c| if is_steering(c) { c.escape_unicode().to_string() } else { c.to_string() }).collect()
-    };
     // A hint of ours may have a second line; it is indented, and nothing of the file starts a line in it.
-    let hint = problem.hint.map(|h| h.split("\n        ").map(|line| clean(line.to_string())).collect::<Vec<_>>().join("\n        "));
-    Problem { message: clean(problem.message), hint, ..problem }
-}
-
-fn is_steering(c: char) -> bool {
-    c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+    let hint = problem.hint.map(|h| h.split("\n        ").map(escape).collect::<Vec<_>>().join("\n        "));
+    Problem { message: escape(&problem.message), hint, ..problem }
 }

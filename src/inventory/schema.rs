@@ -9,6 +9,7 @@ use super::document::is_name;
 use super::fields::{Fields, Keys, Placed, Reader};
 use super::yaml::{Entry, Node, Pos, Value};
 use super::{GROUPS_MAX, HOSTS_MAX, hostlist};
+use crate::format::consumer;
 use crate::model::{CurlVersion, FileMode, HelperPolicy, HostKeyPin, RemotePath, TargetKind};
 
 /// Keys of a vault.
@@ -35,15 +36,6 @@ const TARGET_KEYS: Keys = Keys { known: &["path", "owner", "group", "mode", "log
 
 /// Consumers that later versions will write for.
 const LATER_TARGETS: [&str; 9] = ["podman", "helm", "kubernetes", "kubelet", "k3s", "rke2", "crio", "containerd", "nerdctl"];
-
-/// Where each consumer looks, and who may read it there (spec "Targets: defaults").
-fn default_of(kind: TargetKind) -> &'static str {
-    match kind {
-        TargetKind::Docker => "/root/.docker/config.json",
-        TargetKind::Enroot => "/root/.config/enroot/.credentials",
-        TargetKind::Singularity => "/etc/regprov",
-    }
-}
 
 /// The settings of a connection, at one of the four places where they may stand.
 #[derive(Default)]
@@ -350,7 +342,7 @@ fn target(reader: &mut Reader<'_>, node: &Node, what: &str) -> Option<TargetSpec
     let mut spec = TargetSpec {
         pos,
         kind,
-        path: RemotePath::parse(default_of(kind)).expect("the default paths are absolute and plain"),
+        path: RemotePath::parse(consumer(kind).default_path).expect("the default paths are absolute and plain"),
         owner: None,
         group: None,
         mode: FileMode::public(0o600),

@@ -43,6 +43,18 @@ pub fn printable(text: &str, chars_max: usize) -> String {
     }
 }
 
+/// The text with what [`is_invisible`] escaped as `\u{1b}`: for a name of a file within a message of ours.
+pub fn escape(text: &str) -> String {
+    text.chars().fold(String::with_capacity(text.len()), |mut out, c| {
+        if is_invisible(c) {
+            out.extend(c.escape_unicode())
+        } else {
+            out.push(c)
+        }
+        out
+    })
+}
+
 /// Control characters, and those that are not seen or change the order of what is seen (Unicode TR 36 and TR 9).
 pub fn is_invisible(c: char) -> bool {
     c.is_control()
@@ -69,6 +81,11 @@ mod tests {
         check("::1 is no node", "::1 is no node");
         check("  indented, pässwörd-free, 日本", "  indented, pässwörd-free, 日本");
         check("# a comment, a::b", "# a comment, a::b");
+    }
+
+    #[test]
+    fn names_keep_everything_that_can_be_seen() {
+        assert_eq!(escape("CORP\\j'd \u{1b}[2J\u{202e}\n\u{200b}日本"), "CORP\\j'd \\u{1b}[2J\\u{202e}\\u{a}\\u{200b}日本");
     }
 
     #[test]

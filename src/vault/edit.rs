@@ -6,8 +6,8 @@
 use std::ops::Range;
 
 use super::document::{VaultDocument, VaultLogin, quiet, yaml_error};
-use super::printable;
 use crate::error::{Error, Result};
+use crate::model::text::escape;
 
 /// What a login shall be in the file.
 #[derive(Clone, Copy)]
@@ -29,7 +29,7 @@ pub fn set_login(file: &str, text: &str, name: &str, want: LoginText<'_>) -> Res
     let before = VaultDocument::parse(file, text)?;
     let old = before.login(name);
     let spliced = splice(text, name, want, old, before.logins().next().is_some()).map_err(|why| {
-        Error::vault(format!("{file}: login `{}` cannot be set here: {why}", printable(name))).hint(
+        Error::vault(format!("{file}: login `{}` cannot be set here: {why}", escape(name))).hint(
             "write it in block style, as in\n    logins:\n      ngc:\n        registry: nvcr.io\n        username: $oauthtoken\n        password: |\n          ...",
         )
     })?;
@@ -40,7 +40,7 @@ pub fn set_login(file: &str, text: &str, name: &str, want: LoginText<'_>) -> Res
 /// Demands that only this login changed, and that it is as wanted.
 fn verify(file: &str, before: &str, after: &str, name: &str, want: LoginText<'_>, old: Option<&VaultLogin>) -> Result<()> {
     let wrong = || {
-        Error::vault(format!("{file}: login `{}` cannot be set here without touching something else; nothing was written", printable(name)))
+        Error::vault(format!("{file}: login `{}` cannot be set here without touching something else; nothing was written", escape(name)))
             .hint("write `logins:` and the login in block style, without anchors and tags")
     };
     let got = VaultDocument::parse(file, after).map_err(|_| wrong())?;

@@ -22,16 +22,6 @@ pub use identity::Identities;
 pub use recipients::Recipients;
 pub use seal::{SealedValue, open_login, seal};
 
-/// Text of a file, fit for a terminal and a log: control characters (escape sequences, line breaks) are escaped.
-pub fn printable(text: &str) -> String {
-    text.chars().flat_map(|c| if c.is_control() || is_bidi(c) { c.escape_default().collect::<Vec<_>>() } else { vec![c] }).collect()
-}
-
-/// Characters that reorder what follows them on a terminal (Unicode UAX #9).
-fn is_bidi(c: char) -> bool {
-    matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{061c}')
-}
-
 #[cfg(test)]
 pub(crate) mod testing {
     //! Keys for tests; public, so worth nothing.

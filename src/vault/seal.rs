@@ -7,9 +7,10 @@
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::{Identities, Recipients, file, printable};
+use super::{Identities, Recipients, file};
 use crate::error::{Error, Result};
 use crate::model::login::check_password;
+use crate::model::text::escape;
 use crate::model::{Login, LoginEntry, PasswordText, Registry, Secret, Username};
 
 /// The version of the sealed JSON that is written and read.
@@ -97,11 +98,11 @@ pub fn open_login(entry: &LoginEntry, identities: &Identities, allow_plaintext: 
         auth_hosts,
         expires: entry.expires.clone(),
     };
-    let what = format!("{}: the password of login `{}`", entry.place, printable(&entry.name));
+    let what = format!("{}: the password of login `{}`", entry.place, escape(&entry.name));
     let armored = match &entry.password {
         PasswordText::Sealed(armored) => armored,
         PasswordText::Plain(password) if allow_plaintext => {
-            check_password(password.expose()).map_err(|why| Error::vault(format!("{}: login `{}`: {why}", entry.place, printable(&entry.name))))?;
+            check_password(password.expose()).map_err(|why| Error::vault(format!("{}: login `{}`: {why}", entry.place, escape(&entry.name))))?;
             return Ok(login(password.clone(), Vec::new()));
         }
         PasswordText::Plain(_) => {
@@ -129,9 +130,9 @@ pub fn open_login(entry: &LoginEntry, identities: &Identities, allow_plaintext: 
     if value.registry != entry.registry || value.username != entry.username {
         return Err(Error::vault(format!(
             "{what} was sealed for {} at {}, not for {} at {}",
-            printable(value.username.as_str()),
+            escape(value.username.as_str()),
             value.registry,
-            printable(entry.username.as_str()),
+            escape(entry.username.as_str()),
             entry.registry
         ))
         .hint(format!("somebody moved the seal or changed the line beside it; when the line is right, seal the password for it: `{}`", set_line(entry))));
@@ -163,7 +164,7 @@ pub fn check_auth_host(host: &str) -> std::result::Result<(), String> {
     if plain && Registry::parse(host).is_ok() {
         Ok(())
     } else {
-        Err(format!("auth host `{}` is no host name; write it in lower case, without scheme, port and path", printable(host)))
+        Err(format!("auth host `{}` is no host name; write it in lower case, without scheme, port and path", escape(host)))
     }
 }
 
@@ -183,7 +184,7 @@ fn set_line(entry: &LoginEntry) -> String {
 
 /// A word as a POSIX shell takes it literally.
 fn shell_word(word: &str) -> String {
-    let word = printable(word);
+    let word = escape(word);
     let plain = !word.is_empty() && word.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-/:@%+=,".contains(&b));
     if plain { word } else { format!("'{}'", word.replace('\'', r"'\''")) }
 }
