@@ -53,9 +53,11 @@ watch() {
   w=$! ;
 }
 
-# Waits a moment; a sleep that knows whole seconds only counts for five tries.
+# Waits a moment, and fails when the time for the lock is over; the clock is read without a fork.
 nap() {
-  sleep 0.2 2>/dev/null || { sleep 1; i=$((i + 4)); }
+  read -r now x </proc/uptime
+  [ "${now%%.*}" -lt "$end" ] || return 1
+  sleep 0.2 2>/dev/null || sleep 1
 }
 
 # Takes the lock of directory $1, which nobody else can open: flock, which dies with us, or where the filesystem or the
@@ -63,36 +65,33 @@ nap() {
 # compare before each rename decides all the same. 1 says that somebody else holds it after some five seconds, 2 that there
 # is no such directory and none can be made.
 lock() {
-  lock=$1 i=0
+  lock=$1
   [ -z "$locked" ] || return 0
   umask 022
   [ -d "$lock" ] || mkdir -p -m 700 "$lock" 2>&1
   umask 077
   [ -d "$lock" ] && [ -r "$lock" ] || return 2
+  read -r now x </proc/uptime
+  end=$((${now%%.*} + 5))
   exec 9<"$lock"
-  while [ "$i" -lt 25 ]; do
-    i=$((i + 1))
+  while :; do
     flock -n 9 2>/dev/null
     case $? in
       0) locked=flock; return 0 ;;
-      1) nap 9<&- ;;
+      1) nap 9<&- || return 1 ;;
       *) break ;;
     esac
   done
   exec 9<&-
-  [ "$i" -lt 25 ] || return 1
   read -r host </proc/sys/kernel/hostname
   read -r boot </proc/sys/kernel/random/boot_id
-  i=0
   until mkdir "$lock/lock" 2>/dev/null; do
-    i=$((i + 1))
-    [ "$i" -lt 25 ] || return 1
     h= b= q=
     [ ! -r "$lock/lock/owner" ] || read -r h b q <"$lock/lock/owner"
     if [ "$h $b" = "$host $boot" ] && ! kill -0 "$q" 2>/dev/null || [ "$(find "$lock/lock" -prune -mmin +2 2>/dev/null)" ]; then
       mv "$lock/lock" "$lock/lock.$k" 2>/dev/null && rm -rf "$lock/lock.$k"
     else
-      nap
+      nap || return 1
     fi
   done
   locked=dir
