@@ -320,8 +320,11 @@ mod tests {
     fn blob(kind: &str, seed: u8) -> String {
         let mut b = (kind.len() as u32).to_be_bytes().to_vec();
         b.extend_from_slice(kind.as_bytes());
-        b.extend_from_slice(&[0, 0, 0, 32]);
-        b.extend_from_slice(&[seed; 32]);
+        // An Ed25519 key is one string behind its type, an RSA key two.
+        for _ in 0..if kind == "ssh-rsa" { 2 } else { 1 } {
+            b.extend_from_slice(&[0, 0, 0, 32]);
+            b.extend_from_slice(&[seed; 32]);
+        }
         STANDARD.encode(b)
     }
 
@@ -430,7 +433,8 @@ mod tests {
         // Hashed lines of other hosts say nothing of this one.
         check_algorithms("a ssh-rsa\n%b ssh-ed25519", "a", 22, &[RSA]);
         check_algorithms("a ssh-rsa\n%a ssh-ed25519", "a", 22, &[ED, RSA]);
-        check_algorithms("a ssh-rsa\n%b ssh-ed25519", "a", 2222, &[]);
+        // Where nothing readable speaks and all hashed lines are alike, their type is asked for without a look at each.
+        check_algorithms("a ssh-rsa\n%b ssh-ed25519", "a", 2222, &[ED]);
         check_algorithms("a ssh-rsa\n@revoked %a ssh-ed25519", "a", 22, &[RSA]);
     }
 
