@@ -87,7 +87,10 @@ impl Node {
                 if !Path::new(path.parent().as_str()).exists() {
                     entries.push(Entry { path: path.parent(), uid, gid, mode: 0o700, content: None });
                 }
-                entries.push(Entry { path: staging.clone(), uid, gid, mode: 0o700, content: None });
+                // As the controller does: root's tar makes it by itself.
+                if packing == Packing::Lines || uid != 0 {
+                    entries.push(Entry { path: staging.clone(), uid, gid, mode: 0o700, content: None });
+                }
             }
             entries.push(Entry { path: staging.join(path.file_name()), uid, gid, mode: 0o640, content: Some(new) });
         }

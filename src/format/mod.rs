@@ -67,7 +67,7 @@ pub struct Wants {
 }
 
 /// What is known of the node.
-#[derive(Clone, Default)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct NodeFacts {
     /// curl's version; `None` when it was not asked for, is absent or says nothing usable.
     pub curl: Option<CurlVersion>,

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::PushOptions;
 use super::job::{Done, Item, Job, NO_TAR_FOR_NUL, Plan, What, sha256};
+use super::memo::Memos;
 use super::observe::{Seen, backup_path, facts};
 use crate::format::Merged;
 use crate::format::owned::{self, OwnedFile};
@@ -47,6 +48,7 @@ pub(super) struct Decider<'a> {
     pub(super) host: &'a Host,
     pub(super) items: &'a [Item<'a>],
     pub(super) options: &'a PushOptions,
+    pub(super) memos: &'a Memos,
     pub(super) seen: &'a Seen,
 }
 
@@ -146,8 +148,9 @@ impl Decider<'_> {
             Observed::Refused(why) => return Err(why.clone()),
         };
         let reply = &self.seen.reply;
-        let facts = facts(self.host, &item.wants(), reply);
-        let merged = (item.consumer.merge)(&item.merge(existing, &facts, self.options.merge))?;
+        let facts = facts(self.host, item.wants(), reply);
+        let merge = item.merge(existing, &facts, self.options.merge);
+        let merged = self.memos.merged.get(&merge, || (item.consumer.merge)(&merge))?;
         let (my_uid, my_gid) = self.seen.me();
         let number = |name: &Option<String>, kind: &str, mine: u32| match name {
             Some(name) if item.spec.secret => number_of(name, kind, reply),

@@ -8,6 +8,7 @@ use zeroize::Zeroizing;
 
 use super::decide::{Decider, Decision, Open, record_path};
 use super::job::{Came, Done, Item, Job, Plan, What, complaint, items, read_back};
+use super::memo::Memos;
 use super::observe::{Seen, first_request};
 use super::{Push, not_attempted};
 use crate::model::text::sanitize;
@@ -30,10 +31,10 @@ struct Progress {
 }
 
 /// Brings one host to its wanted state.
-pub(super) async fn push_host<C: Connector>(push: &Push<C>, host: &Host) -> HostRow {
+pub(super) async fn push_host<C: Connector>(push: &Push<C>, host: &Host, memos: &Memos) -> HostRow {
     let progress = Mutex::new(Progress::default());
     let items = items(host, &push.logins);
-    let run = HostRun { push, host, items: &items, progress: &progress };
+    let run = HostRun { push, host, memos, items: &items, progress: &progress };
     let ended = match tokio::time::timeout(push.options.host, run.run()).await {
         Ok(ended) => ended,
         Err(_) => Err(Trouble::new(run.progress().stage.unwrap_or(Stage::Connect), format!("not done within {} s", push.options.host.as_secs()))),
@@ -71,6 +72,7 @@ fn row(host: &Host, items: &[Item<'_>], mut progress: Progress, ended: Result<()
 struct HostRun<'a, C> {
     push: &'a Push<C>,
     host: &'a Host,
+    memos: &'a Memos,
     items: &'a [Item<'a>],
     progress: &'a Mutex<Progress>,
 }
@@ -113,7 +115,7 @@ impl<C: Connector> HostRun<'_, C> {
                 continue;
             }
             self.at(Stage::Render);
-            let decider = Decider { host: self.host, items: self.items, options: &self.push.options, seen: &seen };
+            let decider = Decider { host: self.host, items: self.items, options: &self.push.options, memos: self.memos, seen: &seen };
             let Decision { mut plan, settled } = decider.decide(&open)?;
             for (item, done) in settled {
                 if done.change == Change::Failed {
@@ -214,7 +216,7 @@ impl<C: Connector> HostRun<'_, C> {
         for (position, job) in plan.jobs.into_iter().enumerate() {
             let item = job.item();
             let came = job.came(reply.verdicts.get(&position).copied(), &reply, |content| match item {
-                Some(item) => read_back(self.host, &self.items[item], seen, self.push.options.merge, content),
+                Some(item) => read_back(self.host, &self.items[item], seen, self.push.options.merge, self.memos, content),
                 None => Ok(()),
             });
             match (came, item) {

@@ -2,11 +2,13 @@
 //! judgement of what came of each.
 
 use std::collections::BTreeSet;
+use std::sync::OnceLock;
 
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
 use super::Logins;
+use super::memo::Memos;
 use super::observe::{Seen, facts};
 use crate::format::{self, Consumer, FileSpec, Merge, MergeOptions, NodeFacts, Wants};
 use crate::model::{Change, Host, Login, RemotePath, Stage, Target};
@@ -25,12 +27,13 @@ pub(super) struct Item<'a> {
     /// Where it is wanted, the host's root included.
     pub(super) wanted: RemotePath,
     pub(super) logins: Vec<&'a Login>,
+    wants: OnceLock<Wants>,
 }
 
 impl Item<'_> {
     /// What its format wants to know of the node.
-    pub(super) fn wants(&self) -> Wants {
-        (self.consumer.wants)(self.target, &self.logins)
+    pub(super) fn wants(&self) -> &Wants {
+        self.wants.get_or_init(|| (self.consumer.wants)(self.target, &self.logins))
     }
 
     /// The format's input.
@@ -46,7 +49,8 @@ pub(super) fn items<'a>(host: &'a Host, logins: &'a Logins) -> Vec<Item<'a>> {
         let consumer = format::consumer(target.kind);
         for spec in (consumer.files)(target) {
             let wanted = spec.path.below(&host.root);
-            items.push(Item { consumer, target, spec, wanted, logins: target.logins.iter().filter_map(|l| logins.get(l)).collect() });
+            let logins = target.logins.iter().filter_map(|l| logins.get(l)).collect();
+            items.push(Item { consumer, target, spec, wanted, logins, wants: OnceLock::new() });
         }
     }
     items
@@ -130,6 +134,11 @@ impl Plan {
     /// The request's bytes, the payload included. `seen` tells who writes and whether there is a tar.
     pub(super) fn request(&self, seen: &Seen, nonce: &Nonce) -> Result<Zeroizing<Vec<u8>>, Trouble> {
         let (uid, gid) = seen.me();
+        let packing = if seen.reply.tar { Packing::Tar } else { Packing::Lines };
+        // Root's tar makes the staging directories by itself, with the program's umask. Half a KiB less for each of them keeps
+        // the payload of an ordinary first run within TCP's first ten segments: one round trip. For anybody else a staging
+        // directory would pass a parent's set-group-ID bit on.
+        let tar_makes_staging = packing == Packing::Tar && uid == 0;
         let mut entries: Vec<Entry<'_>> = Vec::new();
         let mut made = BTreeSet::new();
         for job in &self.jobs {
@@ -140,13 +149,12 @@ impl Plan {
                 }
             }
             let staging = staging_dir(&job.path.parent(), nonce);
-            if made.insert(staging.clone()) {
+            if made.insert(staging.clone()) && !tar_makes_staging {
                 entries.push(Entry { path: staging.clone(), uid, gid, mode: 0o700, content: None });
             }
             entries.push(Entry { path: staging.join(job.path.file_name()), uid: job.uid, gid: job.gid, mode: job.mode, content: Some(&job.content) });
         }
         let swaps = self.jobs.iter().map(|j| Swap { new: sha256(&j.content), old: j.old.clone(), path: j.path.clone() }).collect();
-        let packing = if seen.reply.tar { Packing::Tar } else { Packing::Lines };
         let head = Replace { lock: self.lock.clone(), sweep: self.sweep.clone(), swaps, packing }.encode();
         let body = match packing {
             Packing::Tar => payload::tar(&entries).map_err(|_| Trouble::new(Stage::Replace, "a path is longer than a tar archive can hold"))?,
@@ -190,9 +198,10 @@ impl Job {
 }
 
 /// Reads an item's file as its consumer does.
-pub(super) fn read_back(host: &Host, item: &Item<'_>, seen: &Seen, options: MergeOptions, content: &[u8]) -> Result<(), String> {
-    let facts = facts(host, &item.wants(), &seen.reply);
-    (item.consumer.read_back)(&item.merge(Some(content), &facts, options), content)
+pub(super) fn read_back(host: &Host, item: &Item<'_>, seen: &Seen, options: MergeOptions, memos: &Memos, content: &[u8]) -> Result<(), String> {
+    let facts = facts(host, item.wants(), &seen.reply);
+    let merge = item.merge(Some(content), &facts, options);
+    memos.read_back.get(&merge, || (item.consumer.read_back)(&merge, content))
 }
 
 /// The hash by which contents are compared, in hexadecimal.

@@ -3,6 +3,7 @@
 mod decide;
 mod host;
 mod job;
+mod memo;
 mod observe;
 
 use std::collections::BTreeMap;
@@ -52,15 +53,16 @@ pub struct Push<C> {
 pub async fn push_all<C: Connector>(push: Arc<Push<C>>, hosts: Vec<Host>, stop: watch::Receiver<bool>, events: mpsc::UnboundedSender<Event>) -> Report {
     let hosts: Vec<Arc<Host>> = hosts.into_iter().map(Arc::new).collect();
     let mut rows: Vec<HostRow> = hosts.iter().map(|h| not_attempted(h, Outcome::NotAttempted)).collect();
+    let memos = Arc::new(memo::Memos::default());
     let mut running = JoinSet::new();
     let mut index_of = BTreeMap::new();
     let mut next = 0;
     loop {
         while running.len() < push.options.forks.max(1) && next < hosts.len() && !*stop.borrow() {
-            let (push, host) = (push.clone(), hosts[next].clone());
+            let (push, host, memos) = (push.clone(), hosts[next].clone(), memos.clone());
             // Whoever draws may have gone; the run goes on.
             let _ = events.send(Event::Started { index: next });
-            let task = running.spawn(async move { host::push_host(&push, &host).await });
+            let task = running.spawn(async move { host::push_host(&push, &host, &memos).await });
             index_of.insert(task.id(), next);
             next += 1;
         }

@@ -85,7 +85,7 @@ pub(super) fn first_request(host: &Host, items: &[Item<'_>], record: &RemotePath
             paths.insert(backup_path(file));
         }
     }
-    let wants: Vec<Wants> = items.iter().map(Item::wants).collect();
+    let wants: Vec<&Wants> = items.iter().map(Item::wants).collect();
     request.curl = host.curl.is_none() && wants.iter().any(|w| w.curl);
     patterns.extend(wants.iter().flat_map(|w| w.conf).map(|c| below(c, &host.root)));
     request.users = names(items.iter().filter_map(|i| i.target.owner.as_ref()));
