@@ -414,6 +414,45 @@ async fn what_killed_runs_left_is_swept_even_when_nothing_else_changes() {
     node.assert_tidy();
 }
 
+/// Whatever fills a file to the limit, reading it takes no more than a moment: a host must not slow the others.
+#[tokio::test]
+async fn full_files_of_any_content_are_read_in_time() {
+    let full = |piece: &str| piece.repeat((1 << 20) / piece.len());
+    let entries: String = (0..10_000).map(|i| format!("\"h{i}.example.org\":{{\"auth\":\"YTpi\"}},")).collect();
+    for (path, content) in [
+        (DOCKER, full("[")),
+        (DOCKER, full("{\"auths\":")),
+        (DOCKER, format!("{{\"auths\":{{{entries}\"last.example.org\":{{}}}}}}")),
+        (DOCKER, format!("{{{}\"a\":1}}", full("\"a\":1,").split_off(10))),
+        (DOCKER, full("\"\\u0000")),
+        (ENROOT, full("machine h.example.org login a password b\n")),
+        (ENROOT, full("machine auth.docker.io login a password b\n")),
+        (ENROOT, full("machine ")),
+        (ENROOT, full("macdef x\n\n")),
+        (ENROOT, full("\"\\\"")),
+        (ENROOT, full("x")),
+        (ENROOT, full("\n")),
+        (SINGULARITY, full("export A='b'\n")),
+        (RECORD, full("[")),
+        (RECORD, full("{\"inventories\":")),
+    ] {
+        let node = Node::new();
+        fs::create_dir_all(node.path(path).parent().unwrap()).unwrap();
+        fs::write(node.path(path), &content).unwrap();
+        let start = Instant::now();
+        let row = node.apply().await.hosts.remove(0);
+        let (took, begins) = (start.elapsed(), content.chars().take(20).collect::<String>());
+        assert!(took < Duration::from_secs(20), "{path} {begins:?} took {took:?}");
+        let others = [DOCKER, ENROOT, SINGULARITY].into_iter().filter(|p| *p != path);
+        for other in others {
+            assert_eq!(told(&row, other), "created", "beside {path} {begins:?}: {:?}", row.outcome);
+        }
+        let got = told(&row, if path == RECORD { DOCKER } else { path });
+        assert!(!got.contains("no reason") && !got.contains("put in its place"), "{path} {begins:?}: {got}");
+        println!("{path} {begins:?}: {took:?} {}", got.chars().take(200).collect::<String>());
+    }
+}
+
 #[tokio::test]
 async fn what_is_there_decides_owner_and_mode_of_nothing() {
     let node = Node::new();

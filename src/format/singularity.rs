@@ -164,6 +164,9 @@ fn part_of(m: &Merge<'_>) -> Result<Part, String> {
     Part::ALL.into_iter().find(|p| p.name() == m.spec.part).ok_or_else(|| format!("{} is no file of a singularity target", m.spec.path))
 }
 
+/// More variables than this are never ours; each costs memory of its file's size, so that no copy of a value is left behind.
+const VARIABLES_MAX: usize = 16;
+
 /// Names and values in the order in which they are written.
 type Variables = Vec<(String, Zeroizing<String>)>;
 
@@ -283,6 +286,9 @@ fn shell_variables(text: &str, start: &str, separator: char, csh: bool) -> Optio
         let (name, value) = rest.strip_prefix(start)?.split_once(separator)?;
         let (value, after) = shell_word(value, csh)?;
         vars.push((is_name(name).then(|| name.to_string())?, value));
+        if vars.len() > VARIABLES_MAX {
+            return None;
+        }
         rest = after.strip_prefix('\n').or(after.is_empty().then_some(""))?;
     }
     Some(vars)

@@ -9,7 +9,7 @@ use super::observe::{Seen, backup_path, facts};
 use crate::format::Merged;
 use crate::format::owned::{self, OwnedFile};
 use crate::model::{Change, Host, Observed, ObservedFile, RemotePath, Stage};
-use crate::node::protocol::Reply;
+use crate::node::protocol::{FILE_BYTES_MAX, Reply};
 use crate::plan::{self, Desired, Located};
 use crate::transport::Trouble;
 
@@ -134,6 +134,9 @@ impl Decider<'_> {
         let content = wish.merged.write.or(old.map(|o| o.content)).expect("a file that is absent and not written has no change");
         let (uid, gid, dir_mode) = (wish.uid, wish.gid, item.spec.dir_mode.bits());
         jobs.push(Job { what: What::Item(i), path, missing, dir_mode, content, old: hash, mode, uid, gid, change, notes, diff });
+        if jobs.iter().any(|j| j.content.len() as u64 > FILE_BYTES_MAX) {
+            return Err("with the logins it would be larger than 1 MiB, which regprov does not touch; take from it what is not needed".to_string());
+        }
         if !self.seen.reply.tar && jobs.iter().any(|j| j.content.contains(&0)) {
             return Err(NO_TAR_FOR_NUL.to_string());
         }
