@@ -442,7 +442,7 @@ async fn full_files_of_any_content_are_read_in_time() {
         let start = Instant::now();
         let row = node.apply().await.hosts.remove(0);
         let (took, begins) = (start.elapsed(), content.chars().take(20).collect::<String>());
-        assert!(took < Duration::from_secs(20), "{path} {begins:?} took {took:?}");
+        assert!(took < Duration::from_secs(10), "{path} {begins:?} took {took:?}");
         let others = [DOCKER, ENROOT, SINGULARITY].into_iter().filter(|p| *p != path);
         for other in others {
             assert_eq!(told(&row, other), "created", "beside {path} {begins:?}: {:?}", row.outcome);

@@ -7,6 +7,8 @@
 //! white space is hidden behind a decoy (`login x account x login REAL`), since grep takes it for a pattern; the explicit
 //! form `docker://USER@...` does not work for such a name.
 
+use std::collections::BTreeSet;
+
 use zeroize::Zeroizing;
 
 use super::netrc::{self, Layout, lookup};
@@ -122,7 +124,7 @@ fn compose(m: &Merge<'_>, wanted: &[Wanted<'_>], existing: &[u8]) -> Result<Merg
             return Err(format!("line {at} holds an entry for a host of ours and another one; write each on a line of its own"));
         }
     }
-    let removed: Vec<usize> = layout.entries.iter().filter(|e| ours(&e.host)).map(|e| e.first).collect();
+    let removed: BTreeSet<usize> = layout.entries.iter().filter(|e| ours(&e.host)).map(|e| e.first).collect();
     if let Some(i) = layout.unbalanced.iter().find(|i| !removed.contains(i)) {
         return Err(format!("line {} opens a quote and does not close it, so that curl from 7.84 on reads nothing of the file; {repair}", i + 1));
     }
@@ -155,7 +157,7 @@ fn compose(m: &Merge<'_>, wanted: &[Wanted<'_>], existing: &[u8]) -> Result<Merg
     Ok(merged)
 }
 
-fn assemble(layout: &Layout<'_>, before: &[Vec<&[u8]>], removed: &[usize], existing: usize) -> Zeroizing<Vec<u8>> {
+fn assemble(layout: &Layout<'_>, before: &[Vec<&[u8]>], removed: &BTreeSet<usize>, existing: usize) -> Zeroizing<Vec<u8>> {
     let new: usize = before.iter().flatten().map(|l| l.len() + 1).sum();
     let mut bytes = Zeroizing::new(Vec::with_capacity(existing + new + 1));
     for (i, new) in before.iter().enumerate() {
@@ -173,7 +175,7 @@ fn assemble(layout: &Layout<'_>, before: &[Vec<&[u8]>], removed: &[usize], exist
 }
 
 /// What the admin should know of lines that are not ours.
-fn foreign_notes(layout: &Layout<'_>, removed: &[usize]) -> Vec<String> {
+fn foreign_notes(layout: &Layout<'_>, removed: &BTreeSet<usize>) -> Vec<String> {
     let numbers = |test: fn(&[u8]) -> bool| {
         let hits: Vec<String> = (0..layout.lines.len()).filter(|i| !removed.contains(i) && test(layout.lines[*i])).map(|i| (i + 1).to_string()).collect();
         (!hits.is_empty()).then(|| hits.join(", "))
