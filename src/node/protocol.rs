@@ -207,7 +207,7 @@ impl Broken {
 }
 
 /// Reads one reply, piece by piece as it arrives. However the pieces fall, each byte is looked at a fixed number of times,
-/// and no more than [`REPLY_BYTES_MAX`] are kept.
+/// and no more than 8 MiB are kept.
 pub struct ReplyReader {
     nonce: Nonce,
     buffer: Zeroizing<Vec<u8>>,
