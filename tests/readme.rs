@@ -61,7 +61,7 @@ fn every_long_flag_that_is_named_exists() {
     let mut known = Vec::new();
     flags(&Cli::command(), &mut known);
     // Flags of cargo and of the quickstart; they stand in the same text.
-    known.extend(["--stay", "--version", "--release", "--locked", "--example", "--path", "--test"].map(str::to_string));
+    known.extend(["--stay", "--version", "--release", "--locked", "--example", "--path", "--test", "--bench"].map(str::to_string));
     let text = page("README.md");
     for (at, _) in text.match_indices("--") {
         let flag: String = text[at..].chars().take_while(|c| c.is_ascii_lowercase() || *c == '-').collect();
