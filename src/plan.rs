@@ -82,7 +82,7 @@ pub fn locate(wanted: &RemotePath, root: &RemotePath, uid: u32, view: &dyn View)
                     missing.push(path.clone());
                     path = path.join(&part);
                 }
-                return Located::At { path, missing, observed: Observed::Absent };
+                return found(path, missing, Observed::Absent);
             }
             Known::Is(stat) => match &stat.kind {
                 StatKind::Symlink(to) => {
@@ -116,7 +116,7 @@ pub fn locate(wanted: &RemotePath, root: &RemotePath, uid: u32, view: &dyn View)
                         Some(file) => Observed::File(file.clone()),
                         None => Observed::Refused(format!("{next} has {} bytes; files above 1 MiB are not touched", stat.size)),
                     };
-                    return Located::At { path: next, missing: Vec::new(), observed };
+                    return found(next, Vec::new(), observed);
                 }
                 StatKind::File => return refused(&next, format!("{next} is a file where a directory is needed")),
                 StatKind::Other(what) => return refused(&next, format!("{next} is {what}")),
@@ -124,6 +124,15 @@ pub fn locate(wanted: &RemotePath, root: &RemotePath, uid: u32, view: &dyn View)
         }
     }
     refused(&at, format!("{wanted} leads to the directory {at}"))
+}
+
+/// A file is staged in a directory beside it, and `/` itself is no place for that.
+fn found(path: RemotePath, missing: Vec<RemotePath>, observed: Observed) -> Located {
+    let observed = match path.parent().as_str() {
+        "/" => Observed::Refused(format!("{path} lies in / itself; regprov writes only into directories below it")),
+        _ => observed,
+    };
+    Located::At { path, missing, observed }
 }
 
 /// The components of `path` below `root`, the first one last.
@@ -276,6 +285,8 @@ mod tests {
         check(&format!("{docker}/root/.docker/config.json l777 0 config.json"), "refused /root/.docker/config.json goes through more than 8 links");
         check(&format!("{docker}/root/.docker/config.json l777 0 ../../../../../etc/x\n/etc d755 0"), "absent /etc/x after ");
         check(&format!("{docker}/root/.docker/config.json l777 0 a b"), "absent /root/.docker/a after ");
+        check(&format!("{docker}/root/.docker/config.json l777 0 /x"), "refused /x lies in / itself");
+        check(&format!("{docker}/root/.docker/config.json l777 0 /x\n/x -600 0"), "refused /x lies in / itself");
     }
 
     #[test]

@@ -233,7 +233,8 @@ pub(crate) fn self_test() {
 
     let nonce = "n0";
     let entry = |path: &str, content: Option<&'static [u8]>| Entry { path: RemotePath::parse(path).expect("a constant"), uid: 0, gid: 0, mode: 0o600, content };
-    let archive = payload::tar(&[entry("/etc/.regprov.n0", None), entry("/etc/.regprov.n0/x", Some(b"new\n"))]).expect("the paths are short");
+    let staged = [entry("/etc/.regprov.n0", None), entry("/etc/.regprov.n0/x", Some(b"new\n"))];
+    let archive = payload::tar(&staged, entry("/var/lib/regprov", None)).expect("the paths are short");
     let check = |claim: &str, hash: &str, old: &str, archive: &[u8], want: &str| {
         let (mut node, mut program) = (Node::new(), Program::new());
         let head = format!("{nonce}\nlock /var/lib/regprov 90\nreplace tar\n{hash} {old} /etc x\n.\n");

@@ -21,13 +21,14 @@ pub struct Entry<'a> {
     pub content: Option<&'a [u8]>,
 }
 
-/// The entries as a ustar archive with paths relative to `/`. Names of owners are left empty, so that the node takes the
+/// The entries as a ustar archive with paths relative to `/`, and `last`, a directory that exists, as the entry by which the
+/// node sees that all has come. Names of owners are left empty, so that the node takes the
 /// numbers. The buffer is sized at once and wiped on drop.
-pub fn tar(entries: &[Entry<'_>]) -> std::io::Result<Zeroizing<Vec<u8>>> {
+pub fn tar(entries: &[Entry<'_>], last: Entry<'_>) -> std::io::Result<Zeroizing<Vec<u8>>> {
     let size: usize = entries.iter().map(|e| 2048 + e.content.map_or(0, <[u8]>::len)).sum();
     let mut buffer = Zeroizing::new(Vec::with_capacity(size + 1024));
     let mut archive = tar::Builder::new(&mut *buffer);
-    for entry in entries {
+    for entry in entries.iter().chain([&last]) {
         let mut header = tar::Header::new_ustar();
         header.set_uid(entry.uid.into());
         header.set_gid(entry.gid.into());
@@ -43,8 +44,8 @@ pub fn tar(entries: &[Entry<'_>]) -> std::io::Result<Zeroizing<Vec<u8>>> {
 }
 
 /// The entries as lines: `dir MODE UID:GID 0 PATH`, or `file` (`cut` when its last line has no newline) with the number
-/// of lines that follow. `Err` names a file that holds a NUL byte, which no shell can carry.
-pub fn lines(entries: &[Entry<'_>]) -> Result<Zeroizing<Vec<u8>>, RemotePath> {
+/// of lines that follow, and `end` with `last`. `Err` names a file that holds a NUL byte, which no shell can carry.
+pub fn lines(entries: &[Entry<'_>], last: &RemotePath) -> Result<Zeroizing<Vec<u8>>, RemotePath> {
     let size: usize = entries.iter().map(|e| 2048 + e.content.map_or(0, <[u8]>::len)).sum();
     let mut out = Zeroizing::new(Vec::with_capacity(size));
     for entry in entries {
@@ -63,5 +64,6 @@ pub fn lines(entries: &[Entry<'_>]) -> Result<Zeroizing<Vec<u8>>, RemotePath> {
             }
         }
     }
+    writeln!(out, "end 0 0 0 {}", last.as_str().trim_start_matches('/')).expect("a Vec takes every write");
     Ok(out)
 }

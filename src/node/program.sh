@@ -137,10 +137,11 @@ number() {
   printf "%s id %s %s %s\n" "$k" "$1" "$2" "${y:--}"
 }
 
-# Stages what comes as lines, for nodes without tar: a directory, or a file with its number of lines.
+# Stages what comes as lines, for nodes without tar: a directory, or a file with its number of lines, and at last the end.
 unpack() {
   while read -r what mode owner lines f; do
     case $what in
+      end) last=$f; return ;;
       dir) mkdir "$f" 9<&- ;;
       file | cut)
         set -C
@@ -163,12 +164,13 @@ unpack() {
 
 # Replaces files. The plan: a line `SHA256 OLD DIRECTORY NAME` for each (OLD is - where nothing is to be there), the
 # files of one directory together; the payload stages each in DIRECTORY/.regprov.NONCE with owner and mode. What is
-# there must still be what was observed; a file that fails is said and left alone, the others go on. What the tools complain
-# about stands between our lines, so that it has come when the reply ends.
+# there must still be what was observed; a file that fails is said and left alone, the others go on. Its last entry is the
+# lock's directory: when that has not come, neither has everything before it, and nothing is touched. What the tools
+# complain about stands between our lines, so that it has come when the reply ends.
 replace() {
   set -f
   exec 2>&1
-  paths= news= sums= dirs= here= good= i=0
+  paths= news= sums= dirs= here= good= fresh= i=0
   how=$1
   set --
   while read -r sum old dir name && [ "$sum" != . ]; do
@@ -177,7 +179,10 @@ replace() {
     case " $dirs " in *" $dir "*) ;; *) dirs="$dirs $dir" stage="$stage $dir/.regprov.$k" ;; esac
     set -- "$@" "$sum" "$old" "$dir" "$name"
   done
-  case $how in tar) tar -xpmf - -C / 9<&- ;; lines) unpack ;; esac
+  last=
+  case $how in tar) last=$(tar -xpmvf - -C / 9<&-) ;; lines) unpack ;; esac
+  last=${last##*"$n"}
+  last=${last%/}
   # The slow part comes before the comparison, so that little time passes between it and the rename.
   for f in $news; do
     [ ! -f "$f" ] || here="$here $f"
@@ -193,7 +198,7 @@ replace() {
   [ -z "$sums" ] || sums=$n$($t $sums 2>/dev/null 9<&-)$n
   while [ $# -gt 0 ]; do
     new=$3/.regprov.$k/$4 at=$3/$4
-    case $sums in *"$n$1$sep$new$n"*) v=good ;; *) v=unstaged ;; esac
+    case $last$sums in "${lock#/}"*"$n$1$sep$new$n"*) v=good ;; *) v=unstaged ;; esac
     case $2 in
       -) [ ! -e "$at" ] && [ ! -L "$at" ] || v=conflict ;;
       *)
@@ -201,6 +206,7 @@ replace() {
         [ ! -L "$at" ] || v=conflict
         ;;
     esac
+    case $v$2 in good-) fresh="$fresh $at" ;; esac
     case $v in good) good="$good $new" paths="$paths $at" ;; *) printf "%s %s %s\n" "$k" "$v" "$i" ;; esac
     i=$((i + 1))
     shift 4
@@ -213,7 +219,7 @@ replace() {
       done
       [ $# = 0 ] || mv -f "$@" "$dir/" 9<&-
     done
-    [ ! -e /sys/fs/selinux/enforce ] || ! command -v restorecon >/dev/null 2>&1 || restorecon $paths 9<&-
+    [ ! -e /sys/fs/selinux/enforce ] || ! command -v restorecon >/dev/null 2>&1 || [ -z "$fresh" ] || restorecon $fresh 9<&-
     sync $dirs 9<&- || sync 9<&-
   fi
   [ -z "$stage" ] || rmdir $stage 2>/dev/null 9<&- && stage=

@@ -112,8 +112,14 @@ impl Decider<'_> {
     fn item(&self, i: usize, path: RemotePath, missing: Vec<RemotePath>, observed: Observed) -> Result<Step, String> {
         let item = &self.items[i];
         let wish = self.wish(item, &observed)?;
-        let notes = (!wish.merged.notes.is_empty()).then(|| wish.merged.notes.join("\n"));
         let mode = item.spec.mode.bits();
+        let mut notes = wish.merged.notes;
+        if mode & 0o040 != 0
+            && let Some((dir, bits)) = plan::barrier(&path, &self.host.root, wish.gid, self.seen)
+        {
+            notes.push(format!("written, but its group cannot get to it: {dir} has mode {bits:04o}; `chmod go+x {dir}` on the node, or another `path:`"));
+        }
+        let notes = (!notes.is_empty()).then(|| notes.join("\n"));
         let desired = Desired { write: wish.merged.write.as_ref().map(|w| &w[..]), mode, uid: wish.uid, gid: wish.gid };
         let Some(change) = plan::diff(&desired, &observed) else {
             return Ok(Step::Settled(Done { change: Change::Unchanged, stage: Stage::Render, reason: notes, diff: Vec::new() }));

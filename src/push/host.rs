@@ -83,6 +83,7 @@ impl<C: Connector> HostRun<'_, C> {
     }
 
     fn at(&self, stage: Stage) {
+        tracing::debug!(host = %self.host.name, "{stage}");
         self.progress().stage = Some(stage);
     }
 
@@ -112,6 +113,7 @@ impl<C: Connector> HostRun<'_, C> {
             let seen = self.observe(&mut link, lock.take()).await?;
             open.busy = seen.reply.busy;
             if seen.reply.busy || seen.reply.torn {
+                tracing::info!(host = %self.host.name, attempt, busy = seen.reply.busy, "another program is at work there");
                 continue;
             }
             self.at(Stage::Render);
@@ -133,6 +135,9 @@ impl<C: Connector> HostRun<'_, C> {
             }
             if plan.jobs.is_empty() && plan.sweep.is_empty() {
                 return Ok(());
+            }
+            for job in &plan.jobs {
+                tracing::debug!(host = %self.host.name, path = %job.path, bytes = job.content.len(), change = job.change.name(), "to write");
             }
             self.at(Stage::Replace);
             lock = Some(plan.lock.clone());

@@ -157,8 +157,9 @@ impl Plan {
         let swaps = self.jobs.iter().map(|j| Swap { new: sha256(&j.content), old: j.old.clone(), path: j.path.clone() }).collect();
         let head = Replace { lock: self.lock.clone(), sweep: self.sweep.clone(), swaps, packing }.encode();
         let body = match packing {
-            Packing::Tar => payload::tar(&entries).map_err(|_| Trouble::new(Stage::Replace, "a path is longer than a tar archive can hold"))?,
-            Packing::Lines => payload::lines(&entries).map_err(|path| Trouble::new(Stage::Replace, format!("{path}: {NO_TAR_FOR_NUL}")))?,
+            Packing::Tar => payload::tar(&entries, Entry { path: self.lock.clone(), uid, gid, mode: 0o700, content: None })
+                .map_err(|_| Trouble::new(Stage::Replace, "a path is longer than a tar archive can hold"))?,
+            Packing::Lines => payload::lines(&entries, &self.lock).map_err(|path| Trouble::new(Stage::Replace, format!("{path}: {NO_TAR_FOR_NUL}")))?,
         };
         let mut request = Zeroizing::new(Vec::with_capacity(head.len() + body.len()));
         request.extend_from_slice(head.as_bytes());
