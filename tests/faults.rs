@@ -31,6 +31,22 @@ struct Bed {
     dir: tempfile::TempDir,
     key: PathBuf,
     fleet: Fleet,
+    /// Whether programs may outlive the test.
+    busy: bool,
+}
+
+impl Drop for Bed {
+    /// A program whose connection was cut may still be writing, and would make the folder again.
+    fn drop(&mut self) {
+        let start = Instant::now();
+        while start.elapsed() < SECOND * 3 {
+            let _ = fs::remove_dir_all(self.dir.path());
+            std::thread::sleep(Duration::from_millis(if self.busy { 50 } else { 0 }));
+            if !self.dir.path().exists() {
+                break;
+            }
+        }
+    }
 }
 
 impl Bed {
@@ -45,7 +61,8 @@ impl Bed {
                 fs::create_dir_all(dir.path().join(format!("n{i}")).join(sub)).unwrap();
             }
         }
-        Bed { dir, key: file, fleet }
+        let busy = faults.iter().any(|f| *f != Fault::None);
+        Bed { dir, key: file, fleet, busy }
     }
 
     fn host(&self, i: usize) -> Host {

@@ -4,8 +4,8 @@
 # joins the lines.
 #
 # Around it: umask 077, LC_ALL=C, a fixed PATH, an otherwise empty environment. What varies comes as lines on standard
-# input. Each fork costs a node about 0.8 ms: observe takes two (ls, cat), replace twelve and a rename for each further
-# directory.
+# input. Each fork costs a node about 1 ms: observe takes two (ls, cat); replace eleven (two for the watchdog, flock, tar,
+# sync, the hash, mv, sync, rmdir, ls, cat), a further mv for each further directory, and one when the lock's is made.
 #
 # $k is the nonce that starts every reply line, $n a newline, $blank what shells split words at.
 set +xva

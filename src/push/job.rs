@@ -135,9 +135,9 @@ impl Plan {
     pub(super) fn request(&self, seen: &Seen, nonce: &Nonce) -> Result<Zeroizing<Vec<u8>>, Trouble> {
         let (uid, gid) = seen.me();
         let packing = if seen.reply.tar { Packing::Tar } else { Packing::Lines };
-        // Root's tar makes the staging directories by itself, with the program's umask. Half a KiB less for each of them keeps
-        // the payload of an ordinary first run within TCP's first ten segments: one round trip. For anybody else a staging
-        // directory would pass a parent's set-group-ID bit on.
+        // Root's tar makes the staging directories by itself, with the program's umask; half a KiB less for each of them keeps
+        // the payload of an ordinary first run within TCP's first ten segments. For anybody else a staging directory would
+        // pass a parent's set-group-ID bit on.
         let tar_makes_staging = packing == Packing::Tar && uid == 0;
         let mut entries: Vec<Entry<'_>> = Vec::new();
         let mut made = BTreeSet::new();
