@@ -10,6 +10,9 @@ mod fleet;
 mod peers;
 
 use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::os::unix::process::CommandExt as _;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -104,7 +107,15 @@ impl Bed {
     /// Waits until no program of ours runs on any node, and demands whole files.
     #[track_caller]
     fn settled(&self) {
-        wait_until("the nodes' programs end", || self.fleet.nodes.iter().all(|n| n.processes().is_empty()));
+        let start = Instant::now();
+        loop {
+            let left: Vec<_> = self.fleet.nodes.iter().flat_map(|n| n.processes()).collect();
+            if left.is_empty() {
+                break;
+            }
+            assert!(start.elapsed() < Duration::from_secs(15), "still on the nodes: {left:?}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
         self.whole_files(0);
     }
 
@@ -210,4 +221,44 @@ fn the_nodes_programs_are_killed_at_any_moment() {
     println!("{told} of {KILLS} kills were reported, {left} left staged files, which the next run swept");
     assert!(told >= KILLS / 5, "only {told} of {KILLS} kills hit a program at work");
     assert!(left * 5 >= KILLS, "only {left} of {KILLS} kills fell on a staged file");
+}
+
+/// Whether a process group has a process that is not only waiting to be reaped.
+fn living(group: u32) -> bool {
+    std::fs::read_dir("/proc").unwrap().flatten().any(|entry| {
+        let stat = std::fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
+        // Behind the name, which may hold anything: state, parent, group.
+        let words: Vec<&str> = stat.rsplit_once(") ").map_or(Vec::new(), |(_, rest)| rest.split(' ').take(3).collect());
+        matches!(words[..], [state, _, of] if state != "Z" && of == group.to_string())
+    })
+}
+
+/// The node program's input ends right after it took the lock, which starts the watchdog: that must end with the program, however
+/// late it is scheduled. What it would leave is a sleep of 90 seconds.
+#[test]
+fn a_program_that_ends_at_once_takes_its_watchdog_along() {
+    let once = || {
+        let dir = tempfile::tempdir().unwrap();
+        let request = format!("nonce\nlock {} 90\n", dir.path().display());
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", regprov::node::command()]).process_group(0).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut program = command.spawn().unwrap();
+        program.stdin.take().unwrap().write_all(request.as_bytes()).unwrap();
+        program.wait().unwrap();
+        let group = program.id();
+        let start = Instant::now();
+        while living(group) && start.elapsed() < Duration::from_secs(5) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let left = living(group);
+        // SAFETY: kill takes two numbers; the group is that of our child.
+        unsafe { libc::kill(-group.cast_signed(), libc::SIGKILL) };
+        usize::from(left)
+    };
+    // Many at once, so that some are scheduled late.
+    let left: usize = std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..12).map(|_| scope.spawn(|| (0..25).map(|_| once()).sum::<usize>())).collect();
+        workers.into_iter().map(|w| w.join().unwrap()).sum()
+    });
+    assert_eq!(left, 0, "of 300 programs so many left a watchdog");
 }

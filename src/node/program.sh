@@ -32,20 +32,25 @@ stage= w= locked= paths=
 finish() {
   [ -z "$stage" ] || rm -rf $stage 9<&-
   [ "$locked" != dir ] || rm -rf "$lock/lock"
-  [ -z "$w" ] || kill "$w" 2>/dev/null
+  [ -z "$w" ] || kill -USR1 "$w" 2>/dev/null
 }
 trap finish EXIT
 trap "exit 1" HUP INT TERM PIPE
 
-# Ends the whole process group when the controller has gone without a word: a half-open connection gives no EOF.
+# Ends the whole process group when the controller has gone without a word: a half-open connection gives no EOF. It is told to
+# leave by USR1, for which the program above has no trap: a forked shell loses a signal that comes before it has dropped
+# the traps of its parent.
 watch() {
   [ -z "$w" ] || return 0
   (
-    trap "kill \$s 2>/dev/null; exit" TERM
+    q= s=
+    trap "q=1; kill \$s 2>/dev/null" USR1
     sleep "$1" &
     s=$! ;
+    [ -z "$q" ] || kill "$s"
     wait "$s"
-    trap "" TERM
+    [ -z "$q" ] || exit
+    trap "" TERM USR1
     kill -TERM 0
     sleep 2
     kill -KILL 0
