@@ -59,6 +59,11 @@ impl Fleet {
         for program in tools.into_iter().chain(shells) {
             need(program)?;
         }
+        // SAFETY: it takes nothing and cannot fail.
+        if unsafe { libc::geteuid() } != 0 {
+            // sshd changes its user, so one mapped id is not enough.
+            need("newuidmap")?;
+        }
         static STARTED: AtomicU32 = AtomicU32::new(0);
         let me = std::process::id().wrapping_add(STARTED.fetch_add(1, Ordering::Relaxed).wrapping_mul(7919));
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
