@@ -159,9 +159,16 @@ fn the_controller_is_killed_at_any_moment() {
     let mut inside = 0;
     let mut version = 0;
     let reads = bed.watched(|| {
-        for _ in 0..KILLS {
+        for kill in 0..KILLS {
             let mut controller = bed.site.command(&bed.flags(version)).spawn().unwrap();
-            std::thread::sleep(bed.whole.mul_f64(chance.next() * 1.1));
+            if kill % 2 == 0 {
+                std::thread::sleep(bed.whole.mul_f64(chance.next() * 1.1));
+            } else {
+                // Staging takes few milliseconds: every second kill waits for it, so that a loaded machine has its share too.
+                let staged = || bed.fleet.nodes.iter().any(|n| !n.staged().is_empty());
+                while controller.try_wait().unwrap().is_none() && !staged() {}
+                std::thread::sleep(Duration::from_secs_f64(chance.next() * 0.02));
+            }
             controller.kill().unwrap();
             // Between the first temporary file and the last rename: something is staged or new, and not everything is new.
             let new = bed.whole_files(version);
