@@ -176,6 +176,9 @@ pub struct HostsArgs {
     /// One JSON document on stdout (schema regprov.hosts/1)
     #[arg(long, help_heading = "Output")]
     pub json: bool,
+    /// What opens an inventory or vault that is encrypted as a whole; nothing else needs it.
+    #[command(flatten)]
+    pub identity: IdentityArgs,
 }
 
 /// `regprov vault ...`.
