@@ -41,7 +41,7 @@ pub async fn apply(args: &ApplyArgs, verbose: u8) -> Result<u8> {
     // From here on nothing fails: each host has its row.
     let seconds = Duration::from_secs;
     let options = PushOptions {
-        forks: forks(args.ssh.forks),
+        forks: forks(args.ssh.forks, connector.keys.files_each()),
         check: args.what.check,
         merge: MergeOptions { replace_invalid: args.what.replace_invalid, drop_bad_entries: args.what.drop_bad_entries },
         inventory_id: inventory.id.clone().unwrap_or_else(|| "default".to_string()),
@@ -98,8 +98,8 @@ fn check(hosts: &[Host], logins: &Logins) -> Result<()> {
 }
 
 /// Hosts in flight: as asked, unless the process may not open so many connections.
-fn forks(wanted: u32) -> usize {
-    let most = super::process::connections_max();
+fn forks(wanted: u32, files_each: u64) -> usize {
+    let most = super::process::connections_max(files_each);
     if u64::from(wanted) > most {
         ui::warning(&format!("{most} hosts at a time instead of {wanted}: this process may not open more files; raise it with `ulimit -n`"));
     }

@@ -69,6 +69,11 @@ impl Keys {
         self.files.is_empty() && self.agent.as_ref().is_none_or(|(_, found)| found.is_empty())
     }
 
+    /// How many files a host in flight takes: its socket, and while it asks the agent for a signature one more.
+    pub fn files_each(&self) -> u64 {
+        if self.agent.as_ref().is_some_and(|(_, found)| !found.is_empty()) { 2 } else { 1 }
+    }
+
     /// Why keys that might have been there are not used, a sentence each.
     pub fn skipped(&self) -> &[String] {
         &self.skipped
