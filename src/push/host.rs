@@ -271,7 +271,7 @@ impl<S: Session> Link<'_, S> {
     }
 }
 
-/// Some 50 ms for the second attempt, more for later ones, with chance in it.
+/// 40 to 167 ms before the second attempt, 40 more before each further one.
 fn jitter(attempt: u32) -> Duration {
     let mut byte = [0u8; 1];
     let _ = getrandom::fill(&mut byte);
