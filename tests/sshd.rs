@@ -299,6 +299,7 @@ fn a_second_interrupt_stops_at_once() {
     signal(&run, libc::SIGINT);
     let ran = Ran::from(run.wait_with_output().unwrap());
     assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
-    ran.ended(130, &["unknown:       n[0-1] (2)", "not attempted: n2 (1)", "second signal"]);
+    // The slow shells never got what shall be written, so nothing can have changed.
+    ran.ended(130, &["not attempted: n[0-2] (3)"]);
     assert!(fleet.nodes.iter().all(|n| n.read(CONFIG).is_none()));
 }

@@ -1,6 +1,6 @@
 //! `regprov apply`: the line from an inventory to a report.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::error::{Error, Kind, Result};
 use crate::format::{self, MergeOptions};
 use crate::inventory::{self, Inventory};
 use crate::model::{Event, Host, HostRow, LoginEntry, Outcome, Report, Stage};
-use crate::push::{Logins, Push, PushOptions, push_all};
+use crate::push::{Logins, Push, PushOptions, not_attempted, push_all};
 use crate::transport::ssh::auth::Keys;
 use crate::transport::ssh::known_hosts::KnownHosts;
 use crate::transport::ssh::{Deadlines, Ssh};
@@ -67,6 +67,14 @@ fn targeted(inventory: &Inventory, chosen: &[usize], ssh: &SshArgs) -> Result<Ve
     for host in &mut hosts {
         host.user = ssh.user.clone().or(host.user.take());
         host.address.port = ssh.port.unwrap_or(host.address.port);
+    }
+    // The inventory was held to this before `--port` was laid over it.
+    let mut taken = HashMap::new();
+    for host in &hosts {
+        if let Some(other) = taken.insert(&host.address, &host.name) {
+            let both = format!("--port {} makes {other} and {} one address, {}", host.address.port, host.name, host.address);
+            return Err(Error::usage(both).hint("limit the run to one of them, or leave --port out"));
+        }
     }
     Ok(hosts)
 }
@@ -188,12 +196,13 @@ struct SoFar {
 
 impl SoFar {
     fn new(hosts: &[Host]) -> Self {
-        SoFar { rows: hosts.iter().map(|h| HostRow { host: h.name.clone(), outcome: Outcome::NotAttempted, files: Vec::new() }).collect() }
+        SoFar { rows: hosts.iter().map(|h| not_attempted(h, Outcome::NotAttempted)).collect() }
     }
 
     fn event(&mut self, event: Event) {
         match event {
-            Event::Started { index } => {
+            Event::Started { .. } => {}
+            Event::Sent { index } => {
                 let reason = "stopped in the middle by a second signal; each file is old or new, run again".to_string();
                 self.rows[index].outcome = Outcome::Unknown { stage: Stage::Replace, reason };
             }

@@ -169,7 +169,7 @@ pub struct Report {
 }
 
 impl Report {
-    /// The exit code as `spec.md` orders it: signal, failed or unknown (3), only unreachable or not attempted (4),
+    /// The exit code, in the order of the README's table: signal, failed or unknown (3), only unreachable or not attempted (4),
     /// changes found when `detailed` (10), else 0.
     pub fn exit_code(&self, detailed: bool) -> u8 {
         if let Some(code) = self.interrupted {
@@ -193,6 +193,11 @@ impl Report {
 pub enum Event {
     /// A host's turn came.
     Started {
+        /// Position in the report.
+        index: usize,
+    },
+    /// A host was sent what shall be written: from here on it may have changed, until its end tells.
+    Sent {
         /// Position in the report.
         index: usize,
     },

@@ -30,11 +30,11 @@ struct Progress {
     done: BTreeMap<usize, Done>,
 }
 
-/// Brings one host to its wanted state.
-pub(super) async fn push_host<C: Connector>(push: &Push<C>, host: &Host, memos: &Memos) -> HostRow {
+/// Brings one host to its wanted state. `sent` is called when what shall be written leaves.
+pub(super) async fn push_host<C: Connector>(push: &Push<C>, host: &Host, memos: &Memos, sent: &(dyn Fn() + Send + Sync)) -> HostRow {
     let progress = Mutex::new(Progress::default());
     let items = items(host, &push.logins);
-    let run = HostRun { push, host, memos, items: &items, progress: &progress };
+    let run = HostRun { push, host, memos, sent, items: &items, progress: &progress };
     let ended = match tokio::time::timeout(push.options.host, run.run()).await {
         Ok(ended) => ended,
         Err(_) => Err(Trouble::new(run.progress().stage.unwrap_or(Stage::Connect), format!("not done within {} s", push.options.host.as_secs()))),
@@ -73,6 +73,7 @@ struct HostRun<'a, C> {
     push: &'a Push<C>,
     host: &'a Host,
     memos: &'a Memos,
+    sent: &'a (dyn Fn() + Send + Sync),
     items: &'a [Item<'a>],
     progress: &'a Mutex<Progress>,
 }
@@ -207,6 +208,7 @@ impl<C: Connector> HostRun<'_, C> {
         plan.jobs.sort_by_key(|j| (j.path.parent(), j.path.clone()));
         let request = plan.request(seen, &link.nonce)?;
         self.progress().sent = true;
+        (self.sent)();
         let reply = link.exchange(&request, true).await.map_err(|t| Trouble::new(Stage::Replace, t.reason))?;
         self.progress().sent = false;
         if let Some(why) = &reply.refused {

@@ -62,7 +62,11 @@ pub async fn push_all<C: Connector>(push: Arc<Push<C>>, hosts: Vec<Host>, stop: 
             let (push, host, memos) = (push.clone(), hosts[next].clone(), memos.clone());
             // Whoever draws may have gone; the run goes on.
             let _ = events.send(Event::Started { index: next });
-            let task = running.spawn(async move { host::push_host(&push, &host, &memos).await });
+            let (index, sender) = (next, events.clone());
+            let sent = move || {
+                let _ = sender.send(Event::Sent { index });
+            };
+            let task = running.spawn(async move { host::push_host(&push, &host, &memos, &sent).await });
             index_of.insert(task.id(), next);
             next += 1;
         }
@@ -82,7 +86,7 @@ pub async fn push_all<C: Connector>(push: Arc<Push<C>>, hosts: Vec<Host>, stop: 
 }
 
 /// A row for a host whose files were not got to.
-fn not_attempted(host: &Host, outcome: Outcome) -> HostRow {
+pub fn not_attempted(host: &Host, outcome: Outcome) -> HostRow {
     let files = job::items(host, &Logins::new())
         .iter()
         .map(|item| FileRow { target: item.target.kind.name(), path: item.wanted.to_string(), change: Change::NotAttempted, reason: None, diff: Vec::new() })

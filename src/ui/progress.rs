@@ -52,7 +52,7 @@ impl Progress {
         match (&mut self.sink, event) {
             (Sink::Bars(bars), Event::Started { index }) => bars.started(*index),
             (Sink::Bars(bars), Event::Ended { index, .. }) => bars.ended(*index, &self.counts),
-            (Sink::Lines(_), Event::Started { .. }) => {}
+            (_, Event::Sent { .. }) | (Sink::Lines(_), Event::Started { .. }) => {}
             (Sink::Lines(lines), Event::Ended { row, .. }) => lines.ended(row, &self.counts, Instant::now()),
         }
     }
