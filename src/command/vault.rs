@@ -127,7 +127,17 @@ impl Wanted {
             problems.push("a login's name is made of letters, digits, `.`, `_` and `-`, and begins with a letter or digit".to_string());
         }
         let registry = match options.registry.as_deref().or(old_registry) {
-            Some(text) => Registry::parse(text).map_err(|why| problems.push(why)).ok(),
+            Some(text) => match Registry::parse(text) {
+                Ok((registry, _)) if registry.path().is_some() => {
+                    problems.push(format!("registry `{registry}` has a path, but its consumers know one login a host; write `{}`", registry.authority()));
+                    None
+                }
+                Ok(parsed) => Some(parsed),
+                Err(why) => {
+                    problems.push(why);
+                    None
+                }
+            },
             None => {
                 problems.push(format!("login `{}` has no registry yet: give --registry", escape(&options.login)));
                 None
@@ -459,6 +469,8 @@ mod tests {
         assert!(scene.asked.is_empty());
         refused(site.set("new", None, None, "hunter2"), Kind::Usage, &["no registry yet", "no username yet"]);
         refused(site.set("ngc", Some("nvcr.io"), Some("u"), "\n"), Kind::Usage, &["password is empty"]);
+        // `apply` and `hosts` refuse it too, and then for every login of the vault.
+        refused(site.set("ghcr", Some("ghcr.io/acme"), Some("u"), "hunter2"), Kind::Usage, &["registry `ghcr.io/acme` has a path", "write `ghcr.io`"]);
         assert_eq!(site.text("vault.yml"), before);
     }
 
