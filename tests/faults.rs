@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use embedded::{Fault, Fleet};
 use regprov::format::MergeOptions;
-use regprov::model::{Address, FileMode, Host, HostKeyPin, HostRow, Login, Outcome, RemotePath, Report, Secret, Target, TargetKind, Username};
+use regprov::model::{FileMode, Host, HostKeyPin, HostRow, Login, Outcome, RemotePath, Report, Secret, Target, TargetKind, Username};
 use regprov::push::{Logins, Push, PushOptions, push_all};
 use regprov::transport::ssh::auth::Keys;
 use regprov::transport::ssh::known_hosts::KnownHosts;
@@ -69,6 +69,7 @@ impl Bed {
         let path = |p: &str| RemotePath::parse(p).unwrap();
         let target = |kind, p| Target {
             kind,
+            user: None,
             path: path(p),
             owner: None,
             group: None,
@@ -79,15 +80,12 @@ impl Bed {
         let key = self.fleet.host_key_line();
         let (algorithm, base64) = key.split_once(' ').unwrap();
         Host {
-            name: format!("n{i}"),
-            address: Address { host: "127.0.0.1".into(), port: self.fleet.nodes[i].port() },
-            user: None,
+            address: Some("127.0.0.1".into()),
+            port: Some(self.fleet.nodes[i].port()),
             host_keys: vec![HostKeyPin { algorithm: algorithm.into(), base64: base64.into() }],
-            host_key_alias: None,
             root: path(self.dir.path().join(format!("n{i}")).to_str().unwrap()),
-            curl: None,
-            groups: vec![],
             targets: vec![target(TargetKind::Docker, "/root/.docker/config.json"), target(TargetKind::Singularity, "/etc/regprov")],
+            ..Host::named(format!("n{i}"))
         }
     }
 
@@ -100,7 +98,7 @@ impl Bed {
         let deadlines = Deadlines { resolve: SECOND, connect: SECOND, handshake: SECOND, authenticate: SECOND };
         let options =
             PushOptions { forks: 50, check: false, merge: MergeOptions::default(), inventory_id: "test".into(), command: SECOND * 3, host: SECOND * 8 };
-        let push = Arc::new(Push { connector: Ssh { keys, known_hosts: KnownHosts::default(), deadlines }, logins: logins(), options });
+        let push = Arc::new(Push { connector: Ssh::direct(&hosts, keys, KnownHosts::default(), deadlines), logins: logins(), options });
         let (_keep, stop) = watch::channel(false);
         let start = Instant::now();
         let report = push_all(push, hosts, stop, mpsc::unbounded_channel().0).await;
@@ -279,7 +277,7 @@ async fn refused_and_unknown_names() {
     let bed = Bed::new(&[Fault::None]).await;
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let mut refused = bed.host(0);
-    refused.address.port = free;
+    refused.port = Some(free);
     let (report, _) = bed.push(vec![refused]).await;
     assert_eq!(told(&report.hosts[0]), "unreachable connect: connection refused");
     assert_eq!(report.exit_code(false), 4);
@@ -399,7 +397,7 @@ async fn eight_concurrent_writers_keep_eighty_of_eighty() {
         let deadlines = Deadlines { resolve: SECOND, connect: SECOND, handshake: SECOND * 5, authenticate: SECOND * 5 };
         let options =
             PushOptions { forks: 1, check: false, merge: MergeOptions::default(), inventory_id: format!("w{writer}"), command: SECOND * 30, host: SECOND * 60 };
-        let push = Arc::new(Push { connector: Ssh { keys: keys.clone(), known_hosts: KnownHosts::default(), deadlines }, logins, options });
+        let push = Arc::new(Push { connector: Ssh::direct(std::slice::from_ref(&host), keys.clone(), KnownHosts::default(), deadlines), logins, options });
         tasks.push(tokio::spawn(async move {
             let (_keep, stop) = watch::channel(false);
             push_all(push, vec![host], stop, mpsc::unbounded_channel().0).await

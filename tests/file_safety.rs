@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use regprov::format::MergeOptions;
-use regprov::model::{Address, Change, CurlVersion, FileMode, Host, HostRow, Login, Registry, RemotePath, Report, Secret, Target, TargetKind, Username};
+use regprov::model::{Change, CurlVersion, FileMode, Host, HostRow, Login, Registry, RemotePath, Report, Secret, Target, TargetKind, Username};
 use regprov::node;
 use regprov::push::{Logins, Push, PushOptions, push_all};
 use regprov::transport::local::Local;
@@ -54,6 +54,7 @@ impl Node {
         let path = |p: &str| RemotePath::parse(p).unwrap();
         let target = |kind, p| Target {
             kind,
+            user: None,
             path: path(p),
             owner: None,
             group: None,
@@ -62,19 +63,14 @@ impl Node {
             helper: Default::default(),
         };
         Host {
-            name: "n1".into(),
-            address: Address { host: "n1".into(), port: 22 },
-            user: None,
-            host_keys: vec![],
-            host_key_alias: None,
             root: path(self.dir.path().to_str().unwrap()),
             curl: Some(CurlVersion(8, 5, 0)),
-            groups: vec![],
             targets: vec![
                 target(TargetKind::Docker, "/root/.docker/config.json"),
                 target(TargetKind::Enroot, "/root/.config/enroot/.credentials"),
                 target(TargetKind::Singularity, "/etc/regprov"),
             ],
+            ..Host::named("n1")
         }
     }
 

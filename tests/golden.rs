@@ -36,6 +36,7 @@ impl Case {
         let t = input.get("target").unwrap_or(&empty);
         let target = Target {
             kind,
+            user: None,
             path: RemotePath::parse(text(t, "path").unwrap_or(consumer(kind).default_path)).unwrap(),
             owner: text(t, "owner").map(str::to_string),
             group: text(t, "group").map(str::to_string),

@@ -66,6 +66,7 @@ fn write_files(kind: TargetKind, login: &Login, curl: Option<CurlVersion>, exist
     let (row, logins) = (consumer(kind), [login]);
     let target = Target {
         kind,
+        user: None,
         path: RemotePath::parse(row.default_path).unwrap(),
         owner: None,
         group: None,

@@ -71,7 +71,7 @@ fn host_lines(out: &mut String, host: &Host) {
         out,
         "host {} at {} user {} root {} curl {} pins {} alias {} in {}",
         host.name,
-        host.address,
+        host.inventory_address(),
         or_dash(&host.user),
         host.root,
         or_dash(&curl),

@@ -14,9 +14,10 @@ use base64::engine::general_purpose::STANDARD;
 use fleet::{Fleet, Options};
 use hmac::{Hmac, Mac as _};
 use peers::need;
-use regprov::model::{Address, Host, RemotePath};
+use regprov::model::Host;
 use regprov::transport::ssh::known_hosts::KnownHosts;
 use regprov::transport::ssh::preferred;
+use regprov::transport::ssh::route::Endpoint;
 use sha1::Sha1;
 
 /// A host as it is named on the command line, its port, an alias, and what known_hosts holds. In the text `ED`, `EC` and
@@ -235,18 +236,9 @@ impl Bench {
 
     /// What regprov does: the server shows the first key type of ours that it has, and that is judged.
     fn regprov(&self, case: &Case, known_hosts: &[u8]) -> Result<(), String> {
-        let host = Host {
-            name: "n".into(),
-            address: Address { host: case.1.into(), port: case.2 },
-            user: None,
-            host_keys: Vec::new(),
-            host_key_alias: None,
-            root: RemotePath::parse("/").unwrap(),
-            curl: None,
-            groups: Vec::new(),
-            targets: Vec::new(),
-        };
-        let trust = KnownHosts::parse(&[("known_hosts".into(), known_hosts.to_vec())]).trust(&host);
+        let host = Host { address: Some(case.1.into()), port: Some(case.2), ..Host::named("n") };
+        let known_hosts = KnownHosts::parse(&[("known_hosts".into(), known_hosts.to_vec())]);
+        let trust = known_hosts.trust(&Endpoint::of(&host, Default::default(), known_hosts.clone()));
         let kinds = [("ssh-ed25519", "ed25519"), ("ecdsa-sha2-nistp256", "ecdsa"), ("rsa-sha2-512", "rsa")];
         let shown = preferred(&trust).key.iter().find_map(|a| kinds.iter().find(|(name, _)| *name == a.as_str()).map(|(_, kind)| *kind));
         let line = self.fleet.host_key(shown.expect("all three are offered"));

@@ -46,17 +46,7 @@ impl Node {
     }
 
     fn host(&self) -> Host {
-        Host {
-            name: "n".into(),
-            address: regprov::model::Address { host: "n".into(), port: 22 },
-            user: None,
-            host_keys: vec![],
-            host_key_alias: None,
-            root: remote(self.dir.path()),
-            curl: None,
-            groups: vec![],
-            targets: vec![],
-        }
+        Host { root: remote(self.dir.path()), ..Host::named("n") }
     }
 
     async fn talk(&self, observe: &Observe, then: impl FnOnce(&Nonce, &Reply) -> Option<Vec<u8>>) -> Result<(Reply, Option<Reply>), Trouble> {

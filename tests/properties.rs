@@ -20,6 +20,7 @@ fn login(username: &str, password: &str) -> Login {
 fn target(kind: TargetKind) -> Target {
     Target {
         kind,
+        user: None,
         path: RemotePath::parse(consumer(kind).default_path).unwrap(),
         owner: None,
         group: None,

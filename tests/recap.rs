@@ -65,7 +65,7 @@ fn parse(text: &str) -> (Report, recap::Options) {
     let words: Vec<&str> = lines.next().unwrap().strip_prefix("options:").unwrap().split_whitespace().collect();
     let has = |w| words.contains(&w);
     let options = recap::Options { check: has("check"), diff: has("diff"), colors: has("colors") };
-    let mut report = Report { hosts: Vec::new(), interrupted: has("interrupted").then_some(130) };
+    let mut report = Report { hosts: Vec::new(), interrupted: has("interrupted").then_some(130), ..Report::default() };
     let mut block: Vec<&str> = Vec::new();
     for line in lines.filter(|l| !l.is_empty()) {
         if !line.starts_with(' ') {

@@ -21,7 +21,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hmac::Mac as _;
 use regprov::format::MergeOptions;
-use regprov::model::{Address, Event, FileMode, HelperPolicy, Host, Login, Outcome, Registry, RemotePath, Secret, Target, TargetKind, Username};
+use regprov::model::{Event, FileMode, HelperPolicy, Host, Login, Outcome, Registry, RemotePath, Secret, Target, TargetKind, Username};
 use regprov::push::{Logins, Push, PushOptions, push_all};
 use regprov::transport::ssh::auth::Keys;
 use regprov::transport::ssh::known_hosts::KnownHosts;
@@ -154,6 +154,7 @@ fn hosts(n: usize, port: u16) -> Vec<Host> {
     .into_iter()
     .map(|(kind, path, logins)| Target {
         kind,
+        user: None,
         path: RemotePath::parse(path).expect("a constant"),
         owner: None,
         group: None,
@@ -163,15 +164,12 @@ fn hosts(n: usize, port: u16) -> Vec<Host> {
     })
     .collect();
     let host = |i: usize| Host {
-        name: format!("n{i:05}"),
-        address: Address { host: Ipv4Addr::new(127, 2, (i / 250) as u8, (i % 250 + 1) as u8).to_string(), port },
-        user: None,
-        host_keys: Vec::new(),
-        host_key_alias: None,
+        address: Some(Ipv4Addr::new(127, 2, (i / 250) as u8, (i % 250 + 1) as u8).to_string()),
+        port: Some(port),
         root: root.clone(),
-        curl: None,
         groups: vec!["all".to_string()],
         targets: targets.clone(),
+        ..Host::named(format!("n{i:05}"))
     };
     (0..n).map(host).collect()
 }
@@ -198,9 +196,9 @@ fn logins() -> Logins {
 fn known_hosts(hosts: &[Host], hashed: bool) -> Vec<u8> {
     let mut out = String::new();
     for (i, host) in hosts.iter().enumerate() {
-        let key = peer::host_key(host.address.host.parse().expect("it was made from an address"));
+        let key = peer::host_key(host.inventory_address().host.parse().expect("it was made from an address"));
         let key = format!("{} {}", key.algorithm().as_str(), key.public_key().public_key_base64());
-        let name = format!("[{}]:{}", host.address.host, host.address.port);
+        let name = format!("[{}]:{}", host.inventory_address().host, host.inventory_address().port);
         let name = if hashed {
             let salt: Vec<u8> = i.to_be_bytes().iter().cycle().take(20).copied().collect();
             let mut mac = hmac::Hmac::<sha1::Sha1>::new_from_slice(&salt).expect("HMAC takes keys of every length");
@@ -222,7 +220,7 @@ async fn apply(hosts: Vec<Host>, key: &std::path::Path, known_hosts: &[u8], want
     let deadlines = Deadlines { resolve: seconds(5), connect: seconds(10), handshake: seconds(10), authenticate: seconds(10) };
     let options =
         PushOptions { forks: FORKS, check: false, merge: MergeOptions::default(), inventory_id: "bench".to_string(), command: seconds(30), host: seconds(60) };
-    let push = Arc::new(Push { connector: Ssh { keys, known_hosts, deadlines }, logins: logins(), options });
+    let push = Arc::new(Push { connector: Ssh::direct(&hosts, keys, known_hosts, deadlines), logins: logins(), options });
     let (_stop, stopped) = watch::channel(false);
     let (sender, mut events) = mpsc::unbounded_channel();
     let drawn = tokio::spawn(async move {
@@ -251,7 +249,7 @@ async fn bare(hosts: &[Host], key: &Arc<PrivateKey>) {
         if running.len() >= FORKS {
             running.join_next().await.expect("some are running").expect("no log-in panics");
         }
-        let (config, key, at) = (config.clone(), key.clone(), (host.address.host.clone(), host.address.port));
+        let (config, key, at) = (config.clone(), key.clone(), (host.inventory_address().host.clone(), host.inventory_address().port));
         running.spawn(async move { drop(command(config, key, at, "true").await) });
     }
     while let Some(ended) = running.join_next().await {
@@ -285,8 +283,8 @@ async fn command(config: Arc<client::Config>, key: Arc<PrivateKey>, at: (String,
 
 async fn count_files(host: &Host, key: &Arc<PrivateKey>) -> usize {
     let config = Arc::new(client::Config { nodelay: true, ..Default::default() });
-    let at = (host.address.host.clone(), host.address.port);
-    let out = command(config, key.clone(), at, &format!("files {}", host.address.host)).await;
+    let at = (host.inventory_address().host.clone(), host.inventory_address().port);
+    let out = command(config, key.clone(), at, &format!("files {}", host.inventory_address().host)).await;
     String::from_utf8_lossy(&out).trim().parse().expect("the peer tells a number")
 }
 

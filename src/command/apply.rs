@@ -1,30 +1,22 @@
 //! `regprov apply`: the line from an inventory to a report.
 
 use std::collections::{BTreeSet, HashMap};
-use std::io::IsTerminal as _;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
-use super::console::ask_terminal;
-use super::files;
 use super::load::Opener;
+use super::reach::reach;
 use crate::cli::{ApplyArgs, SshArgs};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::format::{self, MergeOptions};
 use crate::inventory::{self, Inventory};
 use crate::model::{Event, Host, HostRow, LoginEntry, Outcome, Report, Stage};
 use crate::push::{Logins, Push, PushOptions, not_attempted, push_all};
-use crate::transport::ssh::auth::Keys;
-use crate::transport::ssh::known_hosts::KnownHosts;
-use crate::transport::ssh::{Deadlines, Ssh};
+use crate::transport::ssh::Ssh;
 use crate::ui;
-
-/// The largest known_hosts file that is read, in bytes: 10,000 nodes with three keys each are 6 MiB.
-const KNOWN_HOSTS_BYTES_MAX: u64 = 64 << 20;
 
 /// Brings the hosts to their wanted state and returns the exit code.
 pub async fn apply(args: &ApplyArgs, verbose: u8) -> Result<u8> {
@@ -36,12 +28,12 @@ pub async fn apply(args: &ApplyArgs, verbose: u8) -> Result<u8> {
     let hosts = targeted(&inventory, &chosen, &args.ssh)?;
     let logins = open(&mut opener, &inventory, &hosts, args.vault.allow_plaintext)?;
     check(&hosts, &logins)?;
-    let connector = ssh(&args.ssh).await?;
+    let (connector, files_each) = reach(&hosts, &args.ssh).await?;
 
     // From here on nothing fails: each host has its row.
     let seconds = Duration::from_secs;
     let options = PushOptions {
-        forks: forks(args.ssh.forks, connector.keys.files_each()),
+        forks: forks(args.ssh.forks, files_each),
         check: args.what.check,
         merge: MergeOptions { replace_invalid: args.what.replace_invalid, drop_bad_entries: args.what.drop_bad_entries },
         inventory_id: inventory.id.clone().unwrap_or_else(|| "default".to_string()),
@@ -66,13 +58,14 @@ fn targeted(inventory: &Inventory, chosen: &[usize], ssh: &SshArgs) -> Result<Ve
     }
     for host in &mut hosts {
         host.user = ssh.user.clone().or(host.user.take());
-        host.address.port = ssh.port.unwrap_or(host.address.port);
+        host.port = ssh.port.or(host.port);
     }
     // The inventory was held to this before `--port` was laid over it.
     let mut taken = HashMap::new();
     for host in &hosts {
-        if let Some(other) = taken.insert(&host.address, &host.name) {
-            let both = format!("--port {} makes {other} and {} one address, {}", host.address.port, host.name, host.address);
+        let address = host.inventory_address();
+        if let Some(other) = taken.insert((address.clone(), &host.jump), &host.name) {
+            let both = format!("--port {} makes {other} and {} one address, {address}", address.port, host.name);
             return Err(Error::usage(both).hint("limit the run to one of them, or leave --port out"));
         }
     }
@@ -112,44 +105,6 @@ fn forks(wanted: u32, files_each: u64) -> usize {
         ui::warning(&format!("{most} hosts at a time instead of {wanted}: this process may not open more files; raise it with `ulimit -n`"));
     }
     u64::from(wanted).min(most) as usize
-}
-
-/// Our keys and the hosts' keys.
-async fn ssh(args: &SshArgs) -> Result<Ssh> {
-    let home = std::env::var_os("HOME").map(PathBuf::from).filter(|h| h.is_absolute());
-    let agent = std::env::var_os("SSH_AUTH_SOCK").filter(|s| !args.no_agent && !s.is_empty()).map(PathBuf::from);
-    let terminal = std::io::stdin().is_terminal();
-    let mut ask = |path: &std::path::Path| if terminal { ask_terminal(&format!("passphrase of {}", path.display())).ok() } else { None };
-    let keys = Keys::load(&args.ssh_keys, home.as_deref(), agent, &mut ask).await.map_err(Error::usage)?;
-    if keys.is_empty() {
-        let why = keys.skipped().iter().fold("there is no SSH key to log in with".to_string(), |all, one| format!("{all}\n{one}"));
-        return Err(Error::usage(why).hint("name a key with --ssh-key, load one into the SSH agent, or make ~/.ssh/id_ed25519, id_ecdsa or id_rsa"));
-    }
-    let mut files = Vec::new();
-    let mut read = |path: &std::path::Path| -> Result<()> {
-        let content = files::read(path, KNOWN_HOSTS_BYTES_MAX).map_err(|e| Error { kind: Kind::Usage, ..e })?;
-        files.push((path.display().to_string(), content.to_vec()));
-        Ok(())
-    };
-    for path in &args.known_hosts {
-        read(path)?;
-    }
-    if args.known_hosts.is_empty() {
-        let own = home.iter().flat_map(|h| ["known_hosts", "known_hosts2"].map(|n| h.join(".ssh").join(n)));
-        let global = ["/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh_known_hosts2"].map(PathBuf::from);
-        for path in own.chain(global).filter(|p| p.exists()) {
-            read(&path)?;
-        }
-    }
-    let seconds = Duration::from_secs;
-    let t = &args.timeouts;
-    let deadlines = Deadlines {
-        resolve: seconds(t.resolve_timeout),
-        connect: seconds(t.connect_timeout),
-        handshake: seconds(t.handshake_timeout),
-        authenticate: seconds(t.auth_timeout),
-    };
-    Ok(Ssh { keys, known_hosts: KnownHosts::parse(&files), deadlines })
 }
 
 /// Runs the fan-out, draws it, and hears signals: after the first one no host starts any more, after the second one
@@ -211,6 +166,6 @@ impl SoFar {
     }
 
     fn report(&mut self) -> Report {
-        Report { hosts: std::mem::take(&mut self.rows), interrupted: None }
+        Report { hosts: std::mem::take(&mut self.rows), ..Report::default() }
     }
 }

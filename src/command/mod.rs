@@ -7,6 +7,7 @@ pub mod hosts;
 pub mod identity;
 pub mod load;
 pub mod process;
+pub mod reach;
 pub mod vault;
 
 use crate::cli::{Cli, VaultVerb, Verb};

@@ -169,6 +169,7 @@ mod tests {
     fn a_group_that_may_read_a_file_can_get_to_it() {
         let target = |mode| Target {
             kind: TargetKind::Enroot,
+            user: None,
             path: RemotePath::parse("/etc/enroot/.credentials").unwrap(),
             owner: None,
             group: Some("users".into()),

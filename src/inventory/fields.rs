@@ -151,6 +151,18 @@ impl Reader<'_> {
         }
     }
 
+    /// `true` or `false`, without quotes.
+    pub(crate) fn flag(&mut self, node: &Node, what: &str) -> Option<Placed<bool>> {
+        match node.scalar().map(|(text, _)| text).filter(|_| node.word() == "a truth value") {
+            Some("true") => Some(Placed { value: true, pos: node.pos }),
+            Some("false") => Some(Placed { value: false, pos: node.pos }),
+            _ => {
+                self.fault_hint(node.pos, format!("{what} must be a truth value, not {}", node.word()), "write `true` or `false`, without quotes");
+                None
+            }
+        }
+    }
+
     /// A list of texts.
     pub(crate) fn texts<'n>(&mut self, node: &'n Node, what: &str) -> Option<Vec<Placed<&'n str>>> {
         let Value::Seq { items, .. } = &node.value else {

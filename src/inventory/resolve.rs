@@ -7,10 +7,7 @@ use super::fields::{Placed, Reader, hint_for};
 use super::schema::{Connection, Group, HostSpec, Parts, TargetSpec};
 use super::yaml::Pos;
 use crate::error::Problem;
-use crate::model::{Address, Host, LoginEntry, RemotePath, Target, TargetKind};
-
-/// The port where nothing says another.
-const SSH_PORT: u16 = 22;
+use crate::model::{self, Address, Host, Jump, LoginEntry, RemotePath, Target, TargetKind};
 
 /// Resolves every host, in inventory order: the groups from top to bottom, each group's hosts as listed, each host once.
 /// Faults go to `reader`, warnings to `notes`. What may only follow from a fault that was told before is not told.
@@ -263,10 +260,12 @@ fn members<'a>(parts: &'a Parts, ancestors: &[BTreeSet<usize>], reader: &mut Rea
 impl<'a> World<'a> {
     fn host(&self, member: &Member<'a>, conflicts: &mut Conflicts) -> Host {
         let mut pick = Pick { world: self, member, conflicts };
-        let address = Address {
-            host: pick.setting("address", |c| c.address.as_ref()).unwrap_or_else(|| member.name.to_string()),
-            port: pick.setting("port", |c| c.port.as_ref()).unwrap_or(SSH_PORT),
-        };
+        let address = pick.setting("address", |c| c.address.as_ref());
+        let port = pick.setting("port", |c| c.port.as_ref());
+        let jump = pick.setting("jump", |c| c.jump.as_ref());
+        let ssh_keys = pick.setting("ssh_key", |c| c.ssh_keys.as_ref()).unwrap_or_default();
+        let becomes_root = pick.setting("become", |c| c.becomes_root.as_ref()).unwrap_or_default();
+        let connection = pick.setting("connection", |c| c.connection.as_ref()).unwrap_or_default();
         let user = pick.setting("user", |c| c.user.as_ref());
         let host_keys = pick.setting("host_key", |c| c.host_keys.as_ref()).unwrap_or_default();
         let host_key_alias = pick.setting("host_key_alias", |c| c.host_key_alias.as_ref());
@@ -278,7 +277,22 @@ impl<'a> World<'a> {
         targets.sort_by(|a, b| (a.kind, &a.path).cmp(&(b.kind, &b.path)));
         let mut groups: Vec<String> = member.groups.iter().map(|&g| self.parts.groups[g].name.clone()).collect();
         groups.sort();
-        Host { name: member.name.to_string(), address, user, host_keys, host_key_alias, root, curl, groups, targets }
+        Host {
+            connection,
+            address,
+            port,
+            user,
+            jump,
+            ssh_keys,
+            becomes_root,
+            host_keys,
+            host_key_alias,
+            root,
+            curl,
+            groups,
+            targets,
+            ..Host::named(member.name)
+        }
     }
 
     /// Which logins flow into which target: every group by itself, since a login shall reach no file that its group does
@@ -382,6 +396,7 @@ fn target(flow: &Flow<'_>) -> Target {
     let t = flow.target;
     Target {
         kind: t.kind,
+        user: t.user.clone(),
         path: t.path.clone(),
         owner: t.owner.clone(),
         group: t.group.clone(),
@@ -456,9 +471,11 @@ impl Conflicts {
 
 /// Two hosts at one address and port are one host that would be written twice at the same time.
 fn same_address(hosts: &[Host], world: &World<'_>, reader: &mut Reader<'_>) {
-    let mut by_address: HashMap<(String, u16), Vec<&Host>> = HashMap::new();
-    for host in hosts {
-        by_address.entry((host.address.host.to_ascii_lowercase(), host.address.port)).or_default().push(host);
+    // Behind another jump host an address is another one.
+    let mut by_address: HashMap<(Address, &Option<Jump>), Vec<&Host>> = HashMap::new();
+    for host in hosts.iter().filter(|h| h.connection == model::Connection::Ssh) {
+        let Address { host: name, port } = host.inventory_address();
+        by_address.entry((Address { host: name.to_ascii_lowercase(), port }, &host.jump)).or_default().push(host);
     }
     by_address.retain(|_, hosts| hosts.len() > 1);
     if by_address.is_empty() {
@@ -469,10 +486,10 @@ fn same_address(hosts: &[Host], world: &World<'_>, reader: &mut Reader<'_>) {
         let [first, second, more @ ..] = &shared[..] else { continue };
         // Where neither host speaks for itself, a group or the defaults gave them one address.
         let settings = world.parts.groups.iter().map(|g| &g.connection).chain([&world.parts.defaults]);
-        let common = || settings.filter_map(|c| c.address.as_ref()).find(|a| a.value == first.address.host).map(|a| a.pos);
+        let common = || settings.filter_map(|c| c.address.as_ref()).find(|a| Some(&a.value) == first.address.as_ref()).map(|a| a.pos);
         let pos = [second, first].iter().find_map(|h| places.get(h.name.as_str()).copied()).or_else(common).unwrap_or_default();
         let and_more = if more.is_empty() { String::new() } else { format!(" (and {} more)", more.len()) };
-        reader.fault(pos, format!("hosts `{}` and `{}`{and_more} are both at {}", first.name, second.name, first.address));
+        reader.fault(pos, format!("hosts `{}` and `{}`{and_more} are both at {}", first.name, second.name, first.inventory_address()));
     }
 }
 

@@ -10,7 +10,7 @@ use super::fields::{Fields, Keys, Placed, Reader};
 use super::yaml::{Entry, Node, Pos, Value};
 use super::{GROUPS_MAX, HOSTS_MAX, hostlist};
 use crate::format::consumer;
-use crate::model::{CurlVersion, FileMode, HelperPolicy, HostKeyPin, RemotePath, TargetKind};
+use crate::model::{self, CurlVersion, FileMode, HelperPolicy, Hop, HostKeyPin, Jump, RemotePath, TargetKind};
 
 /// Keys of a vault.
 pub(super) const VAULT_KEYS: Keys = Keys { known: &["version", "id", "recipients", "logins"], reserved: &["signed"], private: false };
@@ -22,16 +22,54 @@ pub(super) const TOP_KEYS: Keys = Keys {
     private: false,
 };
 
-const LATER_CONNECTION: &[&str] = &["jump", "become", "connection", "serial", "batch", "proxy_command", "ssh_config", "command", "ansible", "slurm"];
-const DEFAULTS_KEYS: Keys =
-    Keys { known: &["user", "port", "address", "host_key", "host_key_alias", "root", "curl", "targets"], reserved: LATER_CONNECTION, private: false };
-const GROUP_KEYS: Keys = Keys {
-    known: &["hosts", "children", "logins", "targets", "user", "port", "address", "host_key", "host_key_alias", "root", "curl"],
+const LATER_CONNECTION: &[&str] = &["serial", "batch", "ssh_config", "command", "ansible", "slurm"];
+const DEFAULTS_KEYS: Keys = Keys {
+    known: &["user", "port", "address", "jump", "proxy_command", "ssh_key", "become", "connection", "host_key", "host_key_alias", "root", "curl", "targets"],
     reserved: LATER_CONNECTION,
     private: false,
 };
-const HOST_KEYS: Keys =
-    Keys { known: &["address", "port", "user", "host_key", "host_key_alias", "root", "curl", "logins", "targets"], reserved: LATER_CONNECTION, private: false };
+const GROUP_KEYS: Keys = Keys {
+    known: &[
+        "hosts",
+        "children",
+        "logins",
+        "targets",
+        "user",
+        "port",
+        "address",
+        "jump",
+        "proxy_command",
+        "ssh_key",
+        "become",
+        "connection",
+        "host_key",
+        "host_key_alias",
+        "root",
+        "curl",
+    ],
+    reserved: LATER_CONNECTION,
+    private: false,
+};
+const HOST_KEYS: Keys = Keys {
+    known: &[
+        "address",
+        "port",
+        "user",
+        "jump",
+        "proxy_command",
+        "ssh_key",
+        "become",
+        "connection",
+        "host_key",
+        "host_key_alias",
+        "root",
+        "curl",
+        "logins",
+        "targets",
+    ],
+    reserved: LATER_CONNECTION,
+    private: false,
+};
 const TARGET_KEYS: Keys = Keys { known: &["path", "owner", "group", "mode", "logins", "login", "helper"], reserved: &["user", "auth_file"], private: false };
 
 /// Consumers that later versions will write for.
@@ -43,6 +81,11 @@ pub(super) struct Connection {
     pub(super) user: Option<Placed<String>>,
     pub(super) port: Option<Placed<u16>>,
     pub(super) address: Option<Placed<String>>,
+    /// `jump:` or `proxy_command:`, of which one place has one.
+    pub(super) jump: Option<Placed<Jump>>,
+    pub(super) ssh_keys: Option<Placed<Vec<String>>>,
+    pub(super) becomes_root: Option<Placed<bool>>,
+    pub(super) connection: Option<Placed<model::Connection>>,
     pub(super) host_keys: Option<Placed<Vec<HostKeyPin>>>,
     pub(super) host_key_alias: Option<Placed<String>>,
     pub(super) root: Option<Placed<RemotePath>>,
@@ -54,6 +97,7 @@ pub(super) struct Connection {
 pub(super) struct TargetSpec {
     pub(super) pos: Pos,
     pub(super) kind: TargetKind,
+    pub(super) user: Option<String>,
     pub(super) path: RemotePath,
     pub(super) owner: Option<String>,
     pub(super) group: Option<String>,
@@ -218,11 +262,82 @@ fn connection(reader: &mut Reader<'_>, fields: &Fields<'_>, what: &str) -> Conne
         user: key(reader, fields, "user", what, |t| account(t, "is no user name")),
         port,
         address: key(reader, fields, "address", what, address),
+        jump: jump(reader, fields, what),
+        ssh_keys: ssh_keys(reader, fields, what),
+        becomes_root: fields.value("become").and_then(|n| reader.flag(n, &format!("`become` of {what}"))),
+        connection: key(reader, fields, "connection", what, |t| match t {
+            "ssh" => Ok(model::Connection::Ssh),
+            "local" => Ok(model::Connection::Local),
+            _ => Err("is unknown; it is `ssh` or `local`".to_string()),
+        }),
         host_keys: host_keys(reader, fields, what),
         host_key_alias: key(reader, fields, "host_key_alias", what, |t| hostlist::check_name(t).map(|()| t.to_string())),
         root: key(reader, fields, "root", what, |t| RemotePath::parse(t).map_err(|why| format!("does not do: {why}"))),
         curl: key(reader, fields, "curl", what, |t| CurlVersion::parse(t).ok_or_else(|| "is no version such as 7.61 or 8.14.1".to_string())),
     }
+}
+
+/// `jump:`, a list of SSH servers or `none`, or `proxy_command:`.
+fn jump(reader: &mut Reader<'_>, fields: &Fields<'_>, what: &str) -> Option<Placed<Jump>> {
+    if let (Some(_), Some(command)) = (fields.get("jump"), fields.get("proxy_command")) {
+        reader.fault(command.key_pos, format!("{what} has both `jump` and `proxy_command`; keep one"));
+        return None;
+    }
+    if let Some(node) = fields.value("proxy_command") {
+        let command = reader.text(node, &format!("`proxy_command` of {what}"))?;
+        return Some(Placed { value: Jump::Command(command.value.to_string()), pos: command.pos });
+    }
+    let node = fields.value("jump")?;
+    let label = format!("`jump` of {what}");
+    let listed = reader.one_or_more(node, &label)?;
+    let mut hops = Vec::new();
+    for text in listed.iter().flat_map(|t| t.value.split(',').map(|value| Placed { value: value.trim(), pos: t.pos })) {
+        match hop(text.value) {
+            Ok(hop) => hops.push(hop),
+            Err(why) => reader.fault_hint(text.pos, format!("{label} {why}"), "write `[user@]host[:port]`, several of them in the order of the way, or `none`"),
+        }
+    }
+    match &hops[..] {
+        [only] if only.host == "none" && only.user.is_none() && only.port.is_none() => Some(Placed { value: Jump::Direct, pos: node.pos }),
+        [] => {
+            if listed.is_empty() {
+                reader.fault_hint(node.pos, format!("{label} is empty"), "write `jump: none` for no jump host");
+            }
+            None
+        }
+        _ => Some(Placed { value: Jump::Through(hops), pos: node.pos }),
+    }
+}
+
+/// `[user@]host[:port]` or `ssh://[user@]host[:port]`, an IPv6 address with a port in brackets (ssh(1), -J).
+fn hop(text: &str) -> Result<Hop, String> {
+    let text = text.strip_prefix("ssh://").map_or(text, |rest| rest.trim_end_matches('/'));
+    let (user, rest) = match text.rsplit_once('@') {
+        Some((user, rest)) => (Some(account(user, "names no user before its `@`")?), rest),
+        None => (None, text),
+    };
+    let number = |port: &str| port.parse::<u16>().ok().filter(|p| *p > 0).ok_or_else(|| "has a port that is not from 1 to 65535".to_string());
+    let (host, port) = match rest.strip_prefix('[').and_then(|r| r.split_once(']')) {
+        Some((host, "")) => (host, None),
+        Some((host, port)) => (host, Some(number(port.strip_prefix(':').unwrap_or_default())?)),
+        None if rest.parse::<IpAddr>().is_ok() => (rest, None),
+        None => match rest.split_once(':') {
+            Some((host, port)) => (host, Some(number(port)?)),
+            None => (rest, None),
+        },
+    };
+    Ok(Hop { user, host: address(host)?, port })
+}
+
+/// Private key files. A relative path is meant from where regprov runs, as with `--ssh-key`.
+fn ssh_keys(reader: &mut Reader<'_>, fields: &Fields<'_>, what: &str) -> Option<Placed<Vec<String>>> {
+    let node = fields.value("ssh_key")?;
+    let label = format!("`ssh_key` of {what}");
+    let files = reader.one_or_more(node, &label)?;
+    for file in files.iter().filter(|f| f.value.is_empty() || f.value.contains('\0')) {
+        reader.fault(file.pos, format!("{label} names no file"));
+    }
+    Some(Placed { value: files.iter().map(|f| f.value.to_string()).collect(), pos: node.pos })
 }
 
 /// A user or group by name or number; it becomes an argument on the node.
@@ -342,6 +457,7 @@ fn target(reader: &mut Reader<'_>, node: &Node, what: &str) -> Option<TargetSpec
     let mut spec = TargetSpec {
         pos,
         kind,
+        user: None,
         path: RemotePath::parse(consumer(kind).default_path).expect("the default paths are absolute and plain"),
         owner: None,
         group: None,

@@ -93,7 +93,6 @@ fn groups() {
     refused("groups: [g]", "2:9: `groups` must be a map of keys and values, not a list");
     refused("groups: {g: [h]}", "2:13: group `g` must be a map of keys and values, not a list");
     refused("groups: {g: {hosts: h, host: i}}", "2:24: unknown key `host` in group `g`");
-    refused("groups: {g: {hosts: h, jump: i}}", "2:24: `jump` in group `g` is not supported yet");
     refused("groups: {g: {hosts: h}, g: {hosts: i}}", "2:25: `g` stands twice in `groups`; first on line 2");
     refused("groups: {1: {hosts: h}}", "2:10: a name in `groups` is a number");
     refused("groups: {on: {hosts: h}}", "2:10: a name in `groups` is a number, a truth value");
@@ -125,7 +124,16 @@ fn hosts() {
     assert!(shown.contains("list it under a group's `hosts`"), "{shown}");
     refused(&with("'h[1-2]': {port: 1}"), "4:3: `hosts` has `h[1-2]`, which is no host name");
     refused(&with("h1: {prot: 1}"), "4:8: unknown key `prot` in host `h1`");
-    refused(&with("h1: {become: true}"), "4:8: `become` in host `h1` is not supported yet");
+    refused(&with("h1: {serial: 1}"), "4:8: `serial` in host `h1` is not supported yet");
+    refused(&with("h1: {become: yes}"), "4:16: `become` of host `h1` must be a truth value");
+    refused(&with("h1: {become: 'true'}"), "4:16: `become` of host `h1` must be a truth value, not text");
+    refused(&with("h1: {connection: docker}"), "4:20: `connection` of host `h1` is unknown; it is `ssh` or `local`");
+    refused(&with("h1: {jump: b, proxy_command: x}"), "4:17: host `h1` has both `jump` and `proxy_command`");
+    refused(&with("h1: {jump: []}"), "4:14: `jump` of host `h1` is empty");
+    refused(&with("h1: {jump: 'b:0'}"), "4:14: `jump` of host `h1` has a port that is not from 1 to 65535");
+    refused(&with("h1: {jump: 'b,,c'}"), "4:14: `jump` of host `h1` has ``, which is no host name");
+    refused(&with("h1: {jump: '@b'}"), "4:14: `jump` of host `h1` names no user before its `@`");
+    refused(&with("h1: {ssh_key: ''}"), "4:17: `ssh_key` of host `h1` names no file");
     refused(&with("h1:"), "4:3: host `h1` must be a map of keys and values, not nothing");
     refused(&with("h1: {port: 0}"), "4:14: `port` of host `h1` must be from 1 to 65535");
     refused(&with("h1: {port: 65536}"), "4:14: `port` of host `h1` must be from 1 to 65535");
@@ -355,11 +363,28 @@ fn inventories_that_multiply_are_refused() {
 }
 
 #[test]
+fn ways_to_a_host() {
+    let jump = |text: &str| loaded(&format!("{G}\nhosts: {{h1: {{{text}}}}}")).hosts[0].jump.clone().map(|j| j.to_string());
+    for (text, want) in [
+        ("port: 1", None),
+        ("jump: none", Some("none")),
+        ("jump: b", Some("b")),
+        ("jump: 'alice@b:2222'", Some("alice@b:2222")),
+        ("jump: 'alice@b:2222, ssh://c:22/'", Some("alice@b:2222,c:22")),
+        ("jump: [a, '[2001:db8::1]:22', 'x@::1']", Some("a,[2001:db8::1]:22,x@::1")),
+        ("proxy_command: 'ssh -W %h:%p b'", Some("ssh -W %h:%p b")),
+    ] {
+        assert_eq!(jump(text).as_deref(), want, "{text}");
+    }
+}
+
+#[test]
 fn precedence_of_settings() {
     let inventory = loaded(
         "defaults: {user: d, port: 1, curl: 7.61, targets: [docker]}\ngroups:\n  top: {children: [mid], user: t, port: 2, root: /t}\n  mid: {children: [low], user: m, port: 3}\n  low: {hosts: 'h[1-2]', user: l, logins: [l]}\n  side: {hosts: [h1, x], user: l}\nhosts: {h1: {port: 9}}",
     );
-    let of = |name: &str| inventory.hosts.iter().find(|h| h.name == name).map(|h| (h.user.as_deref(), h.address.port, h.root.as_str(), h.curl)).unwrap();
+    let of =
+        |name: &str| inventory.hosts.iter().find(|h| h.name == name).map(|h| (h.user.as_deref(), h.inventory_address().port, h.root.as_str(), h.curl)).unwrap();
     let curl = Some(CurlVersion(7, 61, 0));
     assert_eq!(of("h1"), (Some("l"), 9, "/t", curl));
     assert_eq!(of("h2"), (Some("l"), 3, "/t", curl));
@@ -398,9 +423,9 @@ fn addresses() {
     let pin = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f";
     let inventory = loaded(&format!("{G}\nhosts: {{h1: {{address: '2001:DB8::1', port: 2222, host_key: [{pin}], host_key_alias: h}}}}"));
     let h = &inventory.hosts[0];
-    assert_eq!(h.address.to_string(), "[2001:db8::1]:2222");
+    assert_eq!(h.inventory_address().to_string(), "[2001:db8::1]:2222");
     assert_eq!((h.host_keys[0].algorithm.as_str(), h.host_key_alias.as_deref()), ("ssh-ed25519", Some("h")));
-    assert_eq!((inventory.hosts[1].address.to_string().as_str(), inventory.hosts[1].user.as_deref()), ("h2:22", None));
+    assert_eq!((inventory.hosts[1].inventory_address().to_string().as_str(), inventory.hosts[1].user.as_deref()), ("h2:22", None));
 }
 
 #[test]

@@ -10,7 +10,7 @@ pub mod target;
 pub mod text;
 
 pub use file::{FileMode, Observed, ObservedFile, RemotePath, Stat, StatKind};
-pub use host::{Address, Host, HostKeyPin};
+pub use host::{Address, Connection, Hop, Host, HostKeyPin, Jump, SSH_PORT};
 pub use login::{Expiry, Login, LoginEntry, PasswordText, Username};
 pub use registry::Registry;
 pub use report::{Change, Event, FileRow, HostRow, Outcome, Report, Stage};

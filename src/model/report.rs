@@ -124,6 +124,11 @@ pub enum Outcome {
     },
     /// The run ended before its turn.
     NotAttempted,
+    /// Left out: a source of hosts says that it is down.
+    Skipped {
+        /// Why, in the source's words.
+        reason: String,
+    },
 }
 
 impl Outcome {
@@ -136,6 +141,7 @@ impl Outcome {
             Outcome::Unreachable { .. } => "unreachable",
             Outcome::Unknown { .. } => "unknown",
             Outcome::NotAttempted => "not_attempted",
+            Outcome::Skipped { .. } => "skipped",
         }
     }
 
@@ -166,14 +172,19 @@ pub struct Report {
     pub hosts: Vec<HostRow>,
     /// The signal that ended the run early (130 for SIGINT, 143 for SIGTERM as exit codes), if one did.
     pub interrupted: Option<u8>,
+    /// Why a guard (a failed canary, too many failures, a refused password) ended the run early, if one did.
+    pub stopped: Option<String>,
 }
 
 impl Report {
-    /// The exit code, in the order of the README's table: signal, failed or unknown (3), only unreachable or not attempted (4),
-    /// changes found when `detailed` (10), else 0.
+    /// The exit code, in the order of the README's table: signal, guard (7), failed or unknown (3), only unreachable or not
+    /// attempted (4), changes found when `detailed` (10), else 0. A skipped host counts for nothing.
     pub fn exit_code(&self, detailed: bool) -> u8 {
         if let Some(code) = self.interrupted {
             return code;
+        }
+        if self.stopped.is_some() {
+            return 7;
         }
         let any = |f: fn(&Outcome) -> bool| self.hosts.iter().any(|h| f(&h.outcome));
         if any(|o| matches!(o, Outcome::Failed { .. } | Outcome::Unknown { .. })) {

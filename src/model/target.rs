@@ -55,7 +55,10 @@ pub enum HelperPolicy {
 pub struct Target {
     /// The consumer.
     pub kind: TargetKind,
-    /// The file (docker, enroot) or the directory (singularity), without the host's `root:`.
+    /// Whose home it lies in and who writes it; `None` is root (or the SSH user, with `root:`).
+    pub user: Option<String>,
+    /// The file (docker, enroot) or the directory (singularity), without the host's `root:`. With `user:` a path below
+    /// [`Target::HOME`] stands for one in that user's home, which the node tells.
     pub path: RemotePath,
     /// Owner by name or number; `None` is who writes (root).
     pub owner: Option<String>,
@@ -67,6 +70,11 @@ pub struct Target {
     pub logins: Vec<String>,
     /// For docker: what to do with credential helpers.
     pub helper: HelperPolicy,
+}
+
+impl Target {
+    /// What stands for the home of the target's `user:` until the node has told it; no path of the inventory can name it.
+    pub const HOME: &'static str = "/~";
 }
 
 /// curl's version on a node, which decides what enroot's file may hold. Ordered.

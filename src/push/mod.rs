@@ -82,7 +82,7 @@ pub async fn push_all<C: Connector>(push: Arc<Push<C>>, hosts: Vec<Host>, stop: 
         let _ = events.send(Event::Ended { index, row: row.clone() });
         rows[index] = row;
     }
-    Report { hosts: rows, interrupted: None }
+    Report { hosts: rows, ..Report::default() }
 }
 
 /// A row for a host whose files were not got to.

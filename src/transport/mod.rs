@@ -1,5 +1,6 @@
 //! How the node program is reached: the seam between a run and the world.
 
+pub mod gate;
 pub mod local;
 pub mod ssh;
 
@@ -32,6 +33,11 @@ pub trait Connector: Send + Sync + 'static {
     type Session: Session;
     /// Connects, proves the host's identity and ours. Keeps its own deadline for each step.
     fn connect(&self, host: &Host) -> impl Future<Output = Result<Self::Session, Trouble>> + Send;
+
+    /// Why no further host may be tried, such as a password that was refused.
+    fn halted(&self) -> Option<String> {
+        None
+    }
 }
 
 /// One reached host, on which one node program runs at a time.

@@ -15,7 +15,7 @@ pub fn table(hosts: &[Host]) -> String {
     let mut groups = Groups::new();
     for host in hosts {
         let targets: Vec<[String; 4]> = host.targets.iter().map(|t| cells(host, t)).collect();
-        groups.add((user(host).to_string(), host.address.port, targets), host.name.as_str());
+        groups.add((user(host).to_string(), host.inventory_address().port, targets), host.name.as_str());
     }
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
@@ -82,8 +82,8 @@ pub fn json(hosts: &[Host]) -> String {
         .iter()
         .map(|h| HostJson {
             host: &h.name,
-            address: &h.address.host,
-            port: h.address.port,
+            address: h.address.as_deref().unwrap_or(&h.name),
+            port: h.inventory_address().port,
             user: user(h),
             groups: &h.groups,
             targets: h
@@ -106,11 +106,12 @@ pub fn json(hosts: &[Host]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Address, FileMode, HelperPolicy, RemotePath, TargetKind};
+    use crate::model::{FileMode, HelperPolicy, RemotePath, TargetKind};
 
     fn target(kind: TargetKind, path: &str, mode: u32, group: Option<&str>, logins: &[&str]) -> Target {
         Target {
             kind,
+            user: None,
             path: RemotePath::parse(path).unwrap(),
             owner: None,
             group: group.map(Into::into),
@@ -121,17 +122,7 @@ mod tests {
     }
 
     fn host(name: &str, user: Option<&str>, port: u16, targets: &[Target]) -> Host {
-        Host {
-            name: name.into(),
-            address: Address { host: name.into(), port },
-            user: user.map(Into::into),
-            host_keys: vec![],
-            host_key_alias: None,
-            root: RemotePath::parse("/").unwrap(),
-            curl: None,
-            groups: vec!["slurm-node".into()],
-            targets: targets.to_vec(),
-        }
+        Host { port: Some(port), user: user.map(Into::into), groups: vec!["slurm-node".into()], targets: targets.to_vec(), ..Host::named(name) }
     }
 
     fn fleet() -> Vec<Host> {

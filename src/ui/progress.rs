@@ -94,7 +94,7 @@ impl Counts {
             Outcome::Failed { .. } => self.failed += 1,
             Outcome::Unreachable { .. } => self.unreachable += 1,
             Outcome::Unknown { .. } => self.unknown += 1,
-            Outcome::Unchanged | Outcome::NotAttempted => {}
+            Outcome::Unchanged | Outcome::NotAttempted | Outcome::Skipped { .. } => {}
         }
     }
 

@@ -9,7 +9,8 @@ use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, Mac as _};
 use sha1::Sha1;
 
-use crate::model::{Address, Host, HostKeyPin};
+use super::route::Endpoint;
+use crate::model::{Address, HostKeyPin};
 
 /// The lines of all known_hosts files, read once for the run.
 #[derive(Clone, Default)]
@@ -73,7 +74,7 @@ impl KnownHosts {
     }
 
     /// What is known of a host.
-    pub fn trust(&self, host: &Host) -> Trust {
+    pub fn trust(&self, host: &Endpoint) -> Trust {
         if !host.host_keys.is_empty() {
             return Trust::Pinned(host.host_keys.clone());
         }
@@ -315,7 +316,7 @@ fn is_key(blob: &[u8], algorithm: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::RemotePath;
+    use crate::model::Host;
 
     fn blob(kind: &str, seed: u8) -> String {
         let mut b = (kind.len() as u32).to_be_bytes().to_vec();
@@ -328,18 +329,9 @@ mod tests {
         STANDARD.encode(b)
     }
 
-    fn host(name: &str, port: u16) -> Host {
-        Host {
-            name: "n".into(),
-            address: Address { host: name.into(), port },
-            user: None,
-            host_keys: Vec::new(),
-            host_key_alias: None,
-            root: RemotePath::parse("/").unwrap(),
-            curl: None,
-            groups: Vec::new(),
-            targets: Vec::new(),
-        }
+    fn host(name: &str, port: u16) -> Endpoint {
+        let host = Host { address: Some(name.into()), port: Some(port), ..Host::named("n") };
+        Endpoint::of(&host, Default::default(), KnownHosts::default())
     }
 
     const ED: &str = "ssh-ed25519";

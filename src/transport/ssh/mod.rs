@@ -3,8 +3,10 @@
 pub mod auth;
 pub mod known_hosts;
 mod leash;
+pub mod route;
 mod session;
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -19,6 +21,7 @@ use crate::model::{Host, Stage};
 use auth::Keys;
 use known_hosts::{KnownHosts, Trust};
 use leash::{Leashed, leash};
+use route::{Endpoint, Route, Via};
 pub use session::SshSession;
 
 /// How long each step may take.
@@ -36,31 +39,38 @@ pub struct Deadlines {
 
 /// Reaches hosts over SSH.
 pub struct Ssh {
-    /// Who we are.
-    pub keys: Keys,
-    /// Who they are.
-    pub known_hosts: KnownHosts,
+    /// The way to each host, by its name in the inventory.
+    pub routes: HashMap<String, Arc<Route>>,
     /// How long each step may take.
     pub deadlines: Deadlines,
+}
+
+impl Ssh {
+    /// Reaches hosts as the inventory alone has them: over TCP, with the same keys and known_hosts for all, without ssh_config.
+    pub fn direct(hosts: &[Host], keys: Keys, known_hosts: KnownHosts, deadlines: Deadlines) -> Self {
+        let keys = Arc::new(keys);
+        let route = |host: &Host| Arc::new(Route { via: Via::Direct, end: Endpoint::of(host, keys.clone(), known_hosts.clone()) });
+        Ssh { routes: hosts.iter().map(|h| (h.name.clone(), route(h))).collect(), deadlines }
+    }
 }
 
 impl Connector for Ssh {
     type Session = SshSession;
 
     async fn connect(&self, host: &Host) -> Result<SshSession, Trouble> {
-        let socket = self.dial(host).await?;
+        let end = &self.routes.get(&host.name).expect("every host of the run was given a route").end;
+        let socket = self.dial(end).await?;
         let (leash, socket) = leash(socket);
-        let mut handle = self.handshake(host, socket).await?;
-        let user = host.user.as_deref().unwrap_or("root");
+        let mut handle = self.handshake(end, socket).await?;
         let late = || Trouble::new(Stage::Authenticate, format!("no answer within {} s", self.deadlines.authenticate.as_secs()));
-        tokio::time::timeout(self.deadlines.authenticate, self.keys.authenticate(&mut handle, user)).await.map_err(|_| late())??;
+        tokio::time::timeout(self.deadlines.authenticate, end.keys.authenticate(&mut handle, &end.user)).await.map_err(|_| late())??;
         Ok(SshSession::new(handle, leash))
     }
 }
 
 impl Ssh {
-    async fn dial(&self, host: &Host) -> Result<TcpStream, Trouble> {
-        let address = &host.address;
+    async fn dial(&self, end: &Endpoint) -> Result<TcpStream, Trouble> {
+        let address = &end.address;
         let seconds = |d: Duration| d.as_secs();
         let resolve = tokio::time::timeout(self.deadlines.resolve, lookup_host((address.host.as_str(), address.port))).await;
         let found: Vec<_> = match resolve {
@@ -85,8 +95,8 @@ impl Ssh {
         Ok(socket)
     }
 
-    async fn handshake(&self, host: &Host, socket: Leashed) -> Result<Handle<Guard>, Trouble> {
-        let trust = self.known_hosts.trust(host);
+    async fn handshake(&self, end: &Endpoint, socket: Leashed) -> Result<Handle<Guard>, Trouble> {
+        let trust = end.known_hosts.trust(end);
         let preferred = preferred(&trust);
         let refused: Arc<Mutex<Option<String>>> = Arc::default();
         let guard = Guard { trust, refused: refused.clone() };
