@@ -17,6 +17,7 @@ use regprov::format::MergeOptions;
 use regprov::model::{FileMode, Host, HostKeyPin, HostRow, Login, Outcome, RemotePath, Report, Secret, Target, TargetKind, Username};
 use regprov::push::{Logins, Push, PushOptions, push_all};
 use regprov::transport::ssh::auth::Keys;
+use regprov::transport::ssh::keyring::KeySources;
 use regprov::transport::ssh::known_hosts::KnownHosts;
 use regprov::transport::ssh::{Deadlines, Ssh};
 use russh::keys::PrivateKey;
@@ -94,7 +95,7 @@ impl Bed {
     }
 
     async fn push(&self, hosts: Vec<Host>) -> (Report, Duration) {
-        let keys = Keys::load(std::slice::from_ref(&self.key), None, None, &mut |_| None).await.unwrap();
+        let keys = Arc::new(Keys::load(&KeySources::only(std::slice::from_ref(&self.key)), &mut |_| None).await.unwrap());
         let deadlines = Deadlines { resolve: SECOND, connect: SECOND, handshake: SECOND, authenticate: SECOND };
         let options =
             PushOptions { forks: 50, check: false, merge: MergeOptions::default(), inventory_id: "test".into(), command: SECOND * 3, host: SECOND * 8 };
@@ -378,7 +379,7 @@ async fn a_group_that_cannot_get_to_its_file_is_told() {
 async fn eight_concurrent_writers_keep_eighty_of_eighty() {
     let bed = Bed::new(&[Fault::None; 8]).await;
     let mut tasks = Vec::new();
-    let keys = Keys::load(std::slice::from_ref(&bed.key), None, None, &mut |_| None).await.unwrap();
+    let keys = Arc::new(Keys::load(&KeySources::only(std::slice::from_ref(&bed.key)), &mut |_| None).await.unwrap());
     for writer in 0..8 {
         let names: Vec<String> = (0..10).map(|i| format!("w{writer}k{i}")).collect();
         let logins: Logins = names

@@ -24,6 +24,7 @@ use regprov::format::MergeOptions;
 use regprov::model::{Event, FileMode, HelperPolicy, Host, Login, Outcome, Registry, RemotePath, Secret, Target, TargetKind, Username};
 use regprov::push::{Logins, Push, PushOptions, push_all};
 use regprov::transport::ssh::auth::Keys;
+use regprov::transport::ssh::keyring::KeySources;
 use regprov::transport::ssh::known_hosts::KnownHosts;
 use regprov::transport::ssh::{Deadlines, Ssh};
 use russh::keys::ssh_key::LineEnding;
@@ -215,7 +216,7 @@ fn known_hosts(hosts: &[Host], hashed: bool) -> Vec<u8> {
 /// What `regprov apply` does once the inventory is open.
 async fn apply(hosts: Vec<Host>, key: &std::path::Path, known_hosts: &[u8], want: &Outcome) {
     let seconds = Duration::from_secs;
-    let keys = Keys::load(&[key.to_path_buf()], None, None, &mut |_| None).await.expect("the key was written by us");
+    let keys = Arc::new(Keys::load(&KeySources::only(&[key.to_path_buf()]), &mut |_| None).await.expect("the key was written by us"));
     let known_hosts = KnownHosts::parse(&[("known_hosts".to_string(), known_hosts.to_vec())]);
     let deadlines = Deadlines { resolve: seconds(5), connect: seconds(10), handshake: seconds(10), authenticate: seconds(10) };
     let options =

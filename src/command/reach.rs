@@ -2,6 +2,7 @@
 
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::console::ask_terminal;
@@ -10,6 +11,7 @@ use crate::cli::SshArgs;
 use crate::error::{Error, Kind, Result};
 use crate::model::{Connection, Host};
 use crate::transport::ssh::auth::Keys;
+use crate::transport::ssh::keyring::{KeyRing, KeySources};
 use crate::transport::ssh::known_hosts::KnownHosts;
 use crate::transport::ssh::{Deadlines, Ssh};
 
@@ -50,11 +52,15 @@ fn not_yet(hosts: &[Host]) -> Result<()> {
 }
 
 /// Our keys.
-async fn keys(args: &SshArgs, home: Option<&Path>) -> Result<Keys> {
+async fn keys(args: &SshArgs, home: Option<&Path>) -> Result<Arc<Keys>> {
     let agent = std::env::var_os("SSH_AUTH_SOCK").filter(|s| !args.no_agent && !s.is_empty()).map(PathBuf::from);
     let terminal = std::io::stdin().is_terminal();
     let mut ask = |path: &Path| if terminal { ask_terminal(&format!("passphrase of {}", path.display())).ok() } else { None };
-    let keys = Keys::load(&args.ssh_keys, home, agent, &mut ask).await.map_err(Error::usage)?;
+    let named = !args.ssh_keys.is_empty();
+    let usual = home.into_iter().flat_map(|h| ["id_ed25519", "id_ecdsa", "id_rsa"].map(|name| h.join(".ssh").join(name)));
+    let files = if named { args.ssh_keys.clone() } else { usual.collect() };
+    let sources = KeySources { files, named, agent: agent.filter(|_| !named), ..KeySources::default() };
+    let keys = KeyRing::default().keys(&sources, &mut ask).await.map_err(Error::usage)?;
     if keys.is_empty() {
         let why = keys.skipped().iter().fold("there is no SSH key to log in with".to_string(), |all, one| format!("{all}\n{one}"));
         return Err(Error::usage(why).hint("name a key with --ssh-key, load one into the SSH agent, or make ~/.ssh/id_ed25519, id_ecdsa or id_rsa"));

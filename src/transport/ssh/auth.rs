@@ -9,6 +9,7 @@ use russh::keys::agent::AgentIdentity;
 use russh::keys::agent::client::AgentClient;
 use russh::keys::{HashAlg, PrivateKey, PrivateKeyWithHashAlg, PublicKey};
 
+use super::keyring::KeySources;
 use super::{Guard, ssh_reason};
 use crate::model::{Secret, Stage};
 use crate::transport::Trouble;
@@ -30,30 +31,31 @@ pub struct Keys {
 pub type AskPassphrase<'a> = &'a mut dyn FnMut(&Path) -> Option<Secret>;
 
 impl Keys {
-    /// With named files only those are used (as IdentitiesOnly does); else the agent at `agent` and the usual files in
-    /// `home`/.ssh. A named file that does not do is an error; of the usual ones, those are used that open.
-    pub async fn load(named: &[PathBuf], home: Option<&Path>, agent: Option<PathBuf>, ask: AskPassphrase<'_>) -> Result<Self, String> {
+    /// Reads the files and asks the agent which keys it holds.
+    ///
+    /// # Errors
+    /// A named file that cannot be used, and why.
+    pub async fn load(sources: &KeySources, ask: AskPassphrase<'_>) -> Result<Self, String> {
         let mut keys = Keys::default();
-        for path in named {
-            keys.files.push((path.display().to_string(), Arc::new(read_key(path, ask)?)));
-        }
-        if !named.is_empty() {
+        if sources.named {
+            for path in &sources.files {
+                keys.files.push((path.display().to_string(), Arc::new(read_key(path, ask)?)));
+            }
             return Ok(keys);
         }
-        if let Some(path) = agent {
-            match tokio::time::timeout(AGENT_DEADLINE, identities(&path)).await.ok().flatten() {
+        if let Some(path) = &sources.agent {
+            match tokio::time::timeout(AGENT_DEADLINE, identities(path)).await.ok().flatten() {
                 Some(found) if found.is_empty() => keys.skipped.push("the SSH agent holds no key".to_string()),
-                Some(found) => keys.agent = Some((path, found)),
+                Some(found) => keys.agent = Some((path.clone(), found)),
                 None => keys.skipped.push(format!("the SSH agent at {} does not answer", path.display())),
             }
         }
         let has_agent_keys = keys.agent.as_ref().is_some_and(|(_, found)| !found.is_empty());
-        for name in ["id_ed25519", "id_ecdsa", "id_rsa"] {
-            let Some(path) = home.map(|h| h.join(".ssh").join(name)).filter(|p| p.exists()) else { continue };
+        for path in sources.files.iter().filter(|p| p.exists()) {
             // With keys in an agent nobody is asked for the passphrase of a file that may not be needed.
             let mut quiet = |_: &Path| None;
             let ask: AskPassphrase<'_> = if has_agent_keys { &mut quiet } else { ask };
-            match read_key(&path, ask) {
+            match read_key(path, ask) {
                 Ok(key) => keys.files.push((path.display().to_string(), Arc::new(key))),
                 Err(why) => {
                     tracing::info!("{why}");

@@ -1,6 +1,7 @@
 //! SSH with russh: one connection a host, one channel at a time, strict about the host's key, a deadline for each step.
 
 pub mod auth;
+pub mod keyring;
 pub mod known_hosts;
 mod leash;
 pub mod route;
@@ -47,8 +48,7 @@ pub struct Ssh {
 
 impl Ssh {
     /// Reaches hosts as the inventory alone has them: over TCP, with the same keys and known_hosts for all, without ssh_config.
-    pub fn direct(hosts: &[Host], keys: Keys, known_hosts: KnownHosts, deadlines: Deadlines) -> Self {
-        let keys = Arc::new(keys);
+    pub fn direct(hosts: &[Host], keys: Arc<Keys>, known_hosts: KnownHosts, deadlines: Deadlines) -> Self {
         let route = |host: &Host| Arc::new(Route { via: Via::Direct, end: Endpoint::of(host, keys.clone(), known_hosts.clone()) });
         Ssh { routes: hosts.iter().map(|h| (h.name.clone(), route(h))).collect(), deadlines }
     }
