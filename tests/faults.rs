@@ -161,6 +161,18 @@ async fn each_phase_has_its_deadline_and_its_words() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_to_skip_is_not_contacted() {
+    let bed = Bed::new(&[Fault::None, Fault::None]).await;
+    let mut hosts = vec![bed.host(0), bed.host(1)];
+    hosts[0].skip = Some("Slurm: drained".into());
+    let (report, _) = bed.push(hosts).await;
+    assert_eq!(report.hosts[0].outcome, Outcome::Skipped { reason: "Slurm: drained".into() });
+    assert_eq!((told(&report.hosts[1]).as_str(), report.exit_code(true)), ("changed", 10));
+    assert_eq!(bed.fleet.channels.load(Ordering::Relaxed), 1, "channels of n1 alone");
+    assert!(!bed.docker_file(0).exists());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn floods_end_at_a_limit_long_before_the_deadline() {
     for (fault, want) in [
         (Fault::EndlessOutput, "failed observe: the login shell printed more than 64 KiB before the node program spoke"),

@@ -97,6 +97,7 @@ fn parse_outcome(text: &str) -> Outcome {
         "changed" => Outcome::Changed,
         "unchanged" => Outcome::Unchanged,
         "not_attempted" => Outcome::NotAttempted,
+        "skipped" => Outcome::Skipped { reason: rest.to_string() },
         "failed" => Outcome::Failed { stage: trouble().0, reason: trouble().1 },
         "unreachable" => Outcome::Unreachable { stage: trouble().0, reason: trouble().1 },
         "unknown" => Outcome::Unknown { stage: trouble().0, reason: trouble().1 },

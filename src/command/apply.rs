@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::format::{self, MergeOptions};
 use crate::inventory::{self, Inventory};
 use crate::model::{Event, Host, HostRow, LoginEntry, Outcome, Report, Stage};
-use crate::push::{Logins, Push, PushOptions, not_attempted, push_all};
+use crate::push::{Logins, Push, PushOptions, before, push_all};
 use crate::transport::ssh::Ssh;
 use crate::ui;
 
@@ -72,18 +72,23 @@ fn targeted(inventory: &Inventory, chosen: &[usize], ssh: &SshArgs) -> Result<Ve
     Ok(hosts)
 }
 
-/// Opens the logins that these hosts get, and no others.
+/// Opens the logins that these hosts get, and no others: a host that is skipped gets none.
 fn open(opener: &mut Opener, inventory: &Inventory, hosts: &[Host], allow_plaintext: bool) -> Result<Logins> {
-    let wanted: BTreeSet<&str> = hosts.iter().flat_map(|h| &h.targets).flat_map(|t| &t.logins).map(String::as_str).collect();
+    let wanted: BTreeSet<&str> = contacted(hosts).flat_map(|h| &h.targets).flat_map(|t| &t.logins).map(String::as_str).collect();
     let entries: Vec<&LoginEntry> = inventory.logins.iter().filter(|l| wanted.contains(l.name.as_str())).collect();
     Ok(opener.logins(&entries, allow_plaintext)?.into_iter().map(|l| (l.name.clone(), l)).collect())
+}
+
+/// The hosts that are not skipped.
+fn contacted(hosts: &[Host]) -> impl Iterator<Item = &Host> {
+    hosts.iter().filter(|h| h.skip.is_none())
 }
 
 /// What the formats refuse whatever the nodes are like; a problem that many hosts share is told once.
 fn check(hosts: &[Host], logins: &Logins) -> Result<()> {
     let mut seen = Vec::new();
     let mut problems = Vec::new();
-    for target in hosts.iter().flat_map(|h| &h.targets) {
+    for target in contacted(hosts).flat_map(|h| &h.targets) {
         if seen.contains(&target) {
             continue;
         }
@@ -151,7 +156,7 @@ struct SoFar {
 
 impl SoFar {
     fn new(hosts: &[Host]) -> Self {
-        SoFar { rows: hosts.iter().map(|h| not_attempted(h, Outcome::NotAttempted)).collect() }
+        SoFar { rows: hosts.iter().map(before).collect() }
     }
 
     fn event(&mut self, event: Event) {

@@ -152,6 +152,14 @@ impl Outcome {
             _ => None,
         }
     }
+
+    /// Why, where there is something to say.
+    pub fn reason(&self) -> Option<&str> {
+        match self {
+            Outcome::Skipped { reason } => Some(reason),
+            other => other.trouble().map(|(_, reason)| reason),
+        }
+    }
 }
 
 /// One host's row.

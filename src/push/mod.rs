@@ -48,19 +48,24 @@ pub struct Push<C> {
 }
 
 /// Brings every host to its wanted state, [`PushOptions::forks`] at a time, and tells `events` as it goes. When `stop`
-/// turns true no further host starts, and those in flight end in their own time. One row per host comes back, in the
+/// turns true no further host starts, and those in flight end in their own time. A host to [skip](Host::skip) is told as ended
+/// at once and never contacted. One row per host comes back, in the
 /// order of `hosts`, whatever happens.
 pub async fn push_all<C: Connector>(push: Arc<Push<C>>, hosts: Vec<Host>, stop: watch::Receiver<bool>, events: mpsc::UnboundedSender<Event>) -> Report {
     let hosts: Vec<Arc<Host>> = hosts.into_iter().map(Arc::new).collect();
-    let mut rows: Vec<HostRow> = hosts.iter().map(|h| not_attempted(h, Outcome::NotAttempted)).collect();
+    let mut rows: Vec<HostRow> = hosts.iter().map(|h| before(h)).collect();
+    for (index, row) in rows.iter().enumerate().filter(|(_, row)| matches!(row.outcome, Outcome::Skipped { .. })) {
+        // Whoever draws may have gone; the run goes on.
+        let _ = events.send(Event::Ended { index, row: row.clone() });
+    }
+    let mut todo = (0..hosts.len()).filter(|i| hosts[*i].skip.is_none());
     let memos = Arc::new(memo::Memos::default());
     let mut running = JoinSet::new();
     let mut index_of = BTreeMap::new();
-    let mut next = 0;
     loop {
-        while running.len() < push.options.forks.max(1) && next < hosts.len() && !*stop.borrow() {
+        while running.len() < push.options.forks.max(1) && !*stop.borrow() {
+            let Some(next) = todo.next() else { break };
             let (push, host, memos) = (push.clone(), hosts[next].clone(), memos.clone());
-            // Whoever draws may have gone; the run goes on.
             let _ = events.send(Event::Started { index: next });
             let (index, sender) = (next, events.clone());
             let sent = move || {
@@ -68,7 +73,6 @@ pub async fn push_all<C: Connector>(push: Arc<Push<C>>, hosts: Vec<Host>, stop: 
             };
             let task = running.spawn(async move { host::push_host(&push, &host, &memos, &sent).await });
             index_of.insert(task.id(), next);
-            next += 1;
         }
         let Some(ended) = running.join_next_with_id().await else { break };
         let (index, row) = match ended {
@@ -83,6 +87,12 @@ pub async fn push_all<C: Connector>(push: Arc<Push<C>>, hosts: Vec<Host>, stop: 
         rows[index] = row;
     }
     Report { hosts: rows, ..Report::default() }
+}
+
+/// The row of a host before its turn: not attempted, or skipped when a source of hosts says so.
+pub fn before(host: &Host) -> HostRow {
+    let skipped = host.skip.clone().map(|reason| Outcome::Skipped { reason });
+    not_attempted(host, skipped.unwrap_or(Outcome::NotAttempted))
 }
 
 /// A row for a host whose files were not got to.

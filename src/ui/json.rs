@@ -47,6 +47,7 @@ struct Summary {
     unreachable: usize,
     unknown: usize,
     not_attempted: usize,
+    skipped: usize,
     total: usize,
 }
 
@@ -60,7 +61,7 @@ pub fn json(report: &Report, check: bool, diff: bool) -> String {
             host: line(&row.host),
             outcome: row.outcome.name(),
             stage: row.outcome.trouble().map(|(stage, _)| stage.name()),
-            reason: row.outcome.trouble().map(|(_, reason)| lines(reason)),
+            reason: row.outcome.reason().map(lines),
             files: row
                 .files
                 .iter()
@@ -82,6 +83,7 @@ pub fn json(report: &Report, check: bool, diff: bool) -> String {
         unreachable: n("unreachable"),
         unknown: n("unknown"),
         not_attempted: n("not_attempted"),
+        skipped: n("skipped"),
         total: report.hosts.len(),
     };
     let document = Document { schema: SCHEMA, check, hosts, summary };

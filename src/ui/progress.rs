@@ -84,6 +84,7 @@ struct Counts {
     failed: usize,
     unreachable: usize,
     unknown: usize,
+    skipped: usize,
 }
 
 impl Counts {
@@ -94,14 +95,15 @@ impl Counts {
             Outcome::Failed { .. } => self.failed += 1,
             Outcome::Unreachable { .. } => self.unreachable += 1,
             Outcome::Unknown { .. } => self.unknown += 1,
-            Outcome::Unchanged | Outcome::NotAttempted | Outcome::Skipped { .. } => {}
+            Outcome::Skipped { .. } => self.skipped += 1,
+            Outcome::Unchanged | Outcome::NotAttempted => {}
         }
     }
 
     /// `3 changed, 1 failed`: what is not zero.
     fn words(&self) -> String {
         let changed = if self.check { "would be changed" } else { "changed" };
-        let all = [(self.changed, changed), (self.failed, "failed"), (self.unreachable, "unreachable"), (self.unknown, "unknown")];
+        let all = [(self.changed, changed), (self.failed, "failed"), (self.unreachable, "unreachable"), (self.unknown, "unknown"), (self.skipped, "skipped")];
         let words: Vec<String> = all.into_iter().filter(|(n, _)| *n > 0).map(|(n, word)| format!("{n} {word}")).collect();
         words.join(", ")
     }

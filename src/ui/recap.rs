@@ -18,13 +18,14 @@ pub struct Options {
 }
 
 /// The outcomes in the order of the recap: the word in reports, the word here, its colour.
-const ORDER: [(&str, &str, Color); 6] = [
+const ORDER: [(&str, &str, Color); 7] = [
     ("changed", "changed", Color::Green),
     ("unchanged", "unchanged", Color::Plain),
     ("failed", "failed", Color::Red),
     ("unreachable", "unreachable", Color::Red),
     ("unknown", "unknown", Color::Red),
     ("not_attempted", "not attempted", Color::Yellow),
+    ("skipped", "skipped", Color::Yellow),
 ];
 
 /// The whole recap. It ends with one line that says how many hosts ended how.
@@ -79,11 +80,12 @@ fn outcomes(report: &Report, options: Options) -> String {
     })
 }
 
-/// Why hosts failed: each reason once.
+/// Why hosts failed or were skipped: each reason once.
 fn troubles(report: &Report, options: Options) -> String {
     let mut groups = Groups::new();
     for row in &report.hosts {
-        let Some((stage, why)) = row.outcome.trouble() else { continue };
+        let Some(why) = row.outcome.reason() else { continue };
+        let stage = row.outcome.trouble().map(|(stage, _)| stage);
         let failed: Vec<(&FileRow, &str)> = row.files.iter().filter(|f| f.change == Change::Failed).filter_map(|f| Some((f, f.reason.as_deref()?))).collect();
         for (file, reason) in &failed {
             groups.add((row.outcome.name(), stage, shared(reason, &row.host)), (Some(*file), row, *reason));
@@ -97,7 +99,10 @@ fn troubles(report: &Report, options: Options) -> String {
     rows.sort_by_key(|((outcome, stage, _), _)| (ORDER.iter().position(|(o, ..)| o == outcome), *stage));
     let mut out = String::new();
     for ((outcome, stage, template), members) in rows {
-        let label = paint(&format!("{outcome} at {stage}"), Color::Red, options.colors);
+        let label = match stage {
+            Some(stage) => paint(&format!("{outcome} at {stage}"), Color::Red, options.colors),
+            None => paint(outcome, Color::Yellow, options.colors),
+        };
         // A reason of one host is shown as it was; the shared form names no host.
         let why = if members.iter().all(|m| m.2 == members[0].2) { members[0].2 } else { &template };
         let _ = writeln!(out, "{label}: {}", line(why));
@@ -227,6 +232,7 @@ pub(super) fn host_line(row: &HostRow, check: bool) -> String {
         Outcome::Failed { stage, reason } | Outcome::Unreachable { stage, reason } | Outcome::Unknown { stage, reason } => {
             trouble_line(word, &host, *stage, reason)
         }
+        Outcome::Skipped { reason } => format!("{word}: {host}: {}", line(reason)),
         _ => format!("{word}: {host}"),
     }
 }
