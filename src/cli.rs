@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 
-use crate::model::TargetKind;
+use crate::model::{Portion, TargetKind};
 
 /// Provisions container registry logins on clusters over SSH.
 #[derive(Debug, Parser)]
@@ -40,6 +40,9 @@ pub struct ApplyArgs {
     /// What is written, and to whom.
     #[command(flatten)]
     pub what: WhatArgs,
+    /// In what order, and when it stops.
+    #[command(flatten)]
+    pub run: RunArgs,
     /// How the hosts are reached.
     #[command(flatten)]
     pub ssh: SshArgs,
@@ -76,6 +79,33 @@ pub struct WhatArgs {
     /// Use logins whose `expires:` is past
     #[arg(long)]
     pub allow_expired: bool,
+}
+
+/// How the run goes through the hosts.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Run")]
+pub struct RunArgs {
+    /// Waves of so many hosts, each over before the next: `10`, `25%` or `1,10,25%`; the last repeats [default: `serial:`]
+    #[arg(long, value_name = "SIZES", value_delimiter = ',', value_parser = wave)]
+    pub batch: Vec<Portion>,
+    /// The first N hosts alone; unless all of them end changed or unchanged, the run stops
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub canary: Option<u32>,
+    /// Start no further host when more than so many failed: `3`, `5%`, or 0 to stop at the first
+    #[arg(long, value_name = "N|P%", value_parser = portion)]
+    pub max_fail: Option<Portion>,
+}
+
+/// The size of a wave.
+fn wave(text: &str) -> Result<Portion, String> {
+    match portion(text)? {
+        Portion::Hosts(0) | Portion::Percent(0) => Err("a wave has at least 1 host".to_string()),
+        size => Ok(size),
+    }
+}
+
+fn portion(text: &str) -> Result<Portion, String> {
+    text.parse().map_err(|why| format!("it {why}"))
 }
 
 /// How hosts are reached.

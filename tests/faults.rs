@@ -14,12 +14,14 @@ use std::time::{Duration, Instant};
 
 use embedded::{Fault, Fleet};
 use regprov::format::MergeOptions;
-use regprov::model::{FileMode, Host, HostKeyPin, HostRow, Login, Outcome, RemotePath, Report, Secret, Target, TargetKind, Username};
+use regprov::model::{FileMode, Host, HostKeyPin, HostRow, Login, Outcome, Pace, Portion, RemotePath, Report, Secret, Target, TargetKind, Username};
 use regprov::push::{Logins, Push, PushOptions, push_all};
+use regprov::transport::local::Local;
 use regprov::transport::ssh::auth::Keys;
 use regprov::transport::ssh::keyring::KeySources;
 use regprov::transport::ssh::known_hosts::KnownHosts;
 use regprov::transport::ssh::{Deadlines, Ssh};
+use regprov::transport::{Connector, Trouble};
 use russh::keys::PrivateKey;
 use russh::keys::ssh_key::LineEnding;
 use russh::keys::ssh_key::private::Ed25519Keypair;
@@ -95,10 +97,14 @@ impl Bed {
     }
 
     async fn push(&self, hosts: Vec<Host>) -> (Report, Duration) {
+        self.push_at(Pace::default(), hosts).await
+    }
+
+    async fn push_at(&self, pace: Pace, hosts: Vec<Host>) -> (Report, Duration) {
         let keys = Arc::new(Keys::load(&KeySources::only(std::slice::from_ref(&self.key)), &mut |_| None).await.unwrap());
         let deadlines = Deadlines { resolve: SECOND, connect: SECOND, handshake: SECOND, authenticate: SECOND };
         let options =
-            PushOptions { forks: 50, check: false, merge: MergeOptions::default(), inventory_id: "test".into(), command: SECOND * 3, host: SECOND * 8 };
+            PushOptions { forks: 50, pace, check: false, merge: MergeOptions::default(), inventory_id: "test".into(), command: SECOND * 3, host: SECOND * 8 };
         let push = Arc::new(Push { connector: Ssh::direct(&hosts, keys, KnownHosts::default(), deadlines), logins: logins(), options });
         let (_keep, stop) = watch::channel(false);
         let start = Instant::now();
@@ -170,6 +176,87 @@ async fn a_host_to_skip_is_not_contacted() {
     assert_eq!((told(&report.hosts[1]).as_str(), report.exit_code(true)), ("changed", 10));
     assert_eq!(bed.fleet.channels.load(Ordering::Relaxed), 1, "channels of n1 alone");
     assert!(!bed.docker_file(0).exists());
+}
+
+/// What the hosts of a fleet come to, its exit code, and why it stopped.
+async fn paced(pace: Pace, faults: &[Fault]) -> (String, u8, String) {
+    let bed = Bed::new(faults).await;
+    let (report, _) = bed.push_at(pace, (0..faults.len()).map(|i| bed.host(i)).collect()).await;
+    let words: Vec<&str> = report.hosts.iter().map(|row| row.outcome.name()).collect();
+    (words.join(" "), report.exit_code(false), report.stopped.unwrap_or_default())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn guards_keep_hosts_from_starting() {
+    let (good, bad) = (Fault::None, Fault::DenyAuthentication);
+    let canary = |canary| Pace { canary, ..Pace::default() };
+    let (words, code, why) = paced(canary(1), &[bad, good, good]).await;
+    assert_eq!((words.as_str(), code), ("unreachable not_attempted not_attempted", 7));
+    assert_eq!(why, "the canary, the first host, did not end well");
+    assert_eq!(paced(canary(2), &[good, good, bad]).await, ("changed changed unreachable".into(), 4, String::new()));
+    // The wave that has a failure ends before the guard keeps the next.
+    let pace = Pace { batch: vec![Portion::Hosts(2)], max_fail: Some(Portion::Hosts(0)), ..Pace::default() };
+    let (words, code, why) = paced(pace, &[good, good, bad, good, good]).await;
+    assert_eq!((words.as_str(), code), ("changed changed unreachable changed not_attempted", 7));
+    assert_eq!(why, "more than 0 of 5 hosts did not end well (--max-fail 0)");
+}
+
+/// A way to hosts that ends badly by itself, whatever the hosts are like.
+enum BadWay {
+    /// Every host refuses a password, and after the first one nobody is to be asked.
+    PasswordRefused,
+    /// The way to `n1` has a defect; to the others there is none.
+    Panics,
+}
+
+impl Connector for BadWay {
+    type Session = <Local as Connector>::Session;
+
+    async fn connect(&self, host: &Host) -> Result<Self::Session, Trouble> {
+        assert!(!matches!(self, BadWay::Panics) || host.name != "n1", "a defect, on purpose");
+        Err(Trouble::new(regprov::model::Stage::Authenticate, "no"))
+    }
+
+    fn halted(&self) -> Option<String> {
+        matches!(self, BadWay::PasswordRefused).then(|| "the password was refused on n0".to_string())
+    }
+}
+
+impl BadWay {
+    /// Three hosts, `forks` at a time.
+    async fn push(self, forks: usize) -> Report {
+        let hosts: Vec<Host> = (0..3).map(|i| Host::named(format!("n{i}"))).collect();
+        let options = PushOptions {
+            forks,
+            pace: Pace::default(),
+            check: false,
+            merge: MergeOptions::default(),
+            inventory_id: "test".into(),
+            command: SECOND,
+            host: SECOND,
+        };
+        let (_keep, stop) = watch::channel(false);
+        push_all(Arc::new(Push { connector: self, logins: logins(), options }), hosts, stop, mpsc::unbounded_channel().0).await
+    }
+}
+
+#[tokio::test]
+async fn a_refused_password_stops_the_run() {
+    let report = BadWay::PasswordRefused.push(1).await;
+    let words: Vec<&str> = report.hosts.iter().map(|row| row.outcome.name()).collect();
+    assert_eq!(words, ["unreachable", "not_attempted", "not_attempted"]);
+    assert_eq!((report.exit_code(false), report.stopped.as_deref()), (7, Some("the password was refused on n0")));
+}
+
+/// A defect in one host's task is that host's row; nobody knows what it had done, so it is `unknown`.
+#[tokio::test]
+async fn a_panic_in_one_host_s_task_stays_there() {
+    let report = BadWay::Panics.push(50).await;
+    let told: Vec<String> = report.hosts.iter().map(told).collect();
+    assert_eq!(told[0], "unreachable authenticate: no");
+    assert_eq!(told[1], "unknown start: regprov itself failed here; this is a defect, please report it");
+    assert_eq!(told[2], told[0]);
+    assert_eq!(report.exit_code(false), 3);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -408,8 +495,15 @@ async fn eight_concurrent_writers_keep_eighty_of_eighty() {
         host.targets.truncate(1);
         host.targets[0].logins = names;
         let deadlines = Deadlines { resolve: SECOND, connect: SECOND, handshake: SECOND * 5, authenticate: SECOND * 5 };
-        let options =
-            PushOptions { forks: 1, check: false, merge: MergeOptions::default(), inventory_id: format!("w{writer}"), command: SECOND * 30, host: SECOND * 60 };
+        let options = PushOptions {
+            forks: 1,
+            pace: Default::default(),
+            check: false,
+            merge: MergeOptions::default(),
+            inventory_id: format!("w{writer}"),
+            command: SECOND * 30,
+            host: SECOND * 60,
+        };
         let push = Arc::new(Push { connector: Ssh::direct(std::slice::from_ref(&host), keys.clone(), KnownHosts::default(), deadlines), logins, options });
         tasks.push(tokio::spawn(async move {
             let (_keep, stop) = watch::channel(false);

@@ -76,7 +76,7 @@ impl Node {
 
     async fn apply_to(&self, host: Host, logins: Logins, merge: MergeOptions) -> Report {
         let (command, all) = (Duration::from_secs(30), Duration::from_secs(60));
-        let options = PushOptions { forks: 1, check: false, merge, inventory_id: "test".into(), command, host: all };
+        let options = PushOptions { forks: 1, pace: Default::default(), check: false, merge, inventory_id: "test".into(), command, host: all };
         let (_keep, stop) = watch::channel(false);
         push_all(Arc::new(Push { connector: self.local.clone(), logins, options }), vec![host], stop, mpsc::unbounded_channel().0).await
     }

@@ -13,7 +13,7 @@
 //!     ! why
 //! ```
 //!
-//! `\e`, `\n` and `\u{202e}` in it stand for what a hostile node sends; `%h` for the host's name.
+//! A line `stopped: why` is the guard that ended the run. `\e`, `\n` and `\u{202e}` in it stand for what a hostile node sends; `%h` for the host's name.
 
 use std::fs;
 use std::path::Path;
@@ -65,9 +65,13 @@ fn parse(text: &str) -> (Report, recap::Options) {
     let words: Vec<&str> = lines.next().unwrap().strip_prefix("options:").unwrap().split_whitespace().collect();
     let has = |w| words.contains(&w);
     let options = recap::Options { check: has("check"), diff: has("diff"), colors: has("colors") };
-    let mut report = Report { hosts: Vec::new(), interrupted: has("interrupted").then_some(130), ..Report::default() };
+    let mut report = Report { hosts: Vec::new(), interrupted: has("interrupted").then_some(130), stopped: None };
     let mut block: Vec<&str> = Vec::new();
     for line in lines.filter(|l| !l.is_empty()) {
+        if let Some(why) = line.strip_prefix("stopped: ") {
+            report.stopped = Some(why.to_string());
+            continue;
+        }
         if !line.starts_with(' ') {
             report.hosts.extend(hosts(&block));
             block.clear();

@@ -219,8 +219,15 @@ async fn apply(hosts: Vec<Host>, key: &std::path::Path, known_hosts: &[u8], want
     let keys = Arc::new(Keys::load(&KeySources::only(&[key.to_path_buf()]), &mut |_| None).await.expect("the key was written by us"));
     let known_hosts = KnownHosts::parse(&[("known_hosts".to_string(), known_hosts.to_vec())]);
     let deadlines = Deadlines { resolve: seconds(5), connect: seconds(10), handshake: seconds(10), authenticate: seconds(10) };
-    let options =
-        PushOptions { forks: FORKS, check: false, merge: MergeOptions::default(), inventory_id: "bench".to_string(), command: seconds(30), host: seconds(60) };
+    let options = PushOptions {
+        forks: FORKS,
+        pace: Default::default(),
+        check: false,
+        merge: MergeOptions::default(),
+        inventory_id: "bench".to_string(),
+        command: seconds(30),
+        host: seconds(60),
+    };
     let push = Arc::new(Push { connector: Ssh::direct(&hosts, keys, known_hosts, deadlines), logins: logins(), options });
     let (_stop, stopped) = watch::channel(false);
     let (sender, mut events) = mpsc::unbounded_channel();

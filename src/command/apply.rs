@@ -9,11 +9,11 @@ use tokio::sync::{mpsc, watch};
 
 use super::load::Opener;
 use super::reach::reach;
-use crate::cli::{ApplyArgs, SshArgs};
+use crate::cli::{ApplyArgs, RunArgs, SshArgs};
 use crate::error::{Error, Result};
 use crate::format::{self, MergeOptions};
 use crate::inventory::{self, Inventory};
-use crate::model::{Event, Host, HostRow, LoginEntry, Outcome, Report, Stage};
+use crate::model::{Event, Host, HostRow, LoginEntry, Outcome, Pace, Report, Stage};
 use crate::push::{Logins, Push, PushOptions, before, push_all};
 use crate::transport::ssh::Ssh;
 use crate::ui;
@@ -34,6 +34,7 @@ pub async fn apply(args: &ApplyArgs, verbose: u8) -> Result<u8> {
     let seconds = Duration::from_secs;
     let options = PushOptions {
         forks: forks(args.ssh.forks, files_each),
+        pace: pace(&args.run, &inventory),
         check: args.what.check,
         merge: MergeOptions { replace_invalid: args.what.replace_invalid, drop_bad_entries: args.what.drop_bad_entries },
         inventory_id: inventory.id.clone().unwrap_or_else(|| "default".to_string()),
@@ -101,6 +102,12 @@ fn check(hosts: &[Host], logins: &Logins) -> Result<()> {
         }
     }
     if problems.is_empty() { Ok(()) } else { Err(Error::usage(problems.join("\n"))) }
+}
+
+/// Waves and guards: the flags, and the inventory's `serial:` where they say nothing of waves.
+fn pace(args: &RunArgs, inventory: &Inventory) -> Pace {
+    let batch = if args.batch.is_empty() { &inventory.serial } else { &args.batch };
+    Pace { canary: args.canary.unwrap_or(0) as usize, batch: batch.clone(), max_fail: args.max_fail }
 }
 
 /// Hosts in flight: as asked, unless the process may not open so many connections.

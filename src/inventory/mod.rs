@@ -27,7 +27,7 @@ pub use limit::{limit, select};
 
 use crate::error::{Error, Kind, Problem, Result};
 use crate::model::text::escape;
-use crate::model::{Host, LoginEntry, PasswordText};
+use crate::model::{Host, LoginEntry, PasswordText, Portion};
 use document::{Document, LoginItem};
 
 /// Bytes that an inventory or a vault may have.
@@ -58,6 +58,8 @@ pub struct Inventory {
     pub hosts: Vec<Host>,
     /// The logins of inventory and vaults, sorted by name.
     pub logins: Vec<LoginEntry>,
+    /// `defaults.serial:`, the sizes of a run's waves.
+    pub serial: Vec<Portion>,
     /// The recipients of inventory and vaults, each once.
     pub recipients: Vec<String>,
     /// Warnings, in the order of their places.
@@ -146,7 +148,7 @@ pub fn load(path: &Path, read: &mut dyn FnMut(&Path) -> Result<String>, options:
             groups.get_mut(group).expect("a host's groups are groups of the inventory").push(i);
         }
     }
-    Ok(Inventory { id, path: file, hosts, logins, recipients, notes: notes.into_iter().map(sanitize).collect(), groups })
+    Ok(Inventory { id, path: file, hosts, logins, serial: parts.serial, recipients, notes: notes.into_iter().map(sanitize).collect(), groups })
 }
 
 /// Reads the vaults into `sources`; whether all could be read.

@@ -10,7 +10,7 @@ use super::fields::{Fields, Keys, Placed, Reader};
 use super::yaml::{Entry, Node, Pos, Value};
 use super::{GROUPS_MAX, HOSTS_MAX, hostlist};
 use crate::format::consumer;
-use crate::model::{self, CurlVersion, FileMode, HelperPolicy, Hop, HostKeyPin, Jump, RemotePath, TargetKind};
+use crate::model::{self, CurlVersion, FileMode, HelperPolicy, Hop, HostKeyPin, Jump, Portion, RemotePath, TargetKind};
 
 /// Keys of a vault.
 pub(super) const VAULT_KEYS: Keys = Keys { known: &["version", "id", "recipients", "logins"], reserved: &["signed"], private: false };
@@ -22,9 +22,24 @@ pub(super) const TOP_KEYS: Keys = Keys {
     private: false,
 };
 
-const LATER_CONNECTION: &[&str] = &["serial", "batch", "ssh_config", "command", "ansible", "slurm"];
+const LATER_CONNECTION: &[&str] = &["ssh_config", "command", "ansible", "slurm"];
 const DEFAULTS_KEYS: Keys = Keys {
-    known: &["user", "port", "address", "jump", "proxy_command", "ssh_key", "become", "connection", "host_key", "host_key_alias", "root", "curl", "targets"],
+    known: &[
+        "user",
+        "port",
+        "address",
+        "jump",
+        "proxy_command",
+        "ssh_key",
+        "become",
+        "connection",
+        "host_key",
+        "host_key_alias",
+        "root",
+        "curl",
+        "targets",
+        "serial",
+    ],
     reserved: LATER_CONNECTION,
     private: false,
 };
@@ -74,6 +89,9 @@ const TARGET_KEYS: Keys = Keys { known: &["path", "owner", "group", "mode", "log
 
 /// Consumers that later versions will write for.
 const LATER_TARGETS: [&str; 9] = ["podman", "helm", "kubernetes", "kubelet", "k3s", "rke2", "crio", "containerd", "nerdctl"];
+
+/// Sizes of waves that may stand one after the other.
+const SERIAL_MAX: usize = 100;
 
 /// The settings of a connection, at one of the four places where they may stand.
 #[derive(Default)]
@@ -132,6 +150,7 @@ pub(super) struct Parts {
     pub(super) vaults: Vec<Placed<String>>,
     pub(super) defaults: Connection,
     pub(super) default_targets: Option<Vec<TargetSpec>>,
+    pub(super) serial: Vec<Portion>,
     pub(super) groups: Vec<Group>,
     pub(super) hosts: Vec<HostSpec>,
 }
@@ -141,11 +160,12 @@ pub(super) fn read(reader: &mut Reader<'_>, fields: &Fields<'_>) -> Parts {
     version(reader, fields, true);
     let vaults = fields.value("vault").and_then(|n| reader.short(n, "`vault`").and_then(|()| reader.one_or_more(n, "`vault`"))).unwrap_or_default();
     let vaults = vaults.into_iter().map(|v| Placed { value: v.value.to_string(), pos: v.pos }).collect();
-    let mut parts = Parts { vaults, defaults: Connection::default(), default_targets: None, groups: Vec::new(), hosts: Vec::new() };
+    let mut parts = Parts { vaults, defaults: Connection::default(), default_targets: None, serial: Vec::new(), groups: Vec::new(), hosts: Vec::new() };
     if let Some(node) = fields.value("defaults") {
         let defaults = reader.keyed(node, "`defaults`", DEFAULTS_KEYS);
         parts.defaults = connection(reader, &defaults, "`defaults`");
         parts.default_targets = defaults.value("targets").and_then(|n| targets(reader, n, "`defaults`"));
+        parts.serial = defaults.value("serial").map(|n| serial(reader, n)).unwrap_or_default();
     }
     match fields.value("groups") {
         Some(node) => {
@@ -191,6 +211,29 @@ pub(super) fn version(reader: &mut Reader<'_>, fields: &Fields<'_>, required: bo
             }
         }
     }
+}
+
+/// `serial:`, the sizes of the waves: `10`, `25%` or a list of them.
+fn serial(reader: &mut Reader<'_>, node: &Node) -> Vec<Portion> {
+    const WHAT: &str = "`serial` of `defaults`";
+    let items = match &node.value {
+        Value::Seq { items, .. } => &items[..],
+        _ => std::slice::from_ref(node),
+    };
+    if items.is_empty() || items.len() > SERIAL_MAX {
+        reader.fault(node.pos, format!("{WHAT} must have from 1 to {SERIAL_MAX} sizes"));
+        return Vec::new();
+    }
+    let mut sizes = Vec::new();
+    for item in items {
+        let Some(text) = reader.text_or_number(item, WHAT) else { continue };
+        match text.value.parse::<Portion>() {
+            Ok(Portion::Hosts(0) | Portion::Percent(0)) => reader.fault(text.pos, format!("{WHAT}: a wave has at least 1 host")),
+            Ok(size) => sizes.push(size),
+            Err(why) => reader.fault(text.pos, format!("{WHAT} {why}")),
+        }
+    }
+    sizes
 }
 
 fn group(reader: &mut Reader<'_>, entry: &Entry, room: &mut usize) -> Group {

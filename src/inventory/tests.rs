@@ -124,7 +124,7 @@ fn hosts() {
     assert!(shown.contains("list it under a group's `hosts`"), "{shown}");
     refused(&with("'h[1-2]': {port: 1}"), "4:3: `hosts` has `h[1-2]`, which is no host name");
     refused(&with("h1: {prot: 1}"), "4:8: unknown key `prot` in host `h1`");
-    refused(&with("h1: {serial: 1}"), "4:8: `serial` in host `h1` is not supported yet");
+    refused(&with("h1: {serial: 1}"), "4:8: unknown key `serial` in host `h1`");
     refused(&with("h1: {become: yes}"), "4:16: `become` of host `h1` must be a truth value");
     refused(&with("h1: {become: 'true'}"), "4:16: `become` of host `h1` must be a truth value, not text");
     refused(&with("h1: {connection: docker}"), "4:20: `connection` of host `h1` is unknown; it is `ssh` or `local`");
@@ -376,6 +376,23 @@ fn ways_to_a_host() {
     ] {
         assert_eq!(jump(text).as_deref(), want, "{text}");
     }
+}
+
+#[test]
+fn waves() {
+    let sizes = |serial: &str| {
+        let inventory = loaded(&format!("defaults: {{serial: {serial}}}\n{G}"));
+        inventory.serial.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!((sizes("10"), sizes("25%"), sizes("[1, 10, '25%']"), sizes("'3'")), ("10".into(), "25%".into(), "1 10 25%".into(), "3".into()));
+    assert!(loaded(G).serial.is_empty());
+    let wrong = |serial: &str, want: &str| drop(refused(&format!("defaults: {{serial: {serial}}}\n{G}"), want));
+    wrong("0", "2:20: `serial` of `defaults`: a wave has at least 1 host");
+    wrong("[1, 0%]", "2:24: `serial` of `defaults`: a wave has at least 1 host");
+    wrong("[]", "2:20: `serial` of `defaults` must have from 1 to 100 sizes");
+    wrong("-1", "2:20: `serial` of `defaults` is neither a number of hosts such as 10 nor a part of them such as 25%");
+    wrong("101%", "2:20: `serial` of `defaults` is neither");
+    wrong("{a: b}", "2:20: `serial` of `defaults` must be text, not a map");
 }
 
 #[test]

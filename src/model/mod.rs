@@ -3,6 +3,7 @@
 pub mod file;
 pub mod host;
 pub mod login;
+pub mod pace;
 pub mod registry;
 pub mod report;
 pub mod secret;
@@ -12,6 +13,7 @@ pub mod text;
 pub use file::{FileMode, Observed, ObservedFile, RemotePath, Stat, StatKind};
 pub use host::{Address, Connection, Hop, Host, HostKeyPin, Jump, SSH_PORT};
 pub use login::{Expiry, Login, LoginEntry, PasswordText, Username};
+pub use pace::{Pace, Portion};
 pub use registry::Registry;
 pub use report::{Change, Event, FileRow, HostRow, Outcome, Report, Stage};
 pub use secret::Secret;

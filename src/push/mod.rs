@@ -5,6 +5,7 @@ mod host;
 mod job;
 mod memo;
 mod observe;
+mod waves;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::format::MergeOptions;
-use crate::model::{Change, Event, FileRow, Host, HostRow, Login, Outcome, Report, Stage};
+use crate::model::{Change, Event, FileRow, Host, HostRow, Login, Outcome, Pace, Report, Stage};
 use crate::transport::Connector;
 
 /// The logins of a run by name.
@@ -25,6 +26,8 @@ pub type Logins = BTreeMap<String, Login>;
 pub struct PushOptions {
     /// Hosts in flight at once.
     pub forks: usize,
+    /// Its waves and guards.
+    pub pace: Pace,
     /// Nothing is written.
     pub check: bool,
     /// What the admin allows with files that are not as they should be.
@@ -47,8 +50,8 @@ pub struct Push<C> {
     pub options: PushOptions,
 }
 
-/// Brings every host to its wanted state, [`PushOptions::forks`] at a time, and tells `events` as it goes. When `stop`
-/// turns true no further host starts, and those in flight end in their own time. A host to [skip](Host::skip) is told as ended
+/// Brings every host to its wanted state, wave after wave and [`PushOptions::forks`] at a time, and tells `events` as it goes.
+/// When a guard of [`PushOptions::pace`] or [`Connector::halted`] stops the run, or when `stop` turns true, no further host starts, and those in flight end in their own time. A host to [skip](Host::skip) is told as ended
 /// at once and never contacted. One row per host comes back, in the
 /// order of `hosts`, whatever happens.
 pub async fn push_all<C: Connector>(push: Arc<Push<C>>, hosts: Vec<Host>, stop: watch::Receiver<bool>, events: mpsc::UnboundedSender<Event>) -> Report {
@@ -58,13 +61,14 @@ pub async fn push_all<C: Connector>(push: Arc<Push<C>>, hosts: Vec<Host>, stop: 
         // Whoever draws may have gone; the run goes on.
         let _ = events.send(Event::Ended { index, row: row.clone() });
     }
-    let mut todo = (0..hosts.len()).filter(|i| hosts[*i].skip.is_none());
+    let contacted = (0..hosts.len()).filter(|i| hosts[*i].skip.is_none()).collect();
+    let mut waves = waves::Waves::new(contacted, push.options.pace.clone());
     let memos = Arc::new(memo::Memos::default());
     let mut running = JoinSet::new();
     let mut index_of = BTreeMap::new();
     loop {
         while running.len() < push.options.forks.max(1) && !*stop.borrow() {
-            let Some(next) = todo.next() else { break };
+            let Some(next) = waves.next() else { break };
             let (push, host, memos) = (push.clone(), hosts[next].clone(), memos.clone());
             let _ = events.send(Event::Started { index: next });
             let (index, sender) = (next, events.clone());
@@ -83,10 +87,14 @@ pub async fn push_all<C: Connector>(push: Arc<Push<C>>, hosts: Vec<Host>, stop: 
                 (index, not_attempted(&hosts[index], Outcome::Unknown { stage: Stage::Start, reason }))
             }
         };
+        waves.ended(&row.outcome);
+        if let Some(why) = push.connector.halted() {
+            waves.stop(why);
+        }
         let _ = events.send(Event::Ended { index, row: row.clone() });
         rows[index] = row;
     }
-    Report { hosts: rows, ..Report::default() }
+    Report { hosts: rows, stopped: waves.into_stopped(), ..Report::default() }
 }
 
 /// The row of a host before its turn: not attempted, or skipped when a source of hosts says so.

@@ -13,6 +13,8 @@ pub const SCHEMA: &str = "regprov.report/1";
 struct Document<'a> {
     schema: &'static str,
     check: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stopped: Option<String>,
     hosts: Vec<Host<'a>>,
     summary: Summary,
 }
@@ -86,7 +88,7 @@ pub fn json(report: &Report, check: bool, diff: bool) -> String {
         skipped: n("skipped"),
         total: report.hosts.len(),
     };
-    let document = Document { schema: SCHEMA, check, hosts, summary };
+    let document = Document { schema: SCHEMA, check, stopped: report.stopped.as_deref().map(lines), hosts, summary };
     serde_json::to_string_pretty(&document).expect("strings, numbers and lists are JSON") + "\n"
 }
 

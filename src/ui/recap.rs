@@ -34,9 +34,16 @@ pub fn recap(report: &Report, options: Options) -> String {
     if options.diff {
         sections.push(diffs(report, options));
     }
+    sections.push(stopped(report, options));
     sections.push(summary(report, options.check));
     sections.retain(|s| !s.is_empty());
     sections.join("\n")
+}
+
+/// Why a guard ended the run.
+fn stopped(report: &Report, options: Options) -> String {
+    let why = report.stopped.iter().map(|why| format!("{}: {}\n", paint("stopped", Color::Red, options.colors), line(why)));
+    why.collect()
 }
 
 /// `120 hosts: 117 changed, 3 failed`, as one line.
