@@ -58,9 +58,12 @@ pub struct ApplyArgs {
 #[derive(Args, Debug)]
 #[command(next_help_heading = "What")]
 pub struct WhatArgs {
-    /// Only hosts that match: names, host lists, groups; `a,b` adds, `!a` removes, `@./FILE` reads
+    /// Only hosts that match: names, host lists, groups; `a,b` adds, `!a` removes, `@./FILE` reads, `@failed` is the last run's
     #[arg(long, value_name = "PATTERN")]
     pub limit: Option<String>,
+    /// Go on with the last run: only the hosts that it left without a good end, and its --login and --target
+    #[arg(long, conflicts_with = "limit")]
+    pub resume: bool,
     /// Only this login (repeatable)
     #[arg(long = "login", value_name = "NAME")]
     pub logins: Vec<String>,

@@ -75,6 +75,12 @@ impl Site {
         for (i, port) in self.ports.iter().enumerate() {
             text = text.replace(&port.to_string(), &format!("PORT{}", i + 1));
         }
+        // A journal is named by its inventory's place, and by when it began.
+        if let Some((before, rest)) = text.clone().split_once("/regprov/runs/") {
+            let name = rest[32..].strip_prefix('/').map_or("", |file| &file[..file.find(".jsonl").unwrap()]);
+            let key = format!("{before}/regprov/runs/KEY{}", &rest[32..]);
+            text = if name.is_empty() { key } else { key.replace(name, "STARTED-PID") };
+        }
         let mut parts = text.split("SHA256:");
         let first = parts.next().unwrap_or_default().to_string();
         parts.fold(first, |out, part| out + "SHA256:FINGERPRINT" + part.trim_start_matches(|c: char| c.is_ascii_alphanumeric() || c == '+' || c == '/'))

@@ -1,7 +1,7 @@
 //! The recap and the JSON report, as golden folders: `tests/recap/<case>/` holds `run.txt`, what is to come out (`recap.txt`,
 //! and where it is worth reading `report.json`). The folder's name is the claim. `REGPROV_BLESS=1` writes what comes out.
 //!
-//! `run.txt`: a first line `options: check diff colors interrupted`, then
+//! `run.txt`: a first line `options: check diff colors interrupted command`, then
 //!
 //! ```text
 //! gpu[001-117] changed
@@ -60,11 +60,12 @@ fn nothing_to_obey(case: &Path, text: &str) {
     }
 }
 
-fn parse(text: &str) -> (Report, recap::Options) {
+fn parse(text: &str) -> (Report, recap::Options<'static>) {
     let mut lines = text.lines();
     let words: Vec<&str> = lines.next().unwrap().strip_prefix("options:").unwrap().split_whitespace().collect();
     let has = |w| words.contains(&w);
-    let options = recap::Options { check: has("check"), diff: has("diff"), colors: has("colors") };
+    let options =
+        recap::Options { check: has("check"), diff: has("diff"), colors: has("colors"), command: has("command").then_some("regprov apply inventory.yml") };
     let mut report = Report { hosts: Vec::new(), interrupted: has("interrupted").then_some(130), stopped: None };
     let mut block: Vec<&str> = Vec::new();
     for line in lines.filter(|l| !l.is_empty()) {

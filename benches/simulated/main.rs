@@ -245,7 +245,7 @@ async fn apply(hosts: Vec<Host>, key: &std::path::Path, known_hosts: &[u8], want
         assert!(row.outcome == *want, "{} is {:?} instead of {}", row.host, row.outcome, want.name());
     }
     // The recap is part of a run, and of its memory.
-    let recap = regprov::ui::recap::recap(&report, regprov::ui::recap::Options { check: false, diff: false, colors: false });
+    let recap = regprov::ui::recap::recap(&report, regprov::ui::recap::Options::default());
     assert!(recap.contains(want.name()));
 }
 

@@ -1,18 +1,21 @@
 //! `regprov apply`: the line from an inventory to a report.
 
 use std::collections::{BTreeSet, HashMap};
+use std::ffi::OsString;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
-use super::load::Opener;
+use super::journal::{self, Journal, LastRun, Selection};
+use super::load::{Opener, known};
 use super::reach::reach;
-use crate::cli::{ApplyArgs, RunArgs, SshArgs};
+use crate::cli::{ApplyArgs, RunArgs, SshArgs, WhatArgs};
 use crate::error::{Error, Result};
 use crate::format::{self, MergeOptions};
 use crate::inventory::{self, Inventory};
+use crate::model::text::shell_word;
 use crate::model::{Event, Host, HostRow, LoginEntry, Outcome, Pace, Report, Stage};
 use crate::push::{Logins, Push, PushOptions, before, push_all};
 use crate::transport::ssh::Ssh;
@@ -23,8 +26,16 @@ pub async fn apply(args: &ApplyArgs, verbose: u8) -> Result<u8> {
     // Everything that can be wrong with the input is found here, before the first connection.
     let mut opener = Opener::of_process(&args.vault.identity.identities)?;
     let mut inventory = opener.inventory(&args.inventory, args.vault.allow_plaintext, args.what.allow_expired)?;
-    let chosen = opener.limit(&inventory, args.what.limit.as_deref())?;
-    inventory::select(&mut inventory, &args.what.logins, &args.what.targets)?;
+    let last = if args.what.resume { Some(LastRun::of(&args.inventory)?) } else { None };
+    let chosen = match &last {
+        Some(last) => known(&inventory, &last.unfinished()),
+        None => opener.limit(&inventory, args.what.limit.as_deref())?,
+    };
+    if let Some(last) = last.as_ref().filter(|_| chosen.is_empty()) {
+        return tell(&Report::default(), &format!("nothing is left of the last run ({})\n", last.path.display()), args);
+    }
+    let selection = selection(&args.what, last.as_ref());
+    inventory::select(&mut inventory, &selection.logins, &selection.targets)?;
     let hosts = targeted(&inventory, &chosen, &args.ssh)?;
     let logins = open(&mut opener, &inventory, &hosts, args.vault.allow_plaintext)?;
     check(&hosts, &logins)?;
@@ -41,14 +52,68 @@ pub async fn apply(args: &ApplyArgs, verbose: u8) -> Result<u8> {
         command: seconds(args.ssh.timeouts.command_timeout),
         host: seconds(args.ssh.timeouts.host_timeout),
     };
-    let names = hosts.iter().map(|h| h.name.clone()).collect();
+    let names: Vec<String> = hosts.iter().map(|h| h.name.clone()).collect();
+    let mut journal = if args.what.check { None } else { journal(args, &inventory, &names, &selection) };
     let progress = ui::progress::Progress::new(names, verbose > 0, args.what.check);
-    let report = run(Arc::new(Push { connector, logins, options }), hosts, progress).await?;
+    let report = run(Arc::new(Push { connector, logins, options }), hosts, progress, journal.as_mut()).await?;
 
-    let recap = ui::recap::Options { check: args.what.check, diff: args.output.diff, colors: ui::stdout_has_colors() };
-    let text = if args.output.json { ui::json::json(&report, args.what.check, args.output.diff) } else { ui::recap::recap(&report, recap) };
-    ui::out(&text).map_err(|e| Error::internal(format!("the report cannot be written to stdout: {e}")))?;
+    let whole = journal.is_some_and(|journal| journal.finish(&report, report.exit_code(args.output.detailed_exitcode)));
+    let command = if whole { repeated(std::env::args_os().skip(1), &selection) } else { None };
+    let recap = ui::recap::Options { check: args.what.check, diff: args.output.diff, colors: ui::stdout_has_colors(), command: command.as_deref() };
+    tell(&report, &ui::recap::recap(&report, recap), args)
+}
+
+/// Writes the report, as text or as the document, and returns the exit code.
+fn tell(report: &Report, text: &str, args: &ApplyArgs) -> Result<u8> {
+    let document = args.output.json.then(|| ui::json::json(report, args.what.check, args.output.diff));
+    ui::out(document.as_deref().unwrap_or(text)).map_err(|e| Error::internal(format!("the report cannot be written to stdout: {e}")))?;
     Ok(report.exit_code(args.output.detailed_exitcode))
+}
+
+/// `--login` and `--target`; where neither is given, those of the run that this one continues.
+fn selection(what: &WhatArgs, last: Option<&LastRun>) -> Selection {
+    match last {
+        Some(last) if what.logins.is_empty() && what.targets.is_empty() => last.selection(),
+        _ => Selection { logins: what.logins.clone(), targets: what.targets.clone() },
+    }
+}
+
+/// The run's journal. Without one the run goes on, and nothing can be resumed.
+fn journal(args: &ApplyArgs, inventory: &Inventory, hosts: &[String], selection: &Selection) -> Option<Journal> {
+    let started = match journal::folder(&args.inventory) {
+        Some(folder) => Journal::start(&folder, &args.inventory, inventory.id.as_deref(), hosts.to_vec(), selection),
+        None => Err("neither XDG_STATE_HOME nor HOME is an absolute path".to_string()),
+    };
+    started.map_err(|why| ui::warning(&no_journal(&why))).ok()
+}
+
+fn no_journal(why: &str) -> String {
+    format!("no journal of this run, so --resume and --limit @failed do not know it: {why}")
+}
+
+/// The command that repeats this run, fit for a shell: its own words but for which hosts, and the selection that it took over.
+/// `None` where a word is no text.
+fn repeated(args: impl Iterator<Item = OsString>, selection: &Selection) -> Option<String> {
+    let mut words = vec!["regprov".to_string()];
+    let mut args = args.map(OsString::into_string);
+    let mut selects = false;
+    while let Some(word) = args.next() {
+        let word = word.ok()?;
+        match word.as_str() {
+            "--resume" => {}
+            "--limit" => drop(args.next()),
+            word if word.starts_with("--limit=") => {}
+            word => {
+                selects |= ["--login", "--target"].iter().any(|flag| word.strip_prefix(flag).is_some_and(|rest| rest.is_empty() || rest.starts_with('=')));
+                words.push(shell_word(word));
+            }
+        }
+    }
+    if !selects {
+        words.extend(selection.logins.iter().map(|login| format!("--login {}", shell_word(login))));
+        words.extend(selection.targets.iter().map(|target| format!("--target {target}")));
+    }
+    Some(words.join(" "))
 }
 
 /// The chosen hosts that get anything, with the flags laid over their settings.
@@ -121,63 +186,85 @@ fn forks(wanted: u32, files_each: u64) -> usize {
 
 /// Runs the fan-out, draws it, and hears signals: after the first one no host starts any more, after the second one
 /// nothing is waited for.
-async fn run(push: Arc<Push<Ssh>>, hosts: Vec<Host>, mut progress: ui::progress::Progress) -> Result<Report> {
+async fn run(push: Arc<Push<Ssh>>, hosts: Vec<Host>, progress: ui::progress::Progress, journal: Option<&mut Journal>) -> Result<Report> {
     let heard = |e| Error::internal(format!("signals cannot be heard: {e}"));
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt()).map_err(heard)?, signal(SignalKind::terminate()).map_err(heard)?);
     let (stop, stopped) = watch::channel(false);
     let (sender, mut events) = mpsc::unbounded_channel();
-    let mut so_far = SoFar::new(&hosts);
+    let mut watch = Watch { so_far: hosts.iter().map(before).collect(), progress, journal };
     let mut interrupted = None;
     let work = push_all(push, hosts, stopped, sender);
     tokio::pin!(work);
-    let mut report = loop {
+    let report = loop {
         let code = tokio::select! {
             biased;
             Some(event) = events.recv() => {
-                progress.event(&event);
-                so_far.event(event);
+                watch.event(event);
                 continue;
             }
-            report = &mut work => break report,
+            report = &mut work => break Some(report),
             _ = interrupt.recv() => 130,
             _ = terminate.recv() => 143,
         };
         if interrupted.replace(code).is_some() {
-            break so_far.report();
+            break None;
         }
         let _ = stop.send(true);
-        progress.warning("stopping: hosts in flight finish, no other starts; a second signal stops at once");
+        watch.progress.warning("stopping: hosts in flight finish, no other starts; a second signal stops at once");
     };
     while let Ok(event) = events.try_recv() {
-        progress.event(&event);
+        watch.event(event);
     }
-    progress.finish();
-    report.interrupted = interrupted;
-    Ok(report)
+    watch.progress.finish();
+    let report = report.unwrap_or(Report { hosts: watch.so_far, ..Report::default() });
+    Ok(Report { interrupted, ..report })
 }
 
-/// What is known of each host while the run goes on.
-struct SoFar {
-    rows: Vec<HostRow>,
+/// Whoever is told what happens while the run goes on.
+struct Watch<'a> {
+    /// What is known of each host.
+    so_far: Vec<HostRow>,
+    progress: ui::progress::Progress,
+    journal: Option<&'a mut Journal>,
 }
 
-impl SoFar {
-    fn new(hosts: &[Host]) -> Self {
-        SoFar { rows: hosts.iter().map(before).collect() }
-    }
-
+impl Watch<'_> {
     fn event(&mut self, event: Event) {
+        if let Some(why) = self.journal.as_mut().and_then(|journal| journal.event(&event)) {
+            self.progress.warning(&no_journal(&why));
+        }
+        self.progress.event(&event);
         match event {
             Event::Started { .. } => {}
             Event::Sent { index } => {
                 let reason = "stopped in the middle by a second signal; each file is old or new, run again".to_string();
-                self.rows[index].outcome = Outcome::Unknown { stage: Stage::Replace, reason };
+                self.so_far[index].outcome = Outcome::Unknown { stage: Stage::Replace, reason };
             }
-            Event::Ended { index, row } => self.rows[index] = row,
+            Event::Ended { index, row } => self.so_far[index] = row,
         }
     }
+}
 
-    fn report(&mut self) -> Report {
-        Report { hosts: std::mem::take(&mut self.rows), ..Report::default() }
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::TargetKind;
+
+    #[test]
+    fn the_command_to_type() {
+        let selection = Selection { logins: vec!["hub".into()], targets: vec![TargetKind::Docker] };
+        #[track_caller]
+        fn check(args: &[&str], selection: &Selection, want: &str) {
+            assert_eq!(repeated(args.iter().map(OsString::from), selection).as_deref(), Some(want));
+        }
+        let none = Selection::default();
+        check(&["apply", "inventory.yml"], &none, "regprov apply inventory.yml");
+        check(&["apply", "--limit", "gpu[1-3],!gpu2", "my site.yml", "--resume"], &none, "regprov apply 'my site.yml'");
+        check(&["-v", "apply", "i.yml", "--limit=@failed", "--forks", "9"], &none, "regprov -v apply i.yml --forks 9");
+        check(&["apply", "i.yml", "--resume"], &selection, "regprov apply i.yml --login hub --target docker");
+        check(&["apply", "i.yml", "--login=hub"], &selection, "regprov apply i.yml --login=hub");
+        check(&["apply", "it's.yml", "--login", "hub", "--target", "docker"], &selection, r"regprov apply 'it'\''s.yml' --login hub --target docker");
+        use std::os::unix::ffi::OsStringExt as _;
+        assert_eq!(repeated([OsString::from_vec(vec![0xff])].into_iter(), &none), None);
     }
 }

@@ -1,11 +1,13 @@
 //! What `apply` and `hosts` share: reading an inventory, its vaults and its passwords.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::console::ask_terminal;
 use super::files;
 use super::identity::IdentitySources;
+use super::journal::LastRun;
 use crate::error::{Error, Kind, Result};
 use crate::inventory::{self, INVENTORY_BYTES_MAX, Inventory, LoadOptions};
 use crate::model::{Login, LoginEntry, PasswordText};
@@ -56,7 +58,15 @@ impl Opener {
     /// The positions of the hosts that a `--limit` means; all of them without one.
     pub fn limit(&mut self, inventory: &Inventory, pattern: Option<&str>) -> Result<Vec<usize>> {
         match pattern {
-            Some(pattern) => inventory::limit(inventory, pattern, &mut |p| self.read(p)),
+            Some(pattern) => inventory::limit(inventory, pattern, &mut |p| self.read(p), &mut || {
+                let last = LastRun::of(Path::new(&inventory.path))?;
+                let failed = last.failed();
+                if failed.is_empty() {
+                    ui::warning(&format!("no host failed in the last run ({})", last.path.display()));
+                }
+                known(inventory, &failed);
+                Ok(failed.into_iter().map(str::to_string).collect())
+            }),
             None => Ok((0..inventory.hosts.len()).collect()),
         }
     }
@@ -84,4 +94,16 @@ impl Opener {
         }
         Err(Error { kind, message: problems.iter().map(Error::to_string).collect::<Vec<_>>().join("\n"), hint: None })
     }
+}
+
+/// The positions of the hosts of these names, in inventory order. Those that the inventory does not have any more are told.
+pub fn known(inventory: &Inventory, names: &[&str]) -> Vec<usize> {
+    let names: BTreeSet<&str> = names.iter().copied().collect();
+    let found: Vec<usize> = (0..inventory.hosts.len()).filter(|i| names.contains(inventory.hosts[*i].name.as_str())).collect();
+    let there: BTreeSet<&str> = found.iter().map(|i| inventory.hosts[*i].name.as_str()).collect();
+    let gone: Vec<&str> = names.difference(&there).copied().collect();
+    if !gone.is_empty() {
+        ui::warning(&format!("of the last run, {} no longer in the inventory and passed over", ui::fold::fold_counted(&gone)));
+    }
+    found
 }

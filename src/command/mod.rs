@@ -5,6 +5,7 @@ pub mod console;
 pub mod files;
 pub mod hosts;
 pub mod identity;
+pub mod journal;
 pub mod load;
 pub mod process;
 pub mod reach;

@@ -11,12 +11,18 @@ use crate::model::TargetKind;
 /// The positions of the hosts that `--limit PATTERN` names, in inventory order.
 ///
 /// A pattern is a comma list of terms: a host, a host list, a group, `*` or `all`, a name with `*` and `?`, or `@./FILE`
-/// with such terms, one or more a line. `&TERM` keeps only what is also in TERM, `!TERM` takes TERM away; as in Ansible
+/// with such terms, one or more a line, or `@failed`: the hosts that `failed` returns, which may name others too. `&TERM` keeps only what is also in TERM, `!TERM` takes TERM away; as in Ansible
 /// they work after all plain terms, whatever their order, and without a plain term on all hosts. A name that is a host's and a group's means both.
 ///
 /// # Errors
-/// A name that is neither host nor group, a wildcard that fits nothing, a file that cannot be read, and an empty result.
-pub fn limit(inventory: &Inventory, pattern: &str, read: &mut dyn FnMut(&Path) -> Result<String>) -> Result<Vec<usize>> {
+/// A name that is neither host nor group, a wildcard that fits nothing, a file that cannot be read, what `failed` says, and an
+/// empty result.
+pub fn limit(
+    inventory: &Inventory,
+    pattern: &str,
+    read: &mut dyn FnMut(&Path) -> Result<String>,
+    failed: &mut dyn FnMut() -> Result<Vec<String>>,
+) -> Result<Vec<usize>> {
     let all: BTreeSet<usize> = (0..inventory.hosts.len()).collect();
     let names: HashMap<&str, usize> = inventory.hosts.iter().enumerate().map(|(i, h)| (h.name.as_str(), i)).collect();
     let lookup = Lookup { inventory, names };
@@ -27,7 +33,7 @@ pub fn limit(inventory: &Inventory, pattern: &str, read: &mut dyn FnMut(&Path) -
             Some(name) => (&term[..1], name.trim()),
             None => ("", term),
         };
-        let found = lookup.term(name, read)?;
+        let found = if name == "@failed" { lookup.known(&failed()?) } else { lookup.term(name, read)? };
         match sign {
             "!" => without.extend(found),
             "&" => both.push(found),
@@ -51,14 +57,16 @@ struct Lookup<'a> {
 }
 
 impl Lookup<'_> {
+    /// Those of the names that are hosts.
+    fn known(&self, names: &[String]) -> BTreeSet<usize> {
+        names.iter().filter_map(|name| self.names.get(name.as_str())).copied().collect()
+    }
+
     /// A term without its sign.
     fn term(&self, term: &str, read: &mut dyn FnMut(&Path) -> Result<String>) -> Result<BTreeSet<usize>> {
         let Some(file) = term.strip_prefix('@') else {
             return self.name(term).map_err(|why| with_way_out(format!("--limit: {}", why.0), why.1));
         };
-        if file == "failed" {
-            return Err(Error::usage("--limit @failed is not supported yet").hint("write the hosts into a file and name it as @./FILE"));
-        }
         if !file.contains('/') {
             return Err(Error::usage(format!("--limit @{file}: a file is named with a directory")).hint(format!("write @./{file}")));
         }

@@ -26,7 +26,7 @@ use yaml::Pos;
 pub use limit::{limit, select};
 
 use crate::error::{Error, Kind, Problem, Result};
-use crate::model::text::escape;
+use crate::model::text::{escape, shell_word};
 use crate::model::{Host, LoginEntry, PasswordText, Portion};
 use document::{Document, LoginItem};
 
@@ -258,12 +258,6 @@ fn password_of(item: &LoginItem, file: &str, options: LoadOptions, reader: &mut 
         }
         Some(password) => Some(password.clone()),
     }
-}
-
-/// A word as a POSIX shell reads it back.
-fn shell_word(text: &str) -> String {
-    let plain = !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-/:@%+=,".contains(&b));
-    if plain { text.to_string() } else { format!("'{}'", text.replace('\'', r"'\''")) }
 }
 
 /// Amazon ECR's registries: `ACCOUNT.dkr.ecr.REGION.amazonaws.com` (and `.com.cn`).

@@ -520,7 +520,7 @@ mod limits {
             "./bad.txt" => Ok("gpu001\ngpu09\n".to_string()),
             p => Err(Error::usage(format!("{p}: no such file"))),
         };
-        let found = limit(&inventory, pattern, &mut read).map_err(|e| e.to_string())?;
+        let found = limit(&inventory, pattern, &mut read, &mut || Ok(["gpu002", "gone", "login1"].map(String::from).to_vec())).map_err(|e| e.to_string())?;
         Ok(found.iter().map(|&i| inventory.hosts[i].name.as_str()).collect::<Vec<_>>().join(" "))
     }
 
@@ -551,6 +551,10 @@ mod limits {
         check("*1", "gpu001 login1");
         check("@./f.txt", "gpu001 gpu002 gpu003 login1");
         check("gpu,!@./f.txt", "gpu004");
+        check("@failed", "gpu002 login1");
+        check("@failed,!login1", "gpu002");
+        check("gpu,&@failed", "gpu002");
+        check("gpu,!@failed", "gpu001 gpu003 gpu004");
     }
 
     #[test]
@@ -566,7 +570,8 @@ mod limits {
         refused("gpu001,", "no host and no group \"\"");
         refused("gpu[1", "has a `[` without `]`");
         refused("gpu[1-999999999]", "more than 100000 hosts");
-        refused("@failed", "@failed is not supported yet");
+        refused("@failed,!login1,!gpu002", "leaves no host");
+        refused("gpu[001-002],@failing", "a file is named with a directory");
         refused("@f.txt", "write @./f.txt");
         refused("@./none", "./none: no such file");
         refused("@./bad.txt", "./bad.txt:2: there is no host and no group \"gpu09\"");

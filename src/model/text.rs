@@ -55,6 +55,12 @@ pub fn escape(text: &str) -> String {
     })
 }
 
+/// A word as a POSIX shell reads it back.
+pub fn shell_word(text: &str) -> String {
+    let plain = !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-/:@%+=,".contains(&b));
+    if plain { text.to_string() } else { format!("'{}'", text.replace('\'', r"'\''")) }
+}
+
 /// Control characters, and those that are not seen or change the order of what is seen (Unicode TR 36 and TR 9).
 pub fn is_invisible(c: char) -> bool {
     c.is_control()

@@ -4,17 +4,20 @@ use std::fmt::Write;
 
 use super::fold::{Groups, fold_counted};
 use super::{Color, line, paint};
+use crate::model::text::printable;
 use crate::model::{Change, FileRow, HostRow, Outcome, Report, Stage};
 
 /// How the recap is written.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Options {
+pub struct Options<'a> {
     /// Nothing was written: say what would be.
     pub check: bool,
     /// Show the shape of every change.
     pub diff: bool,
     /// Use colours.
     pub colors: bool,
+    /// The command that repeats the run, when a journal knows who is left: `regprov apply inventory.yml`.
+    pub command: Option<&'a str>,
 }
 
 /// The outcomes in the order of the recap: the word in reports, the word here, its colour.
@@ -29,19 +32,19 @@ const ORDER: [(&str, &str, Color); 7] = [
 ];
 
 /// The whole recap. It ends with one line that says how many hosts ended how.
-pub fn recap(report: &Report, options: Options) -> String {
+pub fn recap(report: &Report, options: Options<'_>) -> String {
     let mut sections = vec![outcomes(report, options), troubles(report, options), notes(report, options)];
     if options.diff {
         sections.push(diffs(report, options));
     }
     sections.push(stopped(report, options));
-    sections.push(summary(report, options.check));
+    sections.push(summary(report, options.check) + &way_on(report, options));
     sections.retain(|s| !s.is_empty());
     sections.join("\n")
 }
 
 /// Why a guard ended the run.
-fn stopped(report: &Report, options: Options) -> String {
+fn stopped(report: &Report, options: Options<'_>) -> String {
     let why = report.stopped.iter().map(|why| format!("{}: {}\n", paint("stopped", Color::Red, options.colors), line(why)));
     why.collect()
 }
@@ -60,6 +63,17 @@ pub fn summary(report: &Report, check: bool) -> String {
     if counts.is_empty() { format!("{stopped}{total} {hosts}\n") } else { format!("{stopped}{total} {hosts}: {}\n", counts.join(", ")) }
 }
 
+/// What to type when something is left.
+fn way_on(report: &Report, options: Options<'_>) -> String {
+    let any = |words: &[&str]| report.hosts.iter().any(|h| words.contains(&h.outcome.name()));
+    // Not cut as a reason is: half a command is another one.
+    match options.command.map(|command| printable(command, usize::MAX - 1)) {
+        Some(command) if any(&["not_attempted"]) => format!("continue: {command} --resume\n"),
+        Some(command) if any(&["failed", "unreachable", "unknown"]) => format!("again: {command} --limit @failed\n"),
+        _ => String::new(),
+    }
+}
+
 /// How many hosts ended so, by the word in reports.
 pub(super) fn count(report: &Report, outcome: &str) -> usize {
     report.hosts.iter().filter(|h| h.outcome.name() == outcome).count()
@@ -70,7 +84,7 @@ fn word_of(word: &'static str, check: bool) -> &'static str {
 }
 
 /// One line for each outcome that occurred, with its hosts.
-fn outcomes(report: &Report, options: Options) -> String {
+fn outcomes(report: &Report, options: Options<'_>) -> String {
     let mut rows = Vec::new();
     for (outcome, word, color) in ORDER {
         let hosts: Vec<&str> = report.hosts.iter().filter(|h| h.outcome.name() == outcome).map(|h| h.host.as_str()).collect();
@@ -88,7 +102,7 @@ fn outcomes(report: &Report, options: Options) -> String {
 }
 
 /// Why hosts failed or were skipped: each reason once.
-fn troubles(report: &Report, options: Options) -> String {
+fn troubles(report: &Report, options: Options<'_>) -> String {
     let mut groups = Groups::new();
     for row in &report.hosts {
         let Some(why) = row.outcome.reason() else { continue };
@@ -123,7 +137,7 @@ fn troubles(report: &Report, options: Options) -> String {
 }
 
 /// What the admin should know of files that did not fail: each note once.
-fn notes(report: &Report, options: Options) -> String {
+fn notes(report: &Report, options: Options<'_>) -> String {
     let mut groups = Groups::new();
     for row in &report.hosts {
         for file in row.files.iter().filter(|f| f.change != Change::Failed) {
@@ -146,7 +160,7 @@ fn notes(report: &Report, options: Options) -> String {
 }
 
 /// What changed in each file, equal changes once.
-fn diffs(report: &Report, options: Options) -> String {
+fn diffs(report: &Report, options: Options<'_>) -> String {
     let mut groups = Groups::new();
     for row in &report.hosts {
         for file in row.files.iter().filter(|f| matches!(f.change, Change::Created | Change::Updated | Change::Metadata) || !f.diff.is_empty()) {

@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 use super::{Identities, Recipients, file};
 use crate::error::{Error, Result};
 use crate::model::login::check_password;
-use crate::model::text::escape;
+use crate::model::text::{escape, shell_word};
 use crate::model::{Login, LoginEntry, PasswordText, Registry, Secret, Username};
 
 /// The version of the sealed JSON that is written and read.
@@ -178,15 +178,9 @@ fn set_line(entry: &LoginEntry) -> String {
             _ => file,
         };
     }
-    let words = [file, &entry.name, "--registry", &entry.registry.to_string(), "--username", entry.username.as_str()].map(shell_word).join(" ");
+    let words =
+        [file, &entry.name, "--registry", &entry.registry.to_string(), "--username", entry.username.as_str()].map(|word| shell_word(&escape(word))).join(" ");
     format!("regprov vault set {words}")
-}
-
-/// A word as a POSIX shell takes it literally.
-fn shell_word(word: &str) -> String {
-    let word = escape(word);
-    let plain = !word.is_empty() && word.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-/:@%+=,".contains(&b));
-    if plain { word } else { format!("'{}'", word.replace('\'', r"'\''")) }
 }
 
 #[cfg(test)]
