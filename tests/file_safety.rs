@@ -18,9 +18,12 @@ use std::time::{Duration, Instant};
 use regprov::format::MergeOptions;
 use regprov::model::{Change, CurlVersion, FileMode, Host, HostRow, Login, Registry, RemotePath, Report, Secret, Target, TargetKind, Username};
 use regprov::node;
+use regprov::node::protocol::{Reply, ReplyReader};
 use regprov::push::{Logins, Push, PushOptions, push_all};
-use regprov::transport::local::Local;
+use regprov::transport::local::{Local, LocalSession};
+use regprov::transport::{Connector, Session, Trouble};
 use tokio::sync::{mpsc, watch};
+use zeroize::Zeroizing;
 
 const DOCKER: &str = "root/.docker/config.json";
 const ENROOT: &str = "root/.config/enroot/.credentials";
@@ -519,6 +522,69 @@ async fn a_lock_that_is_never_let_go_is_told_in_time() {
     assert!(got.starts_with("failed contended: another run of regprov, or a process that holds the lock"), "{got}; {:?}", row.outcome);
     assert!(took < Duration::from_secs(50), "{took:?}");
     assert_eq!(node.apply().await.hosts[0].outcome.name(), "changed");
+}
+
+/// A node on which somebody takes the lock after the first attempt, and keeps it.
+struct LockedLater(Local);
+
+struct LockedLaterSession {
+    session: LocalSession,
+    attempts: u32,
+}
+
+impl Connector for LockedLater {
+    type Session = LockedLaterSession;
+
+    async fn connect(&self, host: &Host) -> Result<LockedLaterSession, Trouble> {
+        Ok(LockedLaterSession { session: self.0.connect(host).await?, attempts: 0 })
+    }
+}
+
+impl Session for LockedLaterSession {
+    async fn start(&mut self) -> Result<(), Trouble> {
+        self.attempts += 1;
+        if self.attempts > 1 {
+            let busy = Local { command: "read -r k; printf '%s busy\\n%s end\\n' $k $k".to_string(), ..Local::default() };
+            self.session = busy.connect(&Host::named("n1")).await?;
+        }
+        self.session.start().await
+    }
+
+    async fn exchange(&mut self, request: Zeroizing<Vec<u8>>, last: bool, reader: &mut ReplyReader) -> Result<Reply, Trouble> {
+        self.session.exchange(request, last, reader).await
+    }
+
+    async fn close(self) {
+        self.session.close().await;
+    }
+}
+
+/// The first attempt keeps a backup of one file, and settles the others; then the lock never comes free. Only the file that waits
+/// for it is contended.
+#[tokio::test]
+async fn what_is_settled_before_the_backup_stays_settled() {
+    let node = Node::new();
+    assert_eq!(node.apply().await.hosts[0].outcome.name(), "changed");
+    fs::write(node.path(DOCKER), "{").unwrap();
+    fs::remove_file(node.path(ENROOT)).unwrap();
+    fs::create_dir(node.path(ENROOT)).unwrap();
+    let merge = MergeOptions { replace_invalid: true, ..MergeOptions::default() };
+    let options = PushOptions {
+        forks: 1,
+        pace: Default::default(),
+        check: false,
+        merge,
+        inventory_id: "test".into(),
+        command: Duration::from_secs(30),
+        host: Duration::from_secs(60),
+    };
+    let (_keep, stop) = watch::channel(false);
+    let push = Arc::new(Push { connector: LockedLater(node.local.clone()), logins: logins("p1"), options });
+    let row = push_all(push, vec![node.host()], stop, mpsc::unbounded_channel().0).await.hosts.remove(0);
+    assert!(told(&row, DOCKER).starts_with("failed contended: another run"), "{row:?}");
+    assert_eq!(told(&row, SINGULARITY), "unchanged");
+    assert!(told(&row, ENROOT).contains("directory"), "{row:?}");
+    assert_eq!(node.read(DOCKER), "{");
 }
 
 /// Where flock is missing a directory is the lock.

@@ -121,6 +121,8 @@ impl<C: Connector> HostRun<'_, C> {
             let decider = Decider { host: self.host, items: self.items, options: &self.push.options, memos: self.memos, seen: &seen };
             let Decision { mut plan, settled } = decider.decide(&open)?;
             for (item, done) in settled {
+                // Else, when a backup comes first and no later attempt gets through, it would be called contended.
+                open.items.remove(&item);
                 if done.change == Change::Failed {
                     open.failed.insert(item);
                 }
