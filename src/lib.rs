@@ -28,7 +28,7 @@
 //! | [`format`](mod@format), [`plan`], [`node`] | `model` | never |
 //! | [`inventory`] | `error`, `model`, `format` (names and input rules) | never |
 //! | [`vault`] | `error`, `model` | never (bytes in, bytes out; commands read files) |
-//! | [`transport`] | `model`, `node` | sockets, key files, the agent, a local sh |
+//! | [`transport`] | `model`, `node` | sockets, key files, the agent, a local sh, proxy commands |
 //! | [`push`] | `model`, `plan`, `format`, `node`, `transport` | through `transport` only |
 //! | [`ui`] | `model` | the terminal |
 //! | [`cli`] | `model` | never |

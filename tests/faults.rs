@@ -379,7 +379,7 @@ async fn refused_and_unknown_names() {
     let mut refused = bed.host(0);
     refused.port = Some(free);
     let (report, _) = bed.push(vec![refused]).await;
-    assert_eq!(told(&report.hosts[0]), "unreachable connect: connection refused");
+    assert_eq!(told(&report.hosts[0]), "unreachable connect: connection refused, also when tried again");
     assert_eq!(report.exit_code(false), 4);
 }
 

@@ -14,7 +14,7 @@ use std::time::Duration;
 use russh::keys::ssh_key::private::Ed25519Keypair;
 use russh::keys::{PrivateKey, PublicKey, PublicKeyBase64};
 use russh::server::{self, Auth, ChannelOpenHandle, Handle, Msg, Session, VerifiedPublicKey};
-use russh::{Channel, ChannelId};
+use russh::{Channel, ChannelId, ChannelOpenFailure};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::Command;
@@ -68,6 +68,14 @@ pub enum Fault {
     ResetAfter(usize),
     /// Runs the program, but ends the connection when the payload has come.
     ResetAfterPayload,
+    /// Closes the first so many connections without a word, or with these.
+    DropsFirst(usize, &'static str),
+    /// Forwards nothing, as with AllowTcpForwarding no.
+    ForwardsNothing,
+    /// Is short of channels beyond so many on one connection.
+    ForwardsAtMost(usize),
+    /// Ends the first connection when it shall forward more than so many channels on it.
+    LeavesAfter(usize),
 }
 
 /// The server's key and nodes.
@@ -82,6 +90,8 @@ pub struct Fleet {
     pub open: Arc<AtomicUsize>,
     /// Channels that clients let us open.
     pub let_in: Arc<AtomicUsize>,
+    /// Connections that each node took.
+    pub connections: Vec<Arc<AtomicUsize>>,
 }
 
 impl Fleet {
@@ -100,13 +110,18 @@ pub async fn start(user_key: PublicKey, faults: &[Fault]) -> std::io::Result<Fle
     let channels = Arc::new(AtomicUsize::new(0));
     let (open, let_in) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let mut nodes = Vec::new();
+    let mut connections = Vec::new();
     for fault in faults.iter().copied() {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         nodes.push(listener.local_addr()?);
         let window_size = if fault == Fault::NoWindow { 0 } else { server::Config::default().window_size };
         let (keys, auth_rejection_time) = (vec![host_key.clone()], Duration::from_millis(10));
         let config = Arc::new(server::Config { keys, nodelay: true, auth_rejection_time, window_size, ..Default::default() });
+        let taken = Arc::new(AtomicUsize::new(0));
+        connections.push(taken.clone());
         let node = Node {
+            number: 0,
+            forwarded: 0,
             fault,
             user_key: user_key.clone(),
             received: received.clone(),
@@ -117,7 +132,8 @@ pub async fn start(user_key: PublicKey, faults: &[Fault]) -> std::io::Result<Fle
         let open = open.clone();
         tokio::spawn(async move {
             while let Ok((socket, _)) = listener.accept().await {
-                let (config, node, open) = (config.clone(), node.clone(), open.clone());
+                let number = taken.fetch_add(1, Ordering::Relaxed);
+                let (config, node, open) = (config.clone(), Node { number, ..node.clone() }, open.clone());
                 tokio::spawn(async move {
                     open.fetch_add(1, Ordering::Relaxed);
                     serve(config, socket, node).await;
@@ -126,13 +142,16 @@ pub async fn start(user_key: PublicKey, faults: &[Fault]) -> std::io::Result<Fle
             }
         });
     }
-    Ok(Fleet { host_key: host_key.public_key().clone(), nodes, received, channels, open, let_in })
+    Ok(Fleet { host_key: host_key.public_key().clone(), nodes, received, channels, open, let_in, connections })
 }
 
 async fn serve(config: Arc<server::Config>, mut socket: TcpStream, node: Node) {
     let _ = socket.set_nodelay(true);
     match node.fault {
         Fault::StallBanner => drain(socket).await,
+        Fault::DropsFirst(n, words) if node.number < n => {
+            let _ = socket.write_all(words.as_bytes()).await;
+        }
         Fault::EndlessBanner => while socket.write_all(b"this is not the version line\r\n").await.is_ok() {},
         Fault::Garbage => {
             let _ = socket.write_all(b"SSH-2.0-OpenSSH_9.2\r\n").await;
@@ -160,6 +179,10 @@ async fn drain(mut socket: TcpStream) {
 /// The server's side of one connection.
 #[derive(Clone)]
 struct Node {
+    /// How many connections were there before.
+    number: usize,
+    /// Channels that it forwards.
+    forwarded: usize,
     fault: Fault,
     user_key: PublicKey,
     received: Arc<AtomicUsize>,
@@ -189,6 +212,34 @@ impl server::Handler for Node {
             _ => {
                 self.channels.fetch_add(1, Ordering::Relaxed);
                 reply.accept().await;
+            }
+        }
+        Ok(())
+    }
+
+    async fn channel_open_direct_tcpip(
+        &mut self,
+        channel: Channel<Msg>,
+        host: &str,
+        port: u32,
+        _: &str,
+        _: u32,
+        reply: ChannelOpenHandle,
+        _: &mut Session,
+    ) -> Result<(), Self::Error> {
+        match self.fault {
+            Fault::ForwardsNothing => reply.reject(ChannelOpenFailure::AdministrativelyProhibited).await,
+            Fault::ForwardsAtMost(n) if self.forwarded >= n => reply.reject(ChannelOpenFailure::ResourceShortage).await,
+            Fault::LeavesAfter(n) if self.forwarded >= n && self.number == 0 => return Err(russh::Error::Disconnect),
+            _ => {
+                self.forwarded += 1;
+                let to = (host.to_string(), u16::try_from(port).unwrap_or(0));
+                tokio::spawn(async move {
+                    let Ok(mut socket) = TcpStream::connect(to).await else { return reply.reject(ChannelOpenFailure::ConnectFailed).await };
+                    let _ = socket.set_nodelay(true);
+                    reply.accept().await;
+                    let _ = tokio::io::copy_bidirectional(&mut channel.into_stream(), &mut socket).await;
+                });
             }
         }
         Ok(())

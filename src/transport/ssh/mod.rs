@@ -1,13 +1,20 @@
 //! SSH with russh: one connection a host, one channel at a time, strict about the host's key, a deadline for each step.
 
 pub mod auth;
+pub mod command;
+mod jump;
 pub mod keyring;
 pub mod known_hosts;
 mod leash;
+mod patience;
 pub mod route;
 mod session;
+mod starting;
 
 use std::collections::HashMap;
+use std::io::ErrorKind;
+use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -15,15 +22,23 @@ use russh::client::{self, ChannelOpenHandle, Handle, Msg, Session};
 use russh::keys::{Algorithm, EcdsaCurve, HashAlg, PublicKeyBase64};
 use russh::{Channel, Preferred, cipher, compression, kex, mac};
 use tokio::net::{TcpStream, lookup_host};
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::{Connector, Trouble};
 use crate::model::text::sanitize;
-use crate::model::{Host, Stage};
+use crate::model::{Address, Host, Stage};
 use auth::Keys;
+use command::Commands;
+use jump::Bastions;
 use known_hosts::{KnownHosts, Trust};
-use leash::{Leashed, leash};
+use leash::{Leash, Leashed, Stream, leash};
+use patience::{Again, Patience, Setback};
 use route::{Endpoint, Route, Via};
 pub use session::SshSession;
+use starting::{Server, Starting};
+
+/// How often a jump host that says nothing is asked whether it is still there; after three silent answers its connection has gone.
+const KEEPALIVE: Duration = Duration::from_secs(10);
 
 /// How long each step may take.
 #[derive(Clone, Copy, Debug)]
@@ -41,16 +56,28 @@ pub struct Deadlines {
 /// Reaches hosts over SSH.
 pub struct Ssh {
     /// The way to each host, by its name in the inventory.
-    pub routes: HashMap<String, Arc<Route>>,
+    routes: HashMap<String, Arc<Route>>,
     /// How long each step may take.
-    pub deadlines: Deadlines,
+    deadlines: Deadlines,
+    starting: Starting,
+    bastions: Bastions,
+    commands: Commands,
 }
 
+/// Handshakes at once with one server where nobody says another number (sshd's MaxStartups begins to drop at 10, and pauses between
+/// retries let the rest through).
+pub const STARTING: usize = 30;
+
 impl Ssh {
+    /// Reaches hosts over these routes, by their names, with at most `starting` handshakes at once with one server.
+    pub fn new(routes: HashMap<String, Arc<Route>>, deadlines: Deadlines, starting: usize) -> Self {
+        Ssh { routes, deadlines, starting: Starting::new(starting), bastions: Bastions::default(), commands: Commands::default() }
+    }
+
     /// Reaches hosts as the inventory alone has them: over TCP, with the same keys and known_hosts for all, without ssh_config.
     pub fn direct(hosts: &[Host], keys: Arc<Keys>, known_hosts: KnownHosts, deadlines: Deadlines) -> Self {
         let route = |host: &Host| Arc::new(Route { via: Via::Direct, end: Endpoint::of(host, keys.clone(), known_hosts.clone()) });
-        Ssh { routes: hosts.iter().map(|h| (h.name.clone(), route(h))).collect(), deadlines }
+        Ssh::new(hosts.iter().map(|h| (h.name.clone(), route(h))).collect(), deadlines, STARTING)
     }
 }
 
@@ -58,56 +85,147 @@ impl Connector for Ssh {
     type Session = SshSession;
 
     async fn connect(&self, host: &Host) -> Result<SshSession, Trouble> {
-        let end = &self.routes.get(&host.name).expect("every host of the run was given a route").end;
-        let socket = self.dial(end).await?;
-        let (leash, socket) = leash(socket);
-        let mut handle = self.handshake(end, socket).await?;
-        let late = || Trouble::new(Stage::Authenticate, format!("no answer within {} s", self.deadlines.authenticate.as_secs()));
-        tokio::time::timeout(self.deadlines.authenticate, end.keys.authenticate(&mut handle, &end.user)).await.map_err(|_| late())??;
+        let route = self.routes.get(&host.name).expect("every host of the run was given a route");
+        let (handle, leash) = self.log_in(route, Load::Host).await?;
         Ok(SshSession::new(handle, leash))
     }
 }
 
+/// What a connection carries.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Load {
+    /// One host's conversation.
+    Host,
+    /// The connections of all hosts behind it.
+    Forwarding,
+}
+
+type LoggedIn = (Handle<Guard>, Leash);
+
 impl Ssh {
-    async fn dial(&self, end: &Endpoint) -> Result<TcpStream, Trouble> {
-        let address = &end.address;
-        let seconds = |d: Duration| d.as_secs();
-        let resolve = tokio::time::timeout(self.deadlines.resolve, lookup_host((address.host.as_str(), address.port))).await;
-        let found: Vec<_> = match resolve {
-            Err(_) => return Err(Trouble::new(Stage::Resolve, format!("the name server gave no answer within {} s", seconds(self.deadlines.resolve)))),
-            Ok(Err(_)) => return Err(Trouble::new(Stage::Resolve, "the name is not known; check the spelling, or give the host an `address:`")),
-            Ok(Ok(found)) => found.collect(),
-        };
-        let dial = async {
-            let mut last = "the name has no address".to_string();
-            for one in found {
-                match TcpStream::connect(one).await {
-                    Ok(socket) => return Ok(socket),
-                    Err(e) => last = io_reason(&e),
+    /// Goes a route to its end and logs in there. What a busy server does (refusing, closing before its version line) is tried again
+    /// while the connect deadline lasts; a time-out, a host key and an authentication are not. Boxed, since a route may lead through another.
+    fn log_in<'a>(&'a self, route: &'a Arc<Route>, load: Load) -> Pin<Box<dyn Future<Output = Result<LoggedIn, Trouble>> + Send + 'a>> {
+        Box::pin(async move {
+            let addresses = match route.via {
+                Via::Direct => self.resolve(&route.end).await?,
+                Via::Command(_) | Via::Jump(_) => Vec::new(),
+            };
+            let mut patience = Patience::new(self.connect_deadline(&route.end));
+            loop {
+                match self.try_once(route, load, &addresses, &mut patience).await {
+                    Ok(logged_in) => return Ok(logged_in),
+                    Err(setback) => patience.wait_or_give_up(setback).await?,
                 }
             }
-            Err(Trouble::new(Stage::Connect, last))
-        };
-        let late = || Trouble::new(Stage::Connect, format!("no answer within {} s", seconds(self.deadlines.connect)));
-        let socket = tokio::time::timeout(self.deadlines.connect, dial).await.map_err(|_| late())??;
-        // Without it each small packet waits for the last one's acknowledgement: a round trip.
-        let _ = socket.set_nodelay(true);
-        Ok(socket)
+        })
     }
 
-    async fn handshake(&self, end: &Endpoint, socket: Leashed) -> Result<Handle<Guard>, Trouble> {
+    async fn try_once(&self, route: &Arc<Route>, load: Load, addresses: &[SocketAddr], patience: &mut Patience) -> Result<LoggedIn, Setback> {
+        let end = &route.end;
+        let mut command = None;
+        // Held until the server has let us in: what is not yet authenticated is what MaxStartups counts.
+        let (_turn, socket): (_, Box<dyn Stream>) = match &route.via {
+            Via::Direct => {
+                let (turn, socket) = self.dial(addresses, patience).await?;
+                (turn, Box::new(socket))
+            }
+            Via::Command(line) => {
+                let turn = self.starting.turn(Server::OfCommands).await;
+                patience.begin();
+                let (pipes, said) = self.commands.run(line, end, patience).await?;
+                command = Some(said);
+                (turn, Box::new(pipes))
+            }
+            Via::Jump(bastion) => {
+                let turn = self.starting.turn(Server::Forwarded(end.address.host.clone())).await;
+                (turn, Box::new(self.forward(bastion, &end.address, patience).await?))
+            }
+        };
+        let room = if load == Load::Host { leash::CONNECTION_BYTES_MAX } else { leash::NO_LIMIT };
+        let (leash, socket) = leash(socket, room);
+        let mut handle = match self.handshake(end, load, socket, &leash).await {
+            Ok(handle) => handle,
+            Err(setback) => {
+                return Err(match command {
+                    Some(said) => said.explain(setback).await,
+                    None => setback,
+                });
+            }
+        };
+        let late = || Trouble::new(Stage::Authenticate, format!("no answer within {} s", self.deadlines.authenticate.as_secs()));
+        let authenticated = tokio::time::timeout(self.deadlines.authenticate, end.keys.authenticate(&mut handle, &end.user)).await;
+        authenticated.map_err(|_| late()).flatten()?;
+        Ok((handle, leash))
+    }
+
+    /// Ours, or ssh_config's where that is shorter.
+    fn connect_deadline(&self, end: &Endpoint) -> Duration {
+        end.connect.map_or(self.deadlines.connect, |theirs| theirs.min(self.deadlines.connect))
+    }
+
+    async fn resolve(&self, end: &Endpoint) -> Result<Vec<SocketAddr>, Trouble> {
+        let Address { host, port } = &end.address;
+        let late = || Trouble::new(Stage::Resolve, format!("the name server gave no answer within {} s", self.deadlines.resolve.as_secs()));
+        let found = tokio::time::timeout(self.deadlines.resolve, lookup_host((host.as_str(), *port))).await.map_err(|_| late())?;
+        match found.map(Iterator::collect::<Vec<_>>) {
+            Ok(found) if !found.is_empty() => Ok(found),
+            _ => Err(Trouble::new(Stage::Resolve, "the name is not known; check the spelling, or give the host an `address:`")),
+        }
+    }
+
+    /// Tries the addresses one after another.
+    async fn dial(&self, addresses: &[SocketAddr], patience: &mut Patience) -> Result<(OwnedSemaphorePermit, TcpStream), Setback> {
+        let mut last = None;
+        for address in addresses {
+            let turn = self.starting.turn(Server::At(address.ip())).await;
+            if last.is_none() {
+                patience.begin();
+            }
+            match tokio::time::timeout(patience.left(), TcpStream::connect(address)).await {
+                Err(_) => return Err(Trouble::new(Stage::Connect, format!("no answer within {} s", patience.total.as_secs())).into()),
+                Ok(Ok(socket)) => {
+                    // Without it each small packet waits for the last one's acknowledgement: a round trip.
+                    let _ = socket.set_nodelay(true);
+                    return Ok((turn, socket));
+                }
+                Ok(Err(e)) => last = Some(e),
+            }
+        }
+        let error = last.expect("a name that was found has an address");
+        let again = matches!(error.kind(), ErrorKind::ConnectionRefused | ErrorKind::ConnectionReset).then_some(Again::Refused);
+        Err(Setback { trouble: Trouble::new(Stage::Connect, io_reason(&error)), again })
+    }
+
+    async fn handshake(&self, end: &Endpoint, load: Load, socket: Leashed<Box<dyn Stream>>, leash: &Leash) -> Result<Handle<Guard>, Setback> {
         let trust = end.known_hosts.trust(end);
         let preferred = preferred(&trust);
         let refused: Arc<Mutex<Option<String>>> = Arc::default();
         let guard = Guard { trust, refused: refused.clone() };
-        let config = Arc::new(client::Config { preferred, nodelay: true, ..Default::default() });
-        let reason = move |text: String| refused.lock().ok().and_then(|mut r| r.take()).unwrap_or(text);
+        // A jump host that has gone without a word takes everything behind it along; a host of its own has its deadlines.
+        let keepalive_interval = (load == Load::Forwarding).then_some(KEEPALIVE);
+        let config = Arc::new(client::Config { preferred, nodelay: true, keepalive_interval, ..Default::default() });
+        let trouble = |why: String| Trouble::new(Stage::Handshake, why);
         match tokio::time::timeout(self.deadlines.handshake, client::connect_stream(config, socket, guard)).await {
-            Err(_) => Err(Trouble::new(Stage::Handshake, format!("no answer within {} s", self.deadlines.handshake.as_secs()))),
-            Ok(Err(e)) => Err(Trouble::new(Stage::Handshake, reason(ssh_reason(&e)))),
+            Err(_) => Err(trouble(format!("no answer within {} s", self.deadlines.handshake.as_secs())).into()),
+            Ok(Err(e)) => match (refused.lock().ok().and_then(|mut r| r.take()), leash.before_version()) {
+                (Some(why), _) => Err(trouble(why).into()),
+                (None, Some(words)) => Err(closed_early(&words)),
+                (None, None) => Err(trouble(ssh_reason(&e)).into()),
+            },
             Ok(Ok(handle)) => Ok(handle),
         }
     }
+}
+
+/// A connection that the server closed before its version line, with what it said instead.
+fn closed_early(words: &str) -> Setback {
+    // sshd.c drop_connection: nothing until 8.4, then the first, since 9.8 the second.
+    let busy = ["", "Exceeded MaxStartups", "Not allowed at this time"].contains(&words.trim());
+    let said = if words.trim().is_empty() { String::new() } else { format!("; it said: {}", sanitize(words)) };
+    let why = if busy { " (its sshd has too many logins under way, see MaxStartups, or does not want ours)" } else { "" };
+    let reason = format!("the host closed the connection before its version line{why}{said}");
+    Setback { trouble: Trouble::new(Stage::Handshake, reason), again: busy.then_some(Again::Dropped) }
 }
 
 /// Judges the host's key, and refuses every channel that the host would open: russh accepts them unless told otherwise, and
