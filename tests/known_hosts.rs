@@ -8,16 +8,18 @@ mod peers;
 
 use std::fs;
 use std::process::{Command, Stdio};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use fleet::{Fleet, Options};
+use fleet::{Fleet, Options, wait_until};
 use hmac::{Hmac, Mac as _};
 use peers::need;
 use regprov::model::Host;
 use regprov::transport::ssh::known_hosts::KnownHosts;
 use regprov::transport::ssh::preferred;
 use regprov::transport::ssh::route::Endpoint;
+use russh::keys::Certificate;
 use sha1::Sha1;
 
 /// A host as it is named on the command line, its port, an alias, and what known_hosts holds. In the text `ED`, `EC` and
@@ -151,6 +153,80 @@ const STRICTER: &[Case] = &[
     Case("revoked, with a tab behind the marker and blanks later", "gpu01", 22, "@revoked\tgpu01 ED\ngpu01 ED\n"),
 ];
 
+/// As [`Case`], with the certificate that the server shows for its Ed25519 key (see [`CERTIFICATES`]). `{CA}`, `{CA2}` and `{RSACA}`
+/// stand for authorities.
+struct Signed(&'static str, &'static str, u16, &'static str, &'static str);
+
+/// The certificates: a name, the authority's file, and how ssh-keygen signs it.
+const CERTIFICATES: &[(&str, &str, &[&str])] = &[
+    ("good", "ca", &["-h", "-n", "gpu01,10.0.0.1,fe80::1"]),
+    ("expired", "ca", &["-h", "-n", "gpu01", "-V", "20200101:20200201"]),
+    ("early", "ca", &["-h", "-n", "gpu01", "-V", "20400101:20410101"]),
+    ("another's", "ca", &["-h", "-n", "gpu02"]),
+    ("nobody's", "ca", &["-h"]),
+    ("user's", "ca", &["-n", "gpu01"]),
+    ("with an option", "ca", &["-h", "-n", "gpu01", "-O", "critical:x@example.org=1"]),
+    ("with an extension", "ca", &["-h", "-n", "gpu01", "-O", "extension:x@example.org=1"]),
+    ("wild", "ca", &["-h", "-n", "gpu*"]),
+    ("in capitals", "ca", &["-h", "-n", "GPU01"]),
+    ("with a port", "ca", &["-h", "-n", "[gpu01]:2222"]),
+    ("by RSA", "rsaca", &["-h", "-n", "gpu01"]),
+    ("by RSA with SHA-1", "rsaca", &["-h", "-n", "gpu01", "-t", "ssh-rsa"]),
+];
+
+/// Both accept.
+const SIGNED_ACCEPTED: &[Signed] = &[
+    Signed("an authority", "gpu01", 22, "@cert-authority gpu01 {CA}\n", "good"),
+    Signed("an authority for all", "gpu01", 22, "@cert-authority * {CA}\n", "good"),
+    Signed("an authority for some", "gpu01", 22, "@cert-authority gpu*,!gpu02 {CA}\n", "good"),
+    Signed("an authority for a hashed name", "gpu01", 22, "@cert-authority HASH(gpu01) {CA}\n", "good"),
+    Signed("an authority for a port", "gpu01", 2222, "@cert-authority [gpu01]:2222 {CA}\n", "good"),
+    Signed("an authority for all, with a port", "gpu01", 2222, "@cert-authority * {CA}\n", "good"),
+    Signed("an authority for the plain name, with a port", "gpu01", 2222, "@cert-authority gpu01 {CA}\n", "good"),
+    Signed("the second of two authorities", "gpu01", 22, "@cert-authority * {CA2}\n@cert-authority gpu01 {CA}\n", "good"),
+    Signed("an IPv4 address", "10.0.0.1", 22, "@cert-authority 10.0.0.* {CA}\n", "good"),
+    Signed("an IPv6 address", "fe80::1", 22, "@cert-authority * {CA}\n", "good"),
+    Signed("capitals asked for", "GPU01", 22, "@cert-authority gpu01 {CA}\n", "good"),
+    Signed("CRLF, no final newline, a comment", "gpu01", 22, "# c\r\n@cert-authority gpu01 {CA} the CA\r", "good"),
+    Signed("an authority and another's key", "gpu01", 22, "gpu01 ED2\n@cert-authority gpu01 {CA}\n", "good"),
+    Signed("another authority, and the key itself", "gpu01", 22, "@cert-authority gpu01 {CA2}\ngpu01 ED\n", "good"),
+    Signed("no authority, and the key itself", "gpu01", 22, "gpu01 ED\n", "good"),
+    Signed("an RSA authority", "gpu01", 22, "@cert-authority gpu01 {RSACA}\n", "by RSA"),
+    Signed("an unknown extension", "gpu01", 22, "@cert-authority gpu01 {CA}\n", "with an extension"),
+    Signed("another authority revoked", "gpu01", 22, "@revoked * {CA2}\n@cert-authority gpu01 {CA}\n", "good"),
+    Signed("expired, and the key itself", "gpu01", 22, "@cert-authority gpu01 {CA}\ngpu01 ED\n", "expired"),
+    Signed("another's, and the key itself with a port", "gpu01", 2222, "@cert-authority * {CA}\n[gpu01]:2222 ED\n", "another's"),
+    Signed("a user's, and the key itself", "gpu01", 22, "@cert-authority gpu01 {CA}\ngpu01 ED\n", "user's"),
+];
+
+/// Both refuse.
+const SIGNED_REFUSED: &[Signed] = &[
+    Signed("an authority for another host", "gpu01", 22, "@cert-authority gpu02 {CA}\n", "good"),
+    Signed("an authority on another port", "gpu01", 2222, "@cert-authority [gpu01]:2223 {CA}\n", "good"),
+    Signed("an authority on a port, asked without", "gpu01", 22, "@cert-authority [gpu01]:2222 {CA}\n", "good"),
+    Signed("an authority that is excepted", "gpu01", 22, "@cert-authority *,!gpu01 {CA}\n", "good"),
+    Signed("another authority", "gpu01", 22, "@cert-authority gpu01 {CA2}\n", "good"),
+    Signed("the authority as a key of the host", "gpu01", 22, "gpu01 {CA}\n", "good"),
+    Signed("expired", "gpu01", 22, "@cert-authority gpu01 {CA}\n", "expired"),
+    Signed("not valid yet", "gpu01", 22, "@cert-authority gpu01 {CA}\n", "early"),
+    Signed("another's", "gpu01", 22, "@cert-authority gpu01 {CA}\n", "another's"),
+    Signed("for an address, asked by another name", "gpu03", 22, "@cert-authority * {CA}\n", "good"),
+    Signed("a user's", "gpu01", 22, "@cert-authority gpu01 {CA}\n", "user's"),
+    Signed("an unknown critical option", "gpu01", 22, "@cert-authority gpu01 {CA}\n", "with an option"),
+    Signed("a name in capitals", "gpu01", 22, "@cert-authority gpu01 {CA}\n", "in capitals"),
+    Signed("a name with its port", "gpu01", 2222, "@cert-authority [gpu01]:2222 {CA}\n", "with a port"),
+    Signed("a wildcard for a name", "gpu01", 22, "@cert-authority gpu01 {CA}\n", "wild"),
+    Signed("signed with SHA-1", "gpu01", 22, "@cert-authority gpu01 {RSACA}\n", "by RSA with SHA-1"),
+    Signed("the authority is revoked", "gpu01", 22, "@cert-authority gpu01 {CA}\n@revoked * {CA}\n", "good"),
+    Signed("the authority is revoked, and the key itself is known", "gpu01", 22, "@revoked gpu01 {CA}\n@cert-authority * {CA}\ngpu01 ED\n", "good"),
+    Signed("the key is revoked", "gpu01", 22, "@cert-authority gpu01 {CA}\n@revoked gpu01 ED\n", "good"),
+    Signed("expired, and another's key", "gpu01", 22, "@cert-authority gpu01 {CA}\ngpu01 ED2\n", "expired"),
+    Signed("an unknown marker", "gpu01", 22, "@cert-authorities gpu01 {CA}\n", "good"),
+];
+
+/// regprov refuses what ssh accepts, on purpose.
+const SIGNED_STRICTER: &[Signed] = &[Signed("a certificate without names", "gpu01", 22, "@cert-authority gpu01 {CA}\n", "nobody's")];
+
 struct Bench {
     fleet: Fleet,
     dir: tempfile::TempDir,
@@ -186,9 +262,16 @@ impl Bench {
     }
 
     /// What is wrong when ssh or regprov accept other than wanted.
-    fn check(&self, case: &Case, want: (bool, bool)) -> Option<String> {
-        let text = self.keys(case.3);
-        let (ssh, ours) = (self.ssh(case, &text), self.regprov(case, &text));
+    fn check(&self, case: &Case, shown: Option<&Certificate>, want: (bool, bool)) -> Option<String> {
+        let mut text = case.3.to_string();
+        for (word, file) in [("{CA}", "ca.pub"), ("{CA2}", "ca2.pub"), ("{RSACA}", "rsaca.pub")] {
+            if text.contains(word) {
+                let line = fs::read_to_string(self.dir.path().join(file)).unwrap();
+                text = text.replace(word, line.rsplit_once(' ').unwrap().0);
+            }
+        }
+        let text = self.keys(&text);
+        let (ssh, ours) = (self.ssh(case, &text), self.regprov(case, &text, shown));
         let word = if ssh { "accepts" } else { "refuses" };
         ((ssh, ours.is_ok()) != want).then(|| format!("{} ({}:{}): ssh {word}, regprov {ours:?}", case.0, case.1, case.2))
     }
@@ -234,13 +317,19 @@ impl Bench {
         !refused
     }
 
-    /// What regprov does: the server shows the first key type of ours that it has, and that is judged.
-    fn regprov(&self, case: &Case, known_hosts: &[u8]) -> Result<(), String> {
+    /// What regprov does: the server shows its certificate where we want one, else the first key type of ours that it has, and
+    /// that is judged.
+    fn regprov(&self, case: &Case, known_hosts: &[u8], shown: Option<&Certificate>) -> Result<(), String> {
         let host = Host { address: Some(case.1.into()), port: Some(case.2), ..Host::named("n") };
         let known_hosts = KnownHosts::parse(&[("known_hosts".into(), known_hosts.to_vec())]);
         let trust = known_hosts.trust(&Endpoint::of(&host, Default::default(), known_hosts.clone()));
+        let offer = preferred(&trust);
+        if let Some(certificate) = shown.filter(|c| offer.host_key_certificates.contains(&c.algorithm())) {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+            return trust.judge_certificate(certificate, now);
+        }
         let kinds = [("ssh-ed25519", "ed25519"), ("ecdsa-sha2-nistp256", "ecdsa"), ("rsa-sha2-512", "rsa")];
-        let shown = preferred(&trust).key.iter().find_map(|a| kinds.iter().find(|(name, _)| *name == a.as_str()).map(|(_, kind)| *kind));
+        let shown = offer.key.iter().find_map(|a| kinds.iter().find(|(name, _)| *name == a.as_str()).map(|(_, kind)| *kind));
         let line = self.fleet.host_key(shown.expect("all three are offered"));
         let (algorithm, key) = line.split_once(' ').unwrap();
         trust.judge(algorithm, key)
@@ -262,9 +351,52 @@ fn regprov_and_ssh_agree() {
     // ssh mostly waits: four at a time.
     let bench = &bench;
     let wrong: Vec<String> = std::thread::scope(|scope| {
-        let check = |part: &[(&Case, (bool, bool))]| -> Vec<String> { part.iter().filter_map(|(case, want)| bench.check(case, *want)).collect() };
+        let check = |part: &[(&Case, (bool, bool))]| -> Vec<String> { part.iter().filter_map(|(case, want)| bench.check(case, None, *want)).collect() };
         let workers: Vec<_> = all.chunks(all.len().div_ceil(4)).map(|part| scope.spawn(move || check(part))).collect();
         workers.into_iter().flat_map(|w| w.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
     });
     assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), all.len(), wrong.join("\n"));
+}
+
+#[test]
+#[ignore = "needs sshd, ssh, ssh-keygen and busybox"]
+fn regprov_and_ssh_agree_on_certificates() {
+    let (Some(_), Some(_)) = (need("ssh"), need("busybox")) else { return };
+    let Some(fleet) = Fleet::start(1, Options { sshd: "HostCertificate /etc/fleet/shown.pub", host_keys: "ed25519 ecdsa rsa", ..Options::default() }) else {
+        return;
+    };
+    let bench = Bench { fleet, dir: tempfile::tempdir().unwrap() };
+    let keygen = |args: &[&str]| {
+        let made = Command::new("ssh-keygen").arg("-q").args(args).current_dir(bench.dir.path()).stdout(Stdio::null()).status().unwrap();
+        assert!(made.success(), "{args:?}");
+    };
+    for (file, kind) in [("ca", "ed25519"), ("ca2", "ed25519"), ("rsaca", "rsa"), ("other.ed25519", "ed25519"), ("other.ecdsa", "ecdsa"), ("other.rsa", "rsa")]
+    {
+        keygen(&["-t", kind, "-N", "", "-C", "other", "-f", file]);
+    }
+    let node = &bench.fleet.nodes[0];
+    let sections = [(SIGNED_ACCEPTED, (true, true)), (SIGNED_REFUSED, (false, false)), (SIGNED_STRICTER, (true, false))];
+    let mut wrong = Vec::new();
+    let mut checked = 0;
+    for (name, authority, how) in CERTIFICATES {
+        fs::write(bench.dir.path().join("key.pub"), format!("{} host\n", bench.fleet.host_key("ed25519"))).unwrap();
+        keygen(&[&["-s", authority, "-I", "x"], *how, &["key.pub"]].concat());
+        let text = fs::read_to_string(bench.dir.path().join("key-cert.pub")).unwrap();
+        let shown = Certificate::from_openssh(&text).unwrap();
+        node.write("/etc/fleet/shown.pub", &text);
+        // sshd reads it again, and says when it has.
+        let listening = |log: String| log.matches("Server listening").count();
+        let before = listening(bench.fleet.log(0));
+        // SAFETY: kill takes two numbers; the process is the node's sshd, which lives as long as the fleet.
+        assert_eq!(unsafe { libc::kill(node.pid.cast_signed(), libc::SIGHUP) }, 0);
+        wait_until("sshd has read its certificate", || listening(bench.fleet.log(0)) > before);
+        for (cases, want) in &sections {
+            for Signed(claim, host, port, known_hosts, _) in cases.iter().filter(|c| c.4 == *name) {
+                wrong.extend(bench.check(&Case(claim, host, *port, known_hosts), Some(&shown), *want));
+                checked += 1;
+            }
+        }
+    }
+    assert_eq!(checked, SIGNED_ACCEPTED.len() + SIGNED_REFUSED.len() + SIGNED_STRICTER.len());
+    assert!(wrong.is_empty(), "{} of {checked}:\n{}", wrong.len(), wrong.join("\n"));
 }

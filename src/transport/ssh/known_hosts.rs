@@ -7,8 +7,10 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, Mac as _};
+use russh::keys::{Certificate, PublicKey, PublicKeyBase64 as _};
 use sha1::Sha1;
 
+use super::host_certificate;
 use super::route::Endpoint;
 use crate::model::{Address, HostKeyPin};
 
@@ -29,7 +31,9 @@ pub struct Index {
     /// Lines with a wildcard or a negation.
     patterns: Vec<usize>,
     hashed: Vec<usize>,
-    /// The algorithms of the hashed lines that are not revoked.
+    /// Lines that name an authority for certificates.
+    authorities: Vec<usize>,
+    /// The algorithms of the hashed lines that name a host's own key.
     hashed_algorithms: BTreeSet<String>,
     by_key: HashMap<String, Vec<usize>>,
     /// The files that were read, for messages.
@@ -38,12 +42,23 @@ pub struct Index {
 
 /// One line that counts.
 struct Line {
-    revoked: bool,
+    says: Says,
     names: Names,
     algorithm: String,
     key: String,
     /// `file:line`, for messages.
     place: String,
+}
+
+/// What a line says of its key.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Says {
+    /// It is the host's.
+    Host,
+    /// It signs the certificates of these hosts.
+    Authority,
+    /// It is lost.
+    Revoked,
 }
 
 enum Names {
@@ -56,8 +71,8 @@ enum Names {
 }
 
 impl KnownHosts {
-    /// Reads files' contents, each with its name. Lines that OpenSSH would pass over are passed over: comments, bad ones,
-    /// and `@cert-authority`, which vouches for certificates only.
+    /// Reads files' contents, each with its name. Lines that OpenSSH would pass over are passed over: comments and bad
+    /// ones.
     pub fn parse(files: &[(String, Vec<u8>)]) -> Self {
         let names: Vec<&str> = files.iter().map(|(n, _)| n.as_str()).collect();
         let mut index = Index { files: names.join(", "), ..Index::default() };
@@ -81,7 +96,8 @@ impl KnownHosts {
         let name = host.host_key_alias.clone().unwrap_or_else(|| lookup_name(&host.address));
         // ssh falls back to the name without its port, but only where no alias is set (sshconnect.c check_host_key).
         let plain = (host.host_key_alias.is_none() && host.address.port != 22).then(|| host.address.host.to_ascii_lowercase());
-        Trust::Known { index: self.index.clone(), name: name.to_ascii_lowercase(), plain }
+        let principal = host.host_key_alias.clone().unwrap_or_else(|| host.address.host.to_ascii_lowercase());
+        Trust::Known { index: self.index.clone(), name: name.to_ascii_lowercase(), plain, principal }
     }
 }
 
@@ -97,10 +113,13 @@ impl Index {
             }
             Names::Hashed { .. } => {
                 self.hashed.push(at);
-                if !line.revoked {
+                if line.says == Says::Host {
                     self.hashed_algorithms.insert(line.algorithm.clone());
                 }
             }
+        }
+        if line.says == Says::Authority {
+            self.authorities.push(at);
         }
         self.by_key.entry(line.key.clone()).or_default().push(at);
         self.lines.push(line);
@@ -128,7 +147,7 @@ impl Index {
     /// The key algorithms that are known for a name. Hashed lines are left out where they could not change the outcome.
     fn algorithms(&self, name: &str) -> BTreeSet<String> {
         let lines = self.readable(name).map(|i| &self.lines[i]);
-        let found: BTreeSet<String> = lines.filter(|l| !l.revoked).map(|l| l.algorithm.clone()).collect();
+        let found: BTreeSet<String> = lines.filter(|l| l.says == Says::Host).map(|l| l.algorithm.clone()).collect();
         if self.hashed_algorithms.is_subset(&found) {
             return found;
         }
@@ -136,7 +155,7 @@ impl Index {
         if found.is_empty() && self.hashed_algorithms.len() == 1 {
             return self.hashed_algorithms.clone();
         }
-        self.matching(name).filter(|l| !l.revoked).map(|l| l.algorithm.clone()).collect()
+        self.matching(name).filter(|l| l.says == Says::Host).map(|l| l.algorithm.clone()).collect()
     }
 }
 
@@ -153,6 +172,8 @@ pub enum Trust {
         name: String,
         /// The name without its port, where OpenSSH would try that too.
         plain: Option<String>,
+        /// The name that a certificate must be for.
+        principal: String,
     },
 }
 
@@ -166,6 +187,52 @@ impl Trust {
         }
     }
 
+    /// Whether an authority is known for the host, so that its certificate is worth asking for.
+    pub fn has_authority(&self) -> bool {
+        match self {
+            // A pin is a key, never an authority.
+            Trust::Pinned(_) => false,
+            Trust::Known { index, name, plain, .. } => {
+                let names = || [Some(name), plain.as_ref()].into_iter().flatten();
+                index.authorities.iter().any(|i| names().any(|name| index.lines[*i].names.contains(name)))
+            }
+        }
+    }
+
+    /// Whether this certificate, or else the key in it, is the host's (sshconnect.c check_host_key); `now` is Unix time.
+    pub fn judge_certificate(&self, certificate: &Certificate, now: u64) -> Result<(), String> {
+        let key = PublicKey::new(certificate.public_key().clone(), "");
+        let authority = PublicKey::new(certificate.signature_key().clone(), "");
+        let (algorithm, signs) = (key.algorithm(), authority.algorithm());
+        let (key, authority) = (key.public_key_base64(), authority.public_key_base64());
+        let Trust::Known { index, name, plain, principal } = self else { return self.judge(algorithm.as_str(), &key) };
+        self.revoked("the host's key", algorithm.as_str(), &key)?;
+        self.revoked("the authority of the host's certificate", signs.as_str(), &authority)?;
+        let mut names = [Some(name), plain.as_ref()].into_iter().flatten();
+        let vouched = names.find_map(|name| index.with_key(name, &authority).find(|l| l.says == Says::Authority));
+        let Some(line) = vouched else {
+            return self.judge(algorithm.as_str(), &key).map_err(|why| {
+                format!(
+                    "{why}; its certificate is signed by {} {}, which known_hosts does not have as @cert-authority for it",
+                    signs.as_str(),
+                    fingerprint(&authority)
+                )
+            });
+        };
+        match host_certificate::check(certificate, principal, now) {
+            Ok(()) => Ok(()),
+            // As ssh does: a certificate that does not count leaves the key in it to count for itself.
+            Err(wrong) => self.judge(algorithm.as_str(), &key).map_err(|_| format!("the host's certificate {wrong} (authority: {})", line.place)),
+        }
+    }
+
+    /// `Err` where a line says that this key is lost.
+    fn revoked(&self, what: &str, algorithm: &str, key: &str) -> Result<(), String> {
+        let Trust::Known { index, name, plain, .. } = self else { return Ok(()) };
+        let found = [Some(name), plain.as_ref()].into_iter().flatten().find_map(|name| index.with_key(name, key).find(|l| l.says == Says::Revoked));
+        found.map_or(Ok(()), |line| Err(format!("{what} is revoked ({}, {algorithm} {})", line.place, fingerprint(key))))
+    }
+
     /// Whether this key is the host's; `Err` says why not and what to do.
     pub fn judge(&self, algorithm: &str, key: &str) -> Result<(), String> {
         match self {
@@ -174,18 +241,14 @@ impl Trust {
                 "the host shows another key than the inventory's `host_key:` ({algorithm} {}); it was reinstalled (then pin its new key), or somebody sits in between",
                 fingerprint(key)
             )),
-            Trust::Known { index, name, plain } => {
+            Trust::Known { index, name, plain, .. } => {
                 let names = [Some(name), plain.as_ref()];
+                self.revoked("the host's key", algorithm, key)?;
                 for name in names.iter().flatten() {
-                    if let Some(line) = index.with_key(name, key).find(|l| l.revoked) {
-                        return Err(format!("the host's key is revoked ({}, {algorithm} {})", line.place, fingerprint(key)));
-                    }
-                }
-                for name in names.iter().flatten() {
-                    if index.with_key(name, key).any(|l| !l.revoked) {
+                    if index.with_key(name, key).any(|l| l.says == Says::Host) {
                         return Ok(());
                     }
-                    if let Some(line) = index.matching(name).find(|l| !l.revoked) {
+                    if let Some(line) = index.matching(name).find(|l| l.says == Says::Host) {
                         return Err(format!(
                             "the host's key is not the one in known_hosts ({}); it shows {algorithm} {}: it was reinstalled (then replace that line), or somebody sits in between",
                             line.place,
@@ -257,12 +320,13 @@ fn parse_line(text: &str, place: impl Fn() -> String) -> Option<Line> {
     }
     let mut words = text.split([' ', '\t']).filter(|w| !w.is_empty());
     let mut first = words.next()?;
-    let revoked = match first {
-        "@revoked" => true,
+    let says = match first {
+        "@revoked" => Says::Revoked,
+        "@cert-authority" => Says::Authority,
         m if m.starts_with('@') => return None,
-        _ => false,
+        _ => Says::Host,
     };
-    if revoked {
+    if says != Says::Host {
         first = words.next()?;
     }
     let (algorithm, key) = (words.next()?, words.next()?);
@@ -285,7 +349,7 @@ fn parse_line(text: &str, place: impl Fn() -> String) -> Option<Line> {
         // Names are ASCII; Unicode's rules would make other names equal to them.
         None => Names::Patterns(first.to_ascii_lowercase().split(',').map(str::to_string).collect()),
     };
-    Some(Line { revoked, names, algorithm: algorithm.to_string(), key, place: place() })
+    Some(Line { says, names, algorithm: algorithm.to_string(), key, place: place() })
 }
 
 /// Whether the blob is a whole key of this type: SSH strings to its end, the first of which is the type (sshkey.c

@@ -3,6 +3,7 @@
 pub mod auth;
 pub mod command;
 mod jump;
+mod host_certificate;
 pub mod keyring;
 pub mod known_hosts;
 mod leash;
@@ -16,7 +17,7 @@ use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use russh::client::{self, ChannelOpenHandle, Handle, Msg, Session};
 use russh::keys::{Algorithm, EcdsaCurve, HashAlg, PublicKeyBase64};
@@ -241,7 +242,10 @@ impl client::Handler for Guard {
     async fn check_server_key(&mut self, offered: &russh::keys::PublicKeyOrCertificate) -> Result<bool, Self::Error> {
         let verdict = match offered {
             russh::keys::PublicKeyOrCertificate::PublicKey { key, .. } => self.trust.judge(key.algorithm().as_str(), &key.public_key_base64()),
-            russh::keys::PublicKeyOrCertificate::Certificate(_) => Err("the host offers a certificate; regprov reads plain host keys only".to_string()),
+            russh::keys::PublicKeyOrCertificate::Certificate(certificate) => {
+                let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
+                self.trust.judge_certificate(certificate, now)
+            }
         };
         Ok(verdict.map_err(|why| *self.refused.lock().expect("nothing panics while it holds this lock") = Some(why)).is_ok())
     }
@@ -308,6 +312,8 @@ pub fn preferred(trust: &Trust) -> Preferred {
         let plain = if a.clone().is_rsa() { "ssh-rsa".to_string() } else { a.as_str().to_string() };
         !known.contains(&plain)
     });
+    // Certificates come before all keys, and where they do not count, the key in them is judged: as ssh does.
+    let host_key_certificates = if trust.has_authority() { keys.clone() } else { Vec::new() };
     Preferred {
         kex: vec![
             kex::MLKEM768X25519_SHA256,
@@ -324,6 +330,7 @@ pub fn preferred(trust: &Trust) -> Preferred {
         ]
         .into(),
         key: keys.into(),
+        host_key_certificates: host_key_certificates.into(),
         cipher: vec![cipher::AES_128_GCM, cipher::AES_256_GCM, cipher::CHACHA20_POLY1305, cipher::AES_256_CTR, cipher::AES_192_CTR, cipher::AES_128_CTR].into(),
         mac: vec![mac::HMAC_SHA256_ETM, mac::HMAC_SHA512_ETM, mac::HMAC_SHA256, mac::HMAC_SHA512].into(),
         compression: vec![compression::NONE].into(),
