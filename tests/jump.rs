@@ -13,11 +13,12 @@ use std::time::{Duration, Instant};
 
 use embedded::{Fault, Fleet};
 use regprov::format::MergeOptions;
-use regprov::model::{Address, FileMode, Host, HostKeyPin, HostRow, Login, Registry, RemotePath, Report, Secret, Target, TargetKind, Username};
+use regprov::model::{Address, FileMode, Host, HostKeyPin, HostRow, Login, Pace, Registry, RemotePath, Report, Secret, Target, TargetKind, Username};
 use regprov::push::{Push, PushOptions, push_all};
 use regprov::transport::ssh::auth::Keys;
 use regprov::transport::ssh::keyring::KeySources;
 use regprov::transport::ssh::known_hosts::KnownHosts;
+use regprov::transport::ssh::password::Asking;
 use regprov::transport::ssh::route::{Endpoint, Route, Via};
 use regprov::transport::ssh::{Deadlines, STARTING, Ssh};
 use russh::keys::PrivateKey;
@@ -96,9 +97,16 @@ impl Bed {
         };
         let deadlines = Deadlines { resolve: SECOND, connect: SECOND * 3, handshake: SECOND * 2, authenticate: SECOND * 2 };
         let routes: HashMap<String, Arc<Route>> = routes.into_iter().map(|r| (r.end.name.clone(), Arc::new(r))).collect();
-        let connector = Ssh::new(routes, deadlines, self.starting);
-        let options =
-            PushOptions { forks: 100, check: false, merge: MergeOptions::default(), inventory_id: "test".into(), command: SECOND * 5, host: SECOND * 20 };
+        let connector = Ssh::new(routes, deadlines, self.starting, Asking::default());
+        let options = PushOptions {
+            forks: 100,
+            pace: Pace::default(),
+            check: false,
+            merge: MergeOptions::default(),
+            inventory_id: "test".into(),
+            command: SECOND * 5,
+            host: SECOND * 20,
+        };
         let push = Arc::new(Push { connector, logins: BTreeMap::from([("hub".to_string(), hub)]), options });
         let (_keep, stop) = watch::channel(false);
         let start = Instant::now();

@@ -19,9 +19,10 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use super::leash::Leash;
+use super::password::Role;
 use super::patience::{Again, Patience, Setback};
 use super::route::Route;
-use super::{Guard, Load, Ssh};
+use super::{Guard, Ssh};
 use crate::model::{Address, Stage};
 use crate::transport::Trouble;
 
@@ -83,7 +84,7 @@ impl Bastion {
         {
             return Err(trouble.clone());
         }
-        match ssh.log_in(&self.route, Load::Forwarding).await {
+        match ssh.log_in(&self.route, Role::Bastion).await {
             Ok((handle, leash)) => {
                 tracing::debug!(jump = %self.route.end.name, number = state.live.len() + 1, "connected");
                 let connection = Arc::new(Connection { handle: Arc::new(handle), channels: Mutex::default(), _leash: leash });

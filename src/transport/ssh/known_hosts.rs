@@ -159,6 +159,25 @@ impl Index {
     }
 }
 
+/// How known_hosts stands to a key that a host shows. Places are `file:line`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It is there.
+    Known,
+    /// A certificate that counts vouches for it.
+    ByCertificate,
+    /// The inventory pins it, and known_hosts is not asked.
+    Pinned,
+    /// Nothing is known of the host.
+    New,
+    /// Another key of this host is known and shown too; this one is of a type that is not there, and not needed.
+    Spare,
+    /// Another key stands there.
+    Changed(String),
+    /// It is marked as lost.
+    Revoked(String),
+}
+
 /// What a host's key is held against.
 #[derive(Clone)]
 pub enum Trust {
@@ -226,6 +245,33 @@ impl Trust {
         }
     }
 
+    /// The name that is looked up, and that a new line gets; `None` where keys are pinned.
+    pub fn name(&self) -> Option<&str> {
+        match self {
+            Trust::Pinned(_) => None,
+            Trust::Known { name, .. } => Some(name),
+        }
+    }
+
+    /// How known_hosts stands to a key that the host shows. `known` says that another key of the same host is known.
+    pub fn standing(&self, key: &HostKeyPin, known: bool) -> Standing {
+        let Trust::Known { index, name, plain, .. } = self else { return Standing::Pinned };
+        let names = || [Some(name), plain.as_ref()].into_iter().flatten();
+        if let Some(line) = names().find_map(|name| index.with_key(name, &key.base64).find(|l| l.says == Says::Revoked)) {
+            return Standing::Revoked(line.place.clone());
+        }
+        if self.judge(&key.algorithm, &key.base64).is_ok() {
+            return Standing::Known;
+        }
+        let lines: Vec<&Line> = names().flat_map(|name| index.matching(name)).filter(|l| l.says == Says::Host).collect();
+        match (lines.iter().find(|l| l.algorithm == key.algorithm), lines.first()) {
+            (Some(line), _) => Standing::Changed(line.place.clone()),
+            (None, Some(_)) if known => Standing::Spare,
+            (None, Some(line)) => Standing::Changed(line.place.clone()),
+            (None, None) => Standing::New,
+        }
+    }
+
     /// `Err` where a line says that this key is lost.
     fn revoked(&self, what: &str, algorithm: &str, key: &str) -> Result<(), String> {
         let Trust::Known { index, name, plain, .. } = self else { return Ok(()) };
@@ -267,7 +313,7 @@ impl Trust {
 }
 
 /// `SHA256:...` as ssh-keygen -l prints it.
-fn fingerprint(key: &str) -> String {
+pub(super) fn fingerprint(key: &str) -> String {
     use sha2::{Digest as _, Sha256};
     match STANDARD.decode(key) {
         Ok(blob) => format!("SHA256:{}", base64::engine::general_purpose::STANDARD_NO_PAD.encode(Sha256::digest(blob))),

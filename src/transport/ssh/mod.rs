@@ -1,12 +1,16 @@
 //! SSH with russh: one connection a host, one channel at a time, strict about the host's key, a deadline for each step.
 
+mod agent;
 pub mod auth;
+mod clock;
 pub mod command;
-mod jump;
 mod host_certificate;
+mod jump;
+mod keyfile;
 pub mod keyring;
 pub mod known_hosts;
 mod leash;
+pub mod password;
 mod patience;
 pub mod route;
 mod session;
@@ -33,6 +37,7 @@ use command::Commands;
 use jump::Bastions;
 use known_hosts::{KnownHosts, Trust};
 use leash::{Leash, Leashed, Stream, leash};
+use password::{Asking, Role};
 use patience::{Again, Patience, Setback};
 use route::{Endpoint, Route, Via};
 pub use session::SshSession;
@@ -63,6 +68,8 @@ pub struct Ssh {
     starting: Starting,
     bastions: Bastions,
     commands: Commands,
+    /// What is given beside keys.
+    asking: Asking,
 }
 
 /// Handshakes at once with one server where nobody says another number (sshd's MaxStartups begins to drop at 10, and pauses between
@@ -71,14 +78,14 @@ pub const STARTING: usize = 30;
 
 impl Ssh {
     /// Reaches hosts over these routes, by their names, with at most `starting` handshakes at once with one server.
-    pub fn new(routes: HashMap<String, Arc<Route>>, deadlines: Deadlines, starting: usize) -> Self {
-        Ssh { routes, deadlines, starting: Starting::new(starting), bastions: Bastions::default(), commands: Commands::default() }
+    pub fn new(routes: HashMap<String, Arc<Route>>, deadlines: Deadlines, starting: usize, asking: Asking) -> Self {
+        Ssh { routes, deadlines, starting: Starting::new(starting), bastions: Bastions::default(), commands: Commands::default(), asking }
     }
 
     /// Reaches hosts as the inventory alone has them: over TCP, with the same keys and known_hosts for all, without ssh_config.
     pub fn direct(hosts: &[Host], keys: Arc<Keys>, known_hosts: KnownHosts, deadlines: Deadlines) -> Self {
         let route = |host: &Host| Arc::new(Route { via: Via::Direct, end: Endpoint::of(host, keys.clone(), known_hosts.clone()) });
-        Ssh::new(hosts.iter().map(|h| (h.name.clone(), route(h))).collect(), deadlines, STARTING)
+        Ssh::new(hosts.iter().map(|h| (h.name.clone(), route(h))).collect(), deadlines, STARTING, Asking::default())
     }
 }
 
@@ -87,18 +94,13 @@ impl Connector for Ssh {
 
     async fn connect(&self, host: &Host) -> Result<SshSession, Trouble> {
         let route = self.routes.get(&host.name).expect("every host of the run was given a route");
-        let (handle, leash) = self.log_in(route, Load::Host).await?;
+        let (handle, leash) = self.log_in(route, Role::Host).await?;
         Ok(SshSession::new(handle, leash))
     }
-}
 
-/// What a connection carries.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Load {
-    /// One host's conversation.
-    Host,
-    /// The connections of all hosts behind it.
-    Forwarding,
+    fn halted(&self) -> Option<String> {
+        self.asking.password.as_ref().and_then(|gate| gate.refused())
+    }
 }
 
 type LoggedIn = (Handle<Guard>, Leash);
@@ -106,7 +108,7 @@ type LoggedIn = (Handle<Guard>, Leash);
 impl Ssh {
     /// Goes a route to its end and logs in there. What a busy server does (refusing, closing before its version line) is tried again
     /// while the connect deadline lasts; a time-out, a host key and an authentication are not. Boxed, since a route may lead through another.
-    fn log_in<'a>(&'a self, route: &'a Arc<Route>, load: Load) -> Pin<Box<dyn Future<Output = Result<LoggedIn, Trouble>> + Send + 'a>> {
+    fn log_in<'a>(&'a self, route: &'a Arc<Route>, role: Role) -> Pin<Box<dyn Future<Output = Result<LoggedIn, Trouble>> + Send + 'a>> {
         Box::pin(async move {
             let addresses = match route.via {
                 Via::Direct => self.resolve(&route.end).await?,
@@ -114,7 +116,7 @@ impl Ssh {
             };
             let mut patience = Patience::new(self.connect_deadline(&route.end));
             loop {
-                match self.try_once(route, load, &addresses, &mut patience).await {
+                match self.try_once(route, role, &addresses, &mut patience).await {
                     Ok(logged_in) => return Ok(logged_in),
                     Err(setback) => patience.wait_or_give_up(setback).await?,
                 }
@@ -122,7 +124,7 @@ impl Ssh {
         })
     }
 
-    async fn try_once(&self, route: &Arc<Route>, load: Load, addresses: &[SocketAddr], patience: &mut Patience) -> Result<LoggedIn, Setback> {
+    async fn try_once(&self, route: &Arc<Route>, role: Role, addresses: &[SocketAddr], patience: &mut Patience) -> Result<LoggedIn, Setback> {
         let end = &route.end;
         let mut command = None;
         // Held until the server has let us in: what is not yet authenticated is what MaxStartups counts.
@@ -143,9 +145,9 @@ impl Ssh {
                 (turn, Box::new(self.forward(bastion, &end.address, patience).await?))
             }
         };
-        let room = if load == Load::Host { leash::CONNECTION_BYTES_MAX } else { leash::NO_LIMIT };
+        let room = if role == Role::Host { leash::CONNECTION_BYTES_MAX } else { leash::NO_LIMIT };
         let (leash, socket) = leash(socket, room);
-        let mut handle = match self.handshake(end, load, socket, &leash).await {
+        let mut handle = match self.handshake(end, role, socket, &leash).await {
             Ok(handle) => handle,
             Err(setback) => {
                 return Err(match command {
@@ -154,9 +156,7 @@ impl Ssh {
                 });
             }
         };
-        let late = || Trouble::new(Stage::Authenticate, format!("no answer within {} s", self.deadlines.authenticate.as_secs()));
-        let authenticated = tokio::time::timeout(self.deadlines.authenticate, end.keys.authenticate(&mut handle, &end.user)).await;
-        authenticated.map_err(|_| late()).flatten()?;
+        end.keys.authenticate(&mut handle, &end.user, &end.name, role, &self.asking, self.deadlines.authenticate).await?;
         Ok((handle, leash))
     }
 
@@ -198,13 +198,13 @@ impl Ssh {
         Err(Setback { trouble: Trouble::new(Stage::Connect, io_reason(&error)), again })
     }
 
-    async fn handshake(&self, end: &Endpoint, load: Load, socket: Leashed<Box<dyn Stream>>, leash: &Leash) -> Result<Handle<Guard>, Setback> {
+    async fn handshake(&self, end: &Endpoint, role: Role, socket: Leashed<Box<dyn Stream>>, leash: &Leash) -> Result<Handle<Guard>, Setback> {
         let trust = end.known_hosts.trust(end);
         let preferred = preferred(&trust);
         let refused: Arc<Mutex<Option<String>>> = Arc::default();
         let guard = Guard { trust, refused: refused.clone() };
         // A jump host that has gone without a word takes everything behind it along; a host of its own has its deadlines.
-        let keepalive_interval = (load == Load::Forwarding).then_some(KEEPALIVE);
+        let keepalive_interval = (role == Role::Bastion).then_some(KEEPALIVE);
         let config = Arc::new(client::Config { preferred, nodelay: true, keepalive_interval, ..Default::default() });
         let trouble = |why: String| Trouble::new(Stage::Handshake, why);
         match tokio::time::timeout(self.deadlines.handshake, client::connect_stream(config, socket, guard)).await {
@@ -242,10 +242,7 @@ impl client::Handler for Guard {
     async fn check_server_key(&mut self, offered: &russh::keys::PublicKeyOrCertificate) -> Result<bool, Self::Error> {
         let verdict = match offered {
             russh::keys::PublicKeyOrCertificate::PublicKey { key, .. } => self.trust.judge(key.algorithm().as_str(), &key.public_key_base64()),
-            russh::keys::PublicKeyOrCertificate::Certificate(certificate) => {
-                let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
-                self.trust.judge_certificate(certificate, now)
-            }
+            russh::keys::PublicKeyOrCertificate::Certificate(certificate) => self.trust.judge_certificate(certificate, unix_time()),
         };
         Ok(verdict.map_err(|why| *self.refused.lock().expect("nothing panics while it holds this lock") = Some(why)).is_ok())
     }
@@ -336,6 +333,10 @@ pub fn preferred(trust: &Trust) -> Preferred {
         compression: vec![compression::NONE].into(),
         ..Preferred::default()
     }
+}
+
+fn unix_time() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs())
 }
 
 /// The operating system's reason without Rust's `(os error N)`.
