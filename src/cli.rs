@@ -130,6 +130,9 @@ pub struct SshArgs {
     /// Do not ask the SSH agent
     #[arg(long)]
     pub no_agent: bool,
+    /// Ask once for an SSH password, for hosts that take no key; tried on one host first, and a wrong one stops the run
+    #[arg(long)]
+    pub ask_pass: bool,
     /// Hosts in flight at a time
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub forks: u32,

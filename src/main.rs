@@ -31,6 +31,8 @@ fn run(cli: &Cli) -> Result<u8, Error> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build();
     let runtime = runtime.map_err(|e| Error::internal(format!("the runtime does not start: {e}")))?;
     let result = runtime.block_on(command::run(cli));
+    // A question that was given up may have taken the terminal's echo along.
+    command::terminal::restore();
     // A look-up of a name that still hangs is not waited for.
     runtime.shutdown_background();
     result

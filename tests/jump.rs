@@ -18,7 +18,6 @@ use regprov::push::{Push, PushOptions, push_all};
 use regprov::transport::ssh::auth::Keys;
 use regprov::transport::ssh::keyring::KeySources;
 use regprov::transport::ssh::known_hosts::KnownHosts;
-use regprov::transport::ssh::password::Asking;
 use regprov::transport::ssh::route::{Endpoint, Route, Via};
 use regprov::transport::ssh::{Deadlines, STARTING, Ssh};
 use russh::keys::PrivateKey;
@@ -97,7 +96,7 @@ impl Bed {
         };
         let deadlines = Deadlines { resolve: SECOND, connect: SECOND * 3, handshake: SECOND * 2, authenticate: SECOND * 2 };
         let routes: HashMap<String, Arc<Route>> = routes.into_iter().map(|r| (r.end.name.clone(), Arc::new(r))).collect();
-        let connector = Ssh::new(routes, deadlines, self.starting, Asking::default());
+        let connector = Ssh::new(routes, deadlines, self.starting);
         let options = PushOptions {
             forks: 100,
             pace: Pace::default(),

@@ -9,6 +9,7 @@ pub mod journal;
 pub mod load;
 pub mod process;
 pub mod reach;
+pub mod terminal;
 pub mod vault;
 
 use crate::cli::{Cli, VaultVerb, Verb};

@@ -7,12 +7,15 @@ use std::time::Duration;
 
 use super::console::ask_terminal;
 use super::files;
+use super::terminal::Terminal;
 use crate::cli::SshArgs;
 use crate::error::{Error, Kind, Result};
 use crate::model::{Connection, Host};
+use crate::transport::gate::Gate;
 use crate::transport::ssh::auth::Keys;
 use crate::transport::ssh::keyring::{KeyRing, KeySources};
 use crate::transport::ssh::known_hosts::KnownHosts;
+use crate::transport::ssh::password::Asking;
 use crate::transport::ssh::{Deadlines, Ssh};
 
 /// The largest known_hosts file that is read, in bytes: 10,000 nodes with three keys each are 6 MiB.
@@ -33,7 +36,22 @@ pub async fn reach(hosts: &[Host], args: &SshArgs) -> Result<(Ssh, u64)> {
         authenticate: seconds(t.auth_timeout),
     };
     let files_each = keys.files_each();
-    Ok((Ssh::direct(hosts, keys, known_hosts, deadlines), files_each))
+    let mut ssh = Ssh::direct(hosts, keys, known_hosts, deadlines);
+    ssh.asking = asking(args)?;
+    Ok((ssh, files_each))
+}
+
+/// What is given beside keys. With `--ask-pass` the password is asked for here, once.
+fn asking(args: &SshArgs) -> Result<Asking> {
+    let prompter = Terminal::of_process();
+    if !args.ask_pass {
+        return Ok(Asking { password: None, prompter });
+    }
+    let password = ask_terminal("SSH password").map_err(|e| Error { kind: Kind::Usage, ..e })?;
+    if password.expose().is_empty() {
+        return Err(Error::usage("the SSH password is empty; nothing was contacted"));
+    }
+    Ok(Asking { password: Some(Arc::new(Gate::new("the SSH password", password))), prompter })
 }
 
 /// What an inventory may say and this version does not do.
@@ -59,9 +77,10 @@ async fn keys(args: &SshArgs, home: Option<&Path>) -> Result<Arc<Keys>> {
     let named = !args.ssh_keys.is_empty();
     let usual = home.into_iter().flat_map(|h| ["id_ed25519", "id_ecdsa", "id_rsa"].map(|name| h.join(".ssh").join(name)));
     let files = if named { args.ssh_keys.clone() } else { usual.collect() };
-    let sources = KeySources { files, named, agent: agent.filter(|_| !named), ..KeySources::default() };
+    // Of named files the private half may be in the agent; its other keys are not offered then.
+    let sources = KeySources { files, named, agent, only_these: named, ..KeySources::default() };
     let keys = KeyRing::default().keys(&sources, &mut ask).await.map_err(Error::usage)?;
-    if keys.is_empty() {
+    if keys.is_empty() && !args.ask_pass {
         let why = keys.skipped().iter().fold("there is no SSH key to log in with".to_string(), |all, one| format!("{all}\n{one}"));
         return Err(Error::usage(why).hint("name a key with --ssh-key, load one into the SSH agent, or make ~/.ssh/id_ed25519, id_ecdsa or id_rsa"));
     }

@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 use std::io::{self, IsTerminal, Write};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -19,6 +20,30 @@ const DRAWS_PER_SECOND_MAX: u8 = 8;
 const PROGRESS_EVERY: Duration = Duration::from_secs(10);
 /// Without a terminal and `-v`: hosts in trouble that get a line as they end. More of them are only counted; the recap has all.
 const TROUBLE_LINES_MAX: usize = 50;
+
+/// The bars that are drawn now, for whoever must have the terminal for a moment.
+static DRAWN: Mutex<Option<MultiProgress>> = Mutex::new(None);
+
+/// Takes the bars away until the result is dropped.
+pub fn hide() -> Hidden {
+    let drawn = DRAWN.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
+    if let Some(all) = &drawn {
+        let _ = all.clear();
+        all.set_draw_target(ProgressDrawTarget::hidden());
+    }
+    Hidden(drawn)
+}
+
+/// See [`hide`].
+pub struct Hidden(Option<MultiProgress>);
+
+impl Drop for Hidden {
+    fn drop(&mut self) {
+        if let Some(all) = &self.0 {
+            all.set_draw_target(ProgressDrawTarget::stderr_with_hz(DRAWS_PER_SECOND_MAX));
+        }
+    }
+}
 
 /// Draws the run.
 pub struct Progress {
@@ -68,6 +93,7 @@ impl Progress {
     /// The run is over: the bar goes away, the recap takes its place.
     pub fn finish(self) {
         if let Sink::Bars(bars) = self.sink {
+            DRAWN.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
             bars.fleet.finish_and_clear();
             let _ = bars.all.clear();
         }
@@ -152,6 +178,7 @@ struct Bars {
 impl Bars {
     fn new(hosts: Vec<String>) -> Self {
         let all = MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(DRAWS_PER_SECOND_MAX));
+        *DRAWN.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(all.clone());
         let fleet = all.add(ProgressBar::new(hosts.len() as u64));
         fleet.set_style(style("[{bar:30}] {pos}/{len} hosts  {elapsed}  {msg}").progress_chars("=> "));
         fleet.enable_steady_tick(Duration::from_millis(500));

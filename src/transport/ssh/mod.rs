@@ -68,8 +68,8 @@ pub struct Ssh {
     starting: Starting,
     bastions: Bastions,
     commands: Commands,
-    /// What is given beside keys.
-    asking: Asking,
+    /// What is given beside keys; nothing at first.
+    pub asking: Asking,
 }
 
 /// Handshakes at once with one server where nobody says another number (sshd's MaxStartups begins to drop at 10, and pauses between
@@ -78,14 +78,15 @@ pub const STARTING: usize = 30;
 
 impl Ssh {
     /// Reaches hosts over these routes, by their names, with at most `starting` handshakes at once with one server.
-    pub fn new(routes: HashMap<String, Arc<Route>>, deadlines: Deadlines, starting: usize, asking: Asking) -> Self {
-        Ssh { routes, deadlines, starting: Starting::new(starting), bastions: Bastions::default(), commands: Commands::default(), asking }
+    pub fn new(routes: HashMap<String, Arc<Route>>, deadlines: Deadlines, starting: usize) -> Self {
+        let (bastions, commands, asking) = (Bastions::default(), Commands::default(), Asking::default());
+        Ssh { routes, deadlines, starting: Starting::new(starting), bastions, commands, asking }
     }
 
     /// Reaches hosts as the inventory alone has them: over TCP, with the same keys and known_hosts for all, without ssh_config.
     pub fn direct(hosts: &[Host], keys: Arc<Keys>, known_hosts: KnownHosts, deadlines: Deadlines) -> Self {
         let route = |host: &Host| Arc::new(Route { via: Via::Direct, end: Endpoint::of(host, keys.clone(), known_hosts.clone()) });
-        Ssh::new(hosts.iter().map(|h| (h.name.clone(), route(h))).collect(), deadlines, STARTING, Asking::default())
+        Ssh::new(hosts.iter().map(|h| (h.name.clone(), route(h))).collect(), deadlines, STARTING)
     }
 }
 
