@@ -133,6 +133,9 @@ pub struct SshArgs {
     /// Ask once for an SSH password, for hosts that take no key; tried on one host first, and a wrong one stops the run
     #[arg(long)]
     pub ask_pass: bool,
+    /// Ask once for the password of sudo, for hosts with `become: true`; it comes before the vault's
+    #[arg(short = 'K', long)]
+    pub ask_become_pass: bool,
     /// Hosts in flight at a time
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub forks: u32,
@@ -291,7 +294,11 @@ pub struct VaultSetArgs {
     /// The vault
     pub vault: PathBuf,
     /// The login's name
-    pub login: String,
+    #[arg(required_unless_present = "become_password")]
+    pub login: Option<String>,
+    /// Set the password of sudo (`become_password:`) instead of a login
+    #[arg(long = "become", conflicts_with_all = ["login", "registry", "username", "expires", "auth_hosts"], help_heading = "What")]
+    pub become_password: bool,
     /// The registry, `host` or `host:port`; needed for a new login
     #[arg(long, value_name = "HOST", help_heading = "What")]
     pub registry: Option<String>,

@@ -217,6 +217,10 @@ impl Connector for BadWay {
         Err(Trouble::new(regprov::model::Stage::Authenticate, "no"))
     }
 
+    fn login(&self, _: &Host) -> String {
+        "root".to_string()
+    }
+
     fn halted(&self) -> Option<String> {
         matches!(self, BadWay::PasswordRefused).then(|| "the password was refused on n0".to_string())
     }

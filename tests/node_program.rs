@@ -10,6 +10,7 @@ use regprov::model::{Host, RemotePath, StatKind};
 use regprov::node;
 use regprov::node::payload::{self, Entry};
 use regprov::node::protocol::{Nonce, Observe, Packing, Replace, Reply, ReplyReader, Swap, Verdict, hello, staging_dir};
+use regprov::node::run_as::RunAs;
 use regprov::transport::local::Local;
 use regprov::transport::{Connector, Session, Trouble};
 use sha2::{Digest as _, Sha256};
@@ -51,7 +52,7 @@ impl Node {
 
     async fn talk(&self, observe: &Observe, then: impl FnOnce(&Nonce, &Reply) -> Option<Vec<u8>>) -> Result<(Reply, Option<Reply>), Trouble> {
         let mut session = self.local.connect(&self.host()).await?;
-        session.start().await?;
+        session.start(&RunAs::Login).await?;
         let nonce = Nonce::random();
         let request = format!("{}{}", hello(&nonce), observe.encode(&self.host().root));
         let first = session.exchange(Zeroizing::new(request.into_bytes()), false, &mut ReplyReader::new(nonce.clone())).await?;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
+use super::become_password::become_password;
 use super::journal::{self, Journal, LastRun, Selection};
 use super::load::{Opener, known};
 use super::reach::reach;
@@ -16,9 +17,10 @@ use crate::error::{Error, Result};
 use crate::format::{self, MergeOptions};
 use crate::inventory::{self, Inventory};
 use crate::model::text::shell_word;
-use crate::model::{Event, Host, HostRow, LoginEntry, Outcome, Pace, Report, Stage};
+use crate::model::{Connection, Event, Host, HostRow, LoginEntry, Outcome, Pace, Report, Stage, Target};
 use crate::push::{Logins, Push, PushOptions, before, push_all};
-use crate::transport::ssh::Ssh;
+use crate::transport::local::Local;
+use crate::transport::reach::Reach;
 use crate::ui;
 
 /// Brings the hosts to their wanted state and returns the exit code.
@@ -39,7 +41,9 @@ pub async fn apply(args: &ApplyArgs, verbose: u8) -> Result<u8> {
     let hosts = targeted(&inventory, &chosen, &args.ssh)?;
     let logins = open(&mut opener, &inventory, &hosts, args.vault.allow_plaintext)?;
     check(&hosts, &logins)?;
-    let (connector, files_each) = reach(&hosts, &args.ssh).await?;
+    let become_password = become_password(&mut opener, &inventory, &hosts, args.ssh.ask_become_pass, args.vault.allow_plaintext)?;
+    let (ssh, files_each) = reach(&hosts, &args.ssh).await?;
+    let connector = Reach { ssh, local: Local::default(), become_password };
 
     // From here on nothing fails: each host has its row.
     let seconds = Duration::from_secs;
@@ -128,7 +132,7 @@ fn targeted(inventory: &Inventory, chosen: &[usize], ssh: &SshArgs) -> Result<Ve
     }
     // The inventory was held to this before `--port` was laid over it.
     let mut taken = HashMap::new();
-    for host in &hosts {
+    for host in hosts.iter().filter(|h| h.connection == Connection::Ssh) {
         let address = host.inventory_address();
         if let Some(other) = taken.insert((address.clone(), &host.jump), &host.name) {
             let both = format!("--port {} makes {other} and {} one address, {address}", address.port, host.name);
@@ -161,6 +165,10 @@ fn check(hosts: &[Host], logins: &Logins) -> Result<()> {
         seen.push(target);
         let logins: Vec<_> = target.logins.iter().filter_map(|l| logins.get(l)).collect();
         for problem in (format::consumer(target.kind).check)(target, &logins) {
+            let problem = match &target.user {
+                Some(user) => problem.replace(&format!("{}/", Target::HOME), &format!("~{user}/")),
+                None => problem,
+            };
             if !problems.contains(&problem) {
                 problems.push(problem);
             }
@@ -186,7 +194,7 @@ fn forks(wanted: u32, files_each: u64) -> usize {
 
 /// Runs the fan-out, draws it, and hears signals: after the first one no host starts any more, after the second one
 /// nothing is waited for.
-async fn run(push: Arc<Push<Ssh>>, hosts: Vec<Host>, progress: ui::progress::Progress, journal: Option<&mut Journal>) -> Result<Report> {
+async fn run(push: Arc<Push<Reach>>, hosts: Vec<Host>, progress: ui::progress::Progress, journal: Option<&mut Journal>) -> Result<Report> {
     let heard = |e| Error::internal(format!("signals cannot be heard: {e}"));
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt()).map_err(heard)?, signal(SignalKind::terminate()).map_err(heard)?);
     let (stop, stopped) = watch::channel(false);

@@ -10,9 +10,9 @@ use super::identity::IdentitySources;
 use super::journal::LastRun;
 use crate::error::{Error, Kind, Result};
 use crate::inventory::{self, INVENTORY_BYTES_MAX, Inventory, LoadOptions};
-use crate::model::{Login, LoginEntry, PasswordText};
+use crate::model::{Login, LoginEntry, PasswordText, Secret};
 use crate::ui;
-use crate::vault::{Identities, decrypt, is_age_file, open_login};
+use crate::vault::{Identities, decrypt, is_age_file, open_become, open_login};
 
 /// Opens what is sealed. The identities are read when the first seal is met, so that nothing is asked for in vain.
 pub struct Opener {
@@ -69,6 +69,13 @@ impl Opener {
             }),
             None => Ok((0..inventory.hosts.len()).collect()),
         }
+    }
+
+    /// Opens the password of sudo.
+    pub fn become_password(&mut self, text: &PasswordText, place: &str, allow_plaintext: bool) -> Result<Secret> {
+        let none = Identities::default();
+        let identities = if matches!(text, PasswordText::Sealed(_)) { self.identities()? } else { &none };
+        open_become(text, place, identities, allow_plaintext)
     }
 
     /// Opens logins; all that do not open are told at once.

@@ -1,6 +1,7 @@
 //! The verbs: one file each, and what they share.
 
 pub mod apply;
+pub mod become_password;
 pub mod console;
 pub mod files;
 pub mod hosts;
@@ -31,10 +32,11 @@ pub fn run_vault(verb: &VaultVerb, console: &mut Console<'_>) -> Result<()> {
     match verb {
         VaultVerb::Keygen { output } => vault::keygen(output.as_deref(), identity::default_path().as_deref(), console),
         VaultVerb::Init { vault, recipients } => vault::init(vault, recipients, console),
+        VaultVerb::Set(args) if args.become_password => vault::set_become_password(&args.vault, console),
         VaultVerb::Set(args) => {
             let options = vault::SetOptions {
                 vault: args.vault.clone(),
-                login: args.login.clone(),
+                login: args.login.clone().unwrap_or_default(),
                 registry: args.registry.clone(),
                 username: args.username.clone(),
                 expires: args.expires.clone(),

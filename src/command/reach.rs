@@ -25,8 +25,11 @@ const KNOWN_HOSTS_BYTES_MAX: u64 = 64 << 20;
 pub async fn reach(hosts: &[Host], args: &SshArgs) -> Result<(Ssh, u64)> {
     not_yet(hosts)?;
     let home = std::env::var_os("HOME").map(PathBuf::from).filter(|h| h.is_absolute());
-    let keys = keys(args, home.as_deref()).await?;
-    let known_hosts = known_hosts(args, home.as_deref())?;
+    // Whoever reaches nobody over SSH needs nothing of it.
+    let (keys, known_hosts) = match hosts.iter().any(|h| h.connection == Connection::Ssh) {
+        true => (keys(args, home.as_deref()).await?, known_hosts(args, home.as_deref())?),
+        false => (Arc::new(Keys::default()), KnownHosts::parse(&[])),
+    };
     let seconds = Duration::from_secs;
     let t = &args.timeouts;
     let deadlines = Deadlines {
@@ -59,8 +62,6 @@ fn not_yet(hosts: &[Host]) -> Result<()> {
     for host in hosts {
         let key = match host {
             Host { jump: Some(_), .. } => "`jump` and `proxy_command`",
-            Host { becomes_root: true, .. } => "`become`",
-            Host { connection: Connection::Local, .. } => "`connection: local`",
             Host { ssh_keys, .. } if !ssh_keys.is_empty() => "`ssh_key`",
             _ => continue,
         };

@@ -10,10 +10,10 @@ use crate::error::{Error, Result};
 use crate::model::registry::NameNote;
 use crate::model::text::escape;
 use crate::model::{Expiry, LoginEntry, PasswordText, Registry, Secret, Username};
-use crate::vault::edit::{LoginText, scalar, set_login};
+use crate::vault::edit::{LoginText, scalar, set_become, set_login};
 use crate::vault::file::{decrypt_with_passphrase, is_passphrase_file, recipient_count};
-use crate::vault::seal::check_auth_host;
-use crate::vault::{Recipients, SealedValue, VaultDocument, decrypt as open_file, encrypt as seal_file, identity, is_age_file, open_login, seal};
+use crate::vault::seal::{check_auth_host, check_become_password};
+use crate::vault::{Recipients, SealedValue, VaultDocument, decrypt as open_file, encrypt as seal_file, identity, is_age_file, open_login, seal, seal_become};
 
 /// `vault keygen`: a new age identity, as age-keygen writes it, in a file of its own (0600, never overwritten); `-` is stdout.
 /// Without `output` it goes to `default`, whose directory is made. The recipient is printed.
@@ -76,14 +76,7 @@ pub struct SetOptions {
 /// that login's lines only. What is wrong with the flags is told before a password is asked for.
 pub fn set(options: &SetOptions, console: &mut Console<'_>) -> Result<()> {
     let file = options.vault.display().to_string();
-    let bytes =
-        files::read(&options.vault, FILE_BYTES_MAX).map_err(|e| e.hint(format!("a new vault is made with `regprov vault init {file} -r RECIPIENT`")))?;
-    files::replaceable(&options.vault)?;
-    if is_age_file(&bytes) {
-        return Err(Error::vault(format!("{file} is encrypted as a whole, so no login can be set in it")).hint(format!(
-            "decrypt it (`regprov vault decrypt {file} -o PLAIN`), set the login in PLAIN, and use that: passwords in it are sealed one by one; or encrypt it again"
-        )));
-    }
+    let bytes = read_for_set(&options.vault)?;
     let text = std::str::from_utf8(&bytes).map_err(|_| Error::vault(format!("{file} is not text")))?;
     let document = VaultDocument::parse(&file, text)?;
     let recipients = recipients_of(&file, &document)?;
@@ -107,6 +100,33 @@ pub fn set(options: &SetOptions, console: &mut Console<'_>) -> Result<()> {
         console.note("note: auth hosts stand inside the seal; if the old one named any, give them again with --auth-host");
     }
     Ok(())
+}
+
+/// `vault set --become`: seals the password of sudo for the vault's recipients and writes it as the vault's `become_password`.
+pub fn set_become_password(vault: &Path, console: &mut Console<'_>) -> Result<()> {
+    let file = vault.display().to_string();
+    let bytes = read_for_set(vault)?;
+    let text = std::str::from_utf8(&bytes).map_err(|_| Error::vault(format!("{file} is not text")))?;
+    let recipients = recipients_of(&file, &VaultDocument::parse(&file, text)?)?;
+    let password = console.new_password("password of sudo")?;
+    check_become_password(&password).map_err(|why| Error::usage(format!("{why}; nothing was written")))?;
+    let spliced = set_become(&file, text, &seal_become(&password, &recipients)?)?;
+    files::replace(vault, &bytes, spliced.as_bytes())?;
+    console.note(format_args!("the password of sudo is sealed in {file} for {}", people(recipients.len())));
+    Ok(())
+}
+
+/// The content of a file in which a password is to be set.
+fn read_for_set(vault: &Path) -> Result<zeroize::Zeroizing<Vec<u8>>> {
+    let file = vault.display();
+    let bytes = files::read(vault, FILE_BYTES_MAX).map_err(|e| e.hint(format!("a new vault is made with `regprov vault init {file} -r RECIPIENT`")))?;
+    files::replaceable(vault)?;
+    if is_age_file(&bytes) {
+        return Err(Error::vault(format!("{file} is encrypted as a whole, so no login can be set in it")).hint(format!(
+            "decrypt it (`regprov vault decrypt {file} -o PLAIN`), set the login in PLAIN, and use that: passwords in it are sealed one by one; or encrypt it again"
+        )));
+    }
+    Ok(bytes)
 }
 
 /// The flags of `vault set`, checked.

@@ -470,7 +470,7 @@ fn where_read(target: &Target, facts: &NodeFacts) -> Vec<String> {
     if !read || target.path.file_name() != FILE_NAME {
         return vec![format!("written, not read by enroot: set ENROOT_CONFIG_PATH {dir} in /etc/enroot/enroot.conf, and name the file {FILE_NAME}")];
     }
-    if read_by_root_only(target) {
+    if target.user.is_none() && read_by_root_only(target) {
         return vec![
             "root only: enroot reads it as the job's user, who cannot; for jobs set `path: /etc/enroot/.credentials`, `group:` and `mode: \"0640\"`"
                 .to_string(),

@@ -11,6 +11,9 @@ use serde_json::Value;
 /// Where the record lies, without the host's `root:`.
 pub const PATH: &str = "/var/lib/regprov/owned.json";
 
+/// Where it lies below a user's home, when it is of files that are written as that user.
+pub const PATH_IN_HOME: &str = "/.local/state/regprov/owned.json";
+
 /// The layout that is read and written here.
 const VERSION: u64 = 1;
 

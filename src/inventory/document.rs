@@ -24,6 +24,8 @@ pub struct Document {
     pub logins: Vec<LoginItem>,
     /// Where `logins:` stands.
     pub logins_section: Option<Section>,
+    /// `become_password:`, with line and column from 1.
+    pub become_password: Option<(PasswordText, u64, u64)>,
     /// What was put right or looks wrong without being an error.
     pub notes: Vec<Problem>,
 }
@@ -113,8 +115,20 @@ pub(super) fn read(reader: &mut Reader<'_>, fields: &super::fields::Fields<'_>) 
             logins.extend(login(reader, entry, &mut notes));
         }
     }
+    let become_password = fields.get("become_password").and_then(|entry| {
+        let Pos { line, column } = entry.key_pos;
+        match password(reader, &entry.value, "sudo (`become_password`)") {
+            Some(password) => Some((password, line, column)),
+            None => {
+                if entry.value.is_null() {
+                    reader.fault_hint(entry.key_pos, "`become_password` is empty", "seal one with `regprov vault set VAULT --become`");
+                }
+                None
+            }
+        }
+    });
     let section = |key| fields.get(key).map(section);
-    Document { id, recipients, recipients_section: section("recipients"), logins, logins_section: section("logins"), notes }
+    Document { id, recipients, recipients_section: section("recipients"), logins, logins_section: section("logins"), become_password, notes }
 }
 
 fn section(entry: &Entry) -> Section {

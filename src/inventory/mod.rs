@@ -60,6 +60,8 @@ pub struct Inventory {
     pub logins: Vec<LoginEntry>,
     /// `defaults.serial:`, the sizes of a run's waves.
     pub serial: Vec<Portion>,
+    /// The password of sudo, for hosts with `become: true`, and its place.
+    pub become_password: Option<(PasswordText, String)>,
     /// The recipients of inventory and vaults, each once.
     pub recipients: Vec<String>,
     /// Warnings, in the order of their places.
@@ -127,6 +129,7 @@ pub fn load(path: &Path, read: &mut dyn FnMut(&Path) -> Result<String>, options:
             recipients.push(r.clone());
         }
     }
+    let become_password = become_password(&sources, options, &mut problems);
     let logins = collect_logins(&sources, options, &mut problems, &mut notes);
 
     let whole = resolve::Whole { logins: vaults_complete && login_faults == 0, parts: part_faults == 0 };
@@ -148,7 +151,8 @@ pub fn load(path: &Path, read: &mut dyn FnMut(&Path) -> Result<String>, options:
             groups.get_mut(group).expect("a host's groups are groups of the inventory").push(i);
         }
     }
-    Ok(Inventory { id, path: file, hosts, logins, serial: parts.serial, recipients, notes: notes.into_iter().map(sanitize).collect(), groups })
+    let serial = parts.serial;
+    Ok(Inventory { id, path: file, hosts, logins, become_password, serial, recipients, notes: notes.into_iter().map(sanitize).collect(), groups })
 }
 
 /// Reads the vaults into `sources`; whether all could be read.
@@ -233,6 +237,28 @@ fn collect_logins(sources: &[(String, Document)], options: LoadOptions, problems
         }
     }
     found.into_values().collect()
+}
+
+/// The one `become_password` of all files.
+fn become_password(sources: &[(String, Document)], options: LoadOptions, problems: &mut Vec<Problem>) -> Option<(PasswordText, String)> {
+    let mut found: Option<(PasswordText, String)> = None;
+    for (file, document) in sources {
+        let Some((password, line, column)) = &document.become_password else { continue };
+        let mut reader = Reader { file, problems: &mut *problems };
+        let pos = Pos { line: *line, column: *column };
+        if let Some((_, first)) = &found {
+            reader.fault(pos, format!("`become_password` stands in two files; first at {first}"));
+        } else if matches!(password, PasswordText::Plain(_)) && !options.allow_plaintext {
+            let command = format!("regprov vault set {} --become", shell_word(file));
+            reader.fault_hint(
+                pos,
+                "the password of sudo (`become_password`) stands in the clear",
+                format!("seal it: {command}\n        or take it as it is with --allow-plaintext"),
+            );
+        }
+        found.get_or_insert_with(|| (password.clone(), format!("{file}:{line}:{column}")));
+    }
+    found
 }
 
 /// A password that may stand: sealed, or plain where the admin allows it.

@@ -274,7 +274,7 @@ impl<'a> World<'a> {
         let flows = self.flows(member, conflicts);
         self.check_flows(&flows, member, conflicts);
         let mut targets: Vec<Target> = flows.iter().filter(|f| !f.logins.is_empty()).map(target).collect();
-        targets.sort_by(|a, b| (a.kind, &a.path).cmp(&(b.kind, &b.path)));
+        targets.sort_by(|a, b| (a.kind, &a.path, &a.user).cmp(&(b.kind, &b.path, &b.user)));
         let mut groups: Vec<String> = member.groups.iter().map(|&g| self.parts.groups[g].name.clone()).collect();
         groups.sort();
         Host {
@@ -347,7 +347,12 @@ impl<'a> World<'a> {
                 if let Some(first) = by_registry.insert(login.registry.authority(), name) {
                     conflicts.add_hint(
                         flow.target.pos,
-                        format!("logins `{first}` and `{name}` are both for {} in one {} file ({})", login.registry, flow.target.kind, flow.target.path),
+                        format!(
+                            "logins `{first}` and `{name}` are both for {} in one {} file ({})",
+                            login.registry,
+                            flow.target.kind,
+                            target(flow).shown_path()
+                        ),
                         format!(
                             "one file holds one login a registry; take one out of `logins`, or choose for this target: `- {}: {{logins: [{name}]}}`",
                             flow.target.kind
@@ -379,14 +384,14 @@ impl<'a> World<'a> {
 
 /// Adds a flow to those for the same file.
 fn merge<'a>(flows: &mut Vec<Flow<'a>>, new: Flow<'a>, member: &Member<'a>, conflicts: &mut Conflicts) {
-    let Some(old) = flows.iter_mut().find(|f| f.target.path == new.target.path) else {
+    let Some(old) = flows.iter_mut().find(|f| f.target.is_file_of(new.target)) else {
         flows.push(new);
         return;
     };
     let (a, b) = (old.target, new.target);
     if a.kind != b.kind {
         conflicts.add(b.pos, format!("targets {} (line {}) and {} are both at {}", a.kind, a.pos.line, b.kind, b.path), member.name);
-    } else if (&a.owner, &a.group, a.mode, a.helper) != (&b.owner, &b.group, b.mode, b.helper) {
+    } else if (&a.user, &a.owner, &a.group, a.mode, a.helper) != (&b.user, &b.owner, &b.group, b.mode, b.helper) {
         conflicts.add(b.pos, format!("target {} at {} has other options here than on line {}", b.kind, b.path, a.pos.line), member.name);
     }
     old.logins.extend(new.logins);

@@ -10,14 +10,14 @@ use super::fields::{Fields, Keys, Placed, Reader};
 use super::yaml::{Entry, Node, Pos, Value};
 use super::{GROUPS_MAX, HOSTS_MAX, hostlist};
 use crate::format::consumer;
-use crate::model::{self, CurlVersion, FileMode, HelperPolicy, Hop, HostKeyPin, Jump, Portion, RemotePath, TargetKind};
+use crate::model::{self, CurlVersion, FileMode, HelperPolicy, Hop, HostKeyPin, Jump, Portion, RemotePath, Target, TargetKind};
 
 /// Keys of a vault.
-pub(super) const VAULT_KEYS: Keys = Keys { known: &["version", "id", "recipients", "logins"], reserved: &["signed"], private: false };
+pub(super) const VAULT_KEYS: Keys = Keys { known: &["version", "id", "recipients", "logins", "become_password"], reserved: &["signed"], private: false };
 
 /// Keys of an inventory.
 pub(super) const TOP_KEYS: Keys = Keys {
-    known: &["version", "id", "vault", "defaults", "groups", "hosts", "recipients", "logins"],
+    known: &["version", "id", "vault", "defaults", "groups", "hosts", "recipients", "logins", "become_password"],
     reserved: &["signed", "sources", "kubernetes", "command", "ansible", "slurm"],
     private: false,
 };
@@ -85,7 +85,7 @@ const HOST_KEYS: Keys = Keys {
     reserved: LATER_CONNECTION,
     private: false,
 };
-const TARGET_KEYS: Keys = Keys { known: &["path", "owner", "group", "mode", "logins", "login", "helper"], reserved: &["user", "auth_file"], private: false };
+const TARGET_KEYS: Keys = Keys { known: &["user", "path", "owner", "group", "mode", "logins", "login", "helper"], reserved: &["auth_file"], private: false };
 
 /// Consumers that later versions will write for.
 const LATER_TARGETS: [&str; 9] = ["podman", "helm", "kubernetes", "kubelet", "k3s", "rke2", "crio", "containerd", "nerdctl"];
@@ -123,6 +123,13 @@ pub(super) struct TargetSpec {
     pub(super) helper: HelperPolicy,
     /// `logins:` or `login:`, which narrow it.
     pub(super) narrow: Option<Vec<Placed<String>>>,
+}
+
+impl TargetSpec {
+    /// Whether both name one file. Those in the homes of two users are two.
+    pub(super) fn is_file_of(&self, other: &TargetSpec) -> bool {
+        self.path == other.path && (self.user == other.user || Target::below_home(&self.path).is_none())
+    }
 }
 
 /// A group.
@@ -459,7 +466,7 @@ fn targets(reader: &mut Reader<'_>, node: &Node, what: &str) -> Option<Vec<Targe
     let mut found: Vec<TargetSpec> = Vec::new();
     for item in items {
         let Some(target) = target(reader, item, what) else { continue };
-        match found.iter().find(|f| f.path == target.path) {
+        match found.iter().find(|f| f.is_file_of(&target)) {
             Some(twin) if twin.kind == target.kind => reader.fault(target.pos, format!("target {} at {} stands twice in {what}", target.kind, target.path)),
             Some(twin) => reader.fault(target.pos, format!("targets {} and {} of {what} are both at {}", twin.kind, target.kind, target.path)),
             None => found.push(target),
@@ -520,8 +527,36 @@ fn target_options(reader: &mut Reader<'_>, node: &Node, spec: &mut TargetSpec) {
     let kind = spec.kind;
     let label = |key: &str| format!("`{key}` of target {kind}");
     let fields = reader.keyed(node, &format!("target {kind}"), TARGET_KEYS);
+    if let Some(user) = fields.value("user").and_then(|n| reader.text(n, &label("user"))) {
+        match account(user.value, "is no user name") {
+            Ok(_) if kind == TargetKind::Singularity => {
+                reader.fault_hint(user.pos, format!("{}: its files are root's, also those in /etc/profile.d", label("user")), "let a `group:` read them");
+            }
+            Ok(user) if user == "root" => {}
+            Ok(user) => {
+                let below = spec.path.as_str().trim_start_matches("/root");
+                spec.path = RemotePath::parse(&format!("{}{below}", Target::HOME)).expect("a default path below another directory");
+                spec.user = Some(user);
+            }
+            Err(why) => reader.fault(user.pos, format!("{} {why}", label("user"))),
+        }
+    }
     if let Some(path) = fields.value("path").and_then(|n| reader.text(n, &label("path"))) {
-        match RemotePath::parse(path.value) {
+        let text = match path.value.strip_prefix("~/") {
+            Some(rest) if spec.user.is_some() => format!("{}/{rest}", Target::HOME),
+            Some(_) if fields.get("user").is_none() => {
+                reader.fault_hint(path.pos, format!("{} begins with `~/`, and no `user:` says whose home that is", label("path")), "add `user: NAME`");
+                return;
+            }
+            Some(rest) => format!("/root/{rest}"),
+            None if RemotePath::parse(path.value).is_ok_and(|p| p.as_str() == Target::HOME || Target::below_home(&p).is_some()) => {
+                reader.fault(path.pos, format!("{} begins with `/~`; a path in the home of the target's `user:` begins with `~/`", label("path")));
+                return;
+            }
+            None => path.value.to_string(),
+        };
+        match RemotePath::parse(&text) {
+            Ok(p) if p.as_str() == Target::HOME => reader.fault(path.pos, format!("{} is the home itself; name a file", label("path"))),
             Ok(p) if p.as_str() == "/" => reader.fault(path.pos, format!("{} is the root directory", label("path"))),
             Ok(p) if kind != TargetKind::Singularity && path.value.ends_with('/') => {
                 reader.fault(path.pos, format!("{}: `{}` is a directory; name the file", label("path"), p));
@@ -540,6 +575,12 @@ fn target_options(reader: &mut Reader<'_>, node: &Node, spec: &mut TargetSpec) {
                 Err(why) => reader.fault(text.pos, format!("{} {why}", label(key))),
             }
         }
+    }
+    if let (Some(user), Some(owner)) = (&spec.user, &spec.owner)
+        && user != owner
+    {
+        let pos = fields.get("owner").map_or(node.pos, |e| e.key_pos);
+        reader.fault_hint(pos, format!("target {kind} is written as {user}, who cannot give files to {owner}"), "leave `owner` out, or `user`");
     }
     match fields.value("mode").map(|n| (n, mode(reader, n, &label("mode")))) {
         Some((_, Some(mode))) => spec.mode = mode,

@@ -177,7 +177,15 @@ fn targets() {
     case("[docker, docker]", 9, "target docker at /root/.docker/config.json stands twice in group `g`");
     case("[{docker: {path: /x}}, {enroot: {path: /x}}]", 24, "targets docker and enroot of group `g` are both at /x");
     case("[{docker: {pth: /x}}]", 11, "unknown key `pth` in target docker");
-    case("[{docker: {user: alice}}]", 11, "`user` in target docker is not supported yet");
+    case("[{docker: {user: 'a b'}}]", 17, "`user` of target docker is no user name");
+    case("[{singularity: {user: alice, login: l}}]", 22, "`user` of target singularity: its files are root's");
+    case("[{docker: {user: alice, owner: bob}}]", 24, "target docker is written as alice, who cannot give files to bob");
+    case("[{docker: {path: ~/x}}]", 17, "`path` of target docker begins with `~/`, and no `user:` says whose home");
+    case("[{docker: {path: /~/x}}]", 17, "`path` of target docker begins with `/~`");
+    case("[{docker: {path: /~}}]", 17, "`path` of target docker begins with `/~`");
+    case("[{docker: {user: alice, path: ~/}}]", 30, "`path` of target docker is the home itself");
+    case("[{docker: {user: alice}}, {docker: {user: alice}}]", 27, "target docker at /~/.docker/config.json stands twice");
+    case("[{docker: {user: alice, path: /x}}, {docker: {user: bob, path: /x}}]", 37, "target docker at /x stands twice");
     case("[{docker: {path: x}}]", 17, "`path` of target docker: path `x` is not absolute");
     case("[{docker: {path: /x/}}]", 17, "`path` of target docker: `/x` is a directory");
     case("[{singularity: {path: /, login: l}}]", 22, "`path` of target singularity is the root directory");
@@ -197,6 +205,24 @@ fn targets() {
     case("[{docker: {login: x}}]", 18, "unknown login `x`");
     case("[singularity]", 1, "singularity serves one login, here are 2: l, m, on h1 and 1 more");
     case("[{singularity: {login: l}}, {singularity: {login: m, path: /x}}]", 29, "a second singularity target; the first is on line 2");
+}
+
+#[test]
+fn targets_in_homes() {
+    let text = "groups: {g: {hosts: h, logins: [l], targets: [{docker: {user: bob}}, {docker: {user: alice}}, {enroot: {user: alice, path: ~/e/x}}, {docker: {user: root}}]}}";
+    let inventory = loaded(text);
+    let shown: Vec<String> = inventory.hosts[0].targets.iter().map(|t| t.shown_path()).collect();
+    assert_eq!(shown, ["/root/.docker/config.json", "~alice/.docker/config.json", "~bob/.docker/config.json", "~alice/e/x"]);
+}
+
+#[test]
+fn the_password_of_sudo_stands_once_and_sealed() {
+    let with = |more: &str| format!("groups: {{g: {{hosts: h, logins: [l], targets: [docker]}}}}\n{more}");
+    refused(&with("become_password: hunter2"), "3:1: the password of sudo (`become_password`) stands in the clear");
+    refused(&with("become_password:"), "3:1: `become_password` is empty");
+    refused(&with("become_password: [x]"), "3:18: the password of sudo (`become_password`) must be text");
+    let inventory = loaded(&with(&format!("become_password: {SEAL}")));
+    assert_eq!(inventory.become_password.map(|(_, place)| place).as_deref(), Some("inv/i.yml:3:1"));
 }
 
 #[test]

@@ -75,6 +75,21 @@ pub struct Target {
 impl Target {
     /// What stands for the home of the target's `user:` until the node has told it; no path of the inventory can name it.
     pub const HOME: &'static str = "/~";
+
+    /// A path that stands for one in the user's home: the part behind the home, without a slash.
+    pub fn below_home(path: &RemotePath) -> Option<&str> {
+        path.as_str().strip_prefix(Self::HOME)?.strip_prefix('/')
+    }
+
+    /// A path in the user's home as people write it: `~alice/.docker/config.json`. `None` for a path that lies elsewhere.
+    pub fn in_home(&self, path: &RemotePath) -> Option<String> {
+        Some(format!("~{}/{}", self.user.as_deref()?, Self::below_home(path)?))
+    }
+
+    /// Its path as people write it, without the host's `root:`.
+    pub fn shown_path(&self) -> String {
+        self.in_home(&self.path).unwrap_or_else(|| self.path.to_string())
+    }
 }
 
 /// curl's version on a node, which decides what enroot's file may hold. Ordered.

@@ -2,6 +2,7 @@
 
 pub mod payload;
 pub mod protocol;
+pub mod run_as;
 
 use std::sync::LazyLock;
 

@@ -142,6 +142,24 @@ number() {
   printf "%s id %s %s %s\n" "$k" "$1" "$2" "${y:--}"
 }
 
+# Tells a user's number, group and home: $1 is the name, $2 the passwd file below the host's root.
+home() {
+  u=
+  while IFS=: read -r a x u g x d x; do
+    [ "$a" = "$1" ] && break
+    u=
+  done <"$2"
+  if [ -z "$u" ] && [ "$2" = /etc/passwd ]; then
+    d=$(getent passwd "$1" 2>/dev/null 9<&-)
+    set -f
+    IFS=:
+    set -- $d
+    unset IFS
+    u=$3 g=$4 d=$6
+  fi
+  printf "%s home %s %s %s\n" "$k" "${u:--}" "${g:--}" "$d"
+}
+
 # Stages what comes as lines, for nodes without tar: a directory, or a file with its number of lines, and at last the end.
 unpack() {
   while read -r what mode owner lines f; do
@@ -236,6 +254,7 @@ while read -r verb a b c; do
   case $verb in
     path) paths="$paths $a" ;;
     id) number "$a" "$b" "$c" ;;
+    home) home "$a" "$b" ;;
     curl)
       v=$(PATH=/usr/local/bin:/usr/bin:/bin curl --version 2>/dev/null 9<&-)
       printf "%s curl %s\n" "$k" "${v%%"$n"*}"

@@ -53,6 +53,8 @@ pub struct Observe {
     pub users: Vec<String>,
     /// Groups whose numbers are needed.
     pub groups: Vec<String>,
+    /// The user whose home is needed.
+    pub home: Option<String>,
     /// Whether curl's version is needed.
     pub curl: bool,
     /// A directory to lock first, when an earlier attempt met a conflict.
@@ -69,8 +71,12 @@ impl Observe {
         for path in &self.paths {
             let _ = writeln!(out, "path {path}");
         }
+        let file = |kind| RemotePath::parse("/etc").expect("a constant").join(kind).below(root);
+        if let Some(name) = &self.home {
+            let _ = writeln!(out, "home {name} {}", file("passwd"));
+        }
         for (kind, names) in [("passwd", &self.users), ("group", &self.groups)] {
-            let file = RemotePath::parse("/etc").expect("a constant").join(kind).below(root);
+            let file = file(kind);
             for name in names {
                 let _ = writeln!(out, "id {kind} {name} {file}");
             }
@@ -157,6 +163,17 @@ pub enum Verdict {
     Unstaged,
 }
 
+/// A user as the node knows them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Home {
+    /// Number.
+    pub uid: u32,
+    /// Number of the first group.
+    pub gid: u32,
+    /// The home as the node says it, without the host's `root:`.
+    pub dir: String,
+}
+
 /// A node's reply to one request.
 #[derive(Clone, Default)]
 pub struct Reply {
@@ -168,6 +185,8 @@ pub struct Reply {
     pub me: Option<(u32, u32)>,
     /// Numbers of users (`passwd`) and groups (`group`) by (kind, name); `None` where the node knows none.
     pub ids: BTreeMap<(String, String), Option<u32>>,
+    /// The user whose home was asked for; `None` where the node knows none.
+    pub home: Option<Home>,
     /// The line of `curl --version`, read.
     pub curl: Option<CurlVersion>,
     /// Whether there is a tar.
@@ -387,6 +406,11 @@ impl ReplyReader {
                 }
             }
             "curl" => self.reply.curl = rest.strip_prefix("curl ").and_then(|v| CurlVersion::parse(v.split(' ').next()?)),
+            "home" => {
+                let mut words = rest.splitn(3, ' ');
+                let (Some(uid), Some(gid), Some(dir)) = (words.next(), words.next(), words.next()) else { return Err(Broken::Grammar) };
+                self.reply.home = uid.parse().ok().zip(gid.parse().ok()).map(|(uid, gid)| Home { uid, gid, dir: dir.to_string() });
+            }
             "id" => {
                 let mut words = rest.split(' ');
                 let (Some(kind), Some(name), Some(number)) = (words.next(), words.next(), words.next()) else {

@@ -29,6 +29,8 @@ pub(super) struct Decision {
     pub(super) plan: Plan,
     /// Items that need nothing or cannot be done.
     pub(super) settled: Vec<(usize, Done)>,
+    /// Where each file really lies, and where it was wanted.
+    pub(super) places: BTreeMap<RemotePath, RemotePath>,
 }
 
 /// What one file shall be.
@@ -43,9 +45,18 @@ pub(super) fn record_path(host: &Host) -> RemotePath {
     RemotePath::parse(owned::PATH).expect("a constant").below(&host.root)
 }
 
+/// Where the record of what we own for one user lies, who cannot write root's: in that user's home.
+pub(super) fn record_path_of_user(host: &Host, home: &RemotePath) -> RemotePath {
+    RemotePath::parse(&format!("{home}{}", owned::PATH_IN_HOME)).expect("a home and a constant").below(&host.root)
+}
+
 /// A host as it is wanted and as it was seen.
 pub(super) struct Decider<'a> {
     pub(super) host: &'a Host,
+    /// Where the record is wanted.
+    pub(super) own: &'a RemotePath,
+    /// Files that were decided with other users' rights, and where they were wanted.
+    pub(super) others: &'a BTreeMap<RemotePath, RemotePath>,
     pub(super) items: &'a [Item<'a>],
     pub(super) options: &'a PushOptions,
     pub(super) memos: &'a Memos,
@@ -55,19 +66,23 @@ pub(super) struct Decider<'a> {
 impl Decider<'_> {
     /// What has to be written for the open items. `Err` when nothing can be written on this host.
     pub(super) fn decide(&self, open: &Open) -> Result<Decision, Trouble> {
-        let (record, missing, record_seen) = self.locate(&record_path(self.host));
+        let (record, missing, record_seen) = self.locate(self.own);
         if let Observed::Refused(why) = &record_seen {
             return Err(Trouble::new(Stage::Observe, format!("no place for regprov's record and lock: {why}")));
         }
         let mut plan = Plan { jobs: Vec::new(), sweep: Vec::new(), lock: record.parent() };
         let mut settled = Vec::new();
         let mut owned_files = Vec::new();
-        let own = record_path(self.host);
-        let mut taken: BTreeMap<RemotePath, &RemotePath> = BTreeMap::from([(record.clone(), &own)]);
+        let mut taken: BTreeMap<RemotePath, &RemotePath> = BTreeMap::from([(record.clone(), self.own)]);
         self.sweep(&mut plan, &record);
         for (i, item) in self.items.iter().enumerate() {
             let (path, missing, observed) = self.locate(&item.wanted);
             self.sweep(&mut plan, &path);
+            if self.others.contains_key(&path) {
+                settled
+                    .push((i, Done::failed(Stage::Render, format!("{path} is a target of another user of this host too; give one of them another `path:`"))));
+                continue;
+            }
             let first = taken.entry(path.clone()).or_insert(&item.wanted);
             if **first != item.wanted {
                 settled.push((i, Done::failed(Stage::Render, format!("a link leads it to {path}, where {first} lies; give one of them another `path:`"))));
@@ -90,7 +105,8 @@ impl Decider<'_> {
         if open.record || plan.jobs.iter().any(|j| j.item().is_some()) {
             self.record(&mut plan, record, missing, &record_seen, &owned_files);
         }
-        Ok(Decision { plan, settled })
+        let places = taken.into_iter().map(|(path, wanted)| (path, wanted.clone())).collect();
+        Ok(Decision { plan, settled, places })
     }
 
     /// Notes the directory of `path` when an earlier run left staged files there.
@@ -220,7 +236,7 @@ impl Decider<'_> {
             Err(why) => {
                 if let Some(job) = plan.jobs.iter_mut().find(|j| j.item().is_some()) {
                     let notes = job.notes.take().map(|n| n + "\n").unwrap_or_default();
-                    job.notes = Some(format!("{notes}{why}"));
+                    job.notes = Some(format!("{notes}{}", why.replace(owned::PATH, self.own.as_str())));
                 }
             }
         }

@@ -6,14 +6,16 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
-use super::decide::{Decider, Decision, Open, record_path};
+use super::decide::{Decider, Decision, Open, record_path, record_path_of_user};
 use super::job::{Came, Done, Item, Job, Plan, What, complaint, items, read_back};
 use super::memo::Memos;
 use super::observe::{Seen, first_request};
-use super::{Push, not_attempted};
+use super::{Push, PushOptions, not_attempted};
+use crate::format::consumer;
 use crate::model::text::sanitize;
-use crate::model::{Change, Host, HostRow, Outcome, RemotePath, Stage};
+use crate::model::{Change, Host, HostRow, Outcome, RemotePath, Stage, Target};
 use crate::node::protocol::{Nonce, Observe, Reply, ReplyReader, hello, staging_pattern};
+use crate::node::run_as::RunAs;
 use crate::plan::{self, Located};
 use crate::transport::{Connector, Session, Trouble};
 
@@ -34,10 +36,10 @@ struct Progress {
 pub(super) async fn push_host<C: Connector>(push: &Push<C>, host: &Host, memos: &Memos, sent: &(dyn Fn() + Send + Sync)) -> HostRow {
     let progress = Mutex::new(Progress::default());
     let items = items(host, &push.logins);
-    let run = HostRun { push, host, memos, sent, items: &items, progress: &progress };
+    let run = HostRun { push, host, memos, sent, progress: &progress };
     let ended = match tokio::time::timeout(push.options.host, run.run()).await {
         Ok(ended) => ended,
-        Err(_) => Err(Trouble::new(run.progress().stage.unwrap_or(Stage::Connect), format!("not done within {} s", push.options.host.as_secs()))),
+        Err(_) => Err(Trouble::new(run.stage().unwrap_or(Stage::Connect), format!("not done within {} s", push.options.host.as_secs()))),
     };
     let progress = progress.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
     row(host, &items, progress, ended)
@@ -53,7 +55,7 @@ fn row(host: &Host, items: &[Item<'_>], mut progress: Progress, ended: Result<()
             let why = done.reason.as_deref().unwrap_or_default();
             // Most reasons name the file themselves.
             let named = why.contains(items[i].wanted.as_str()) || why.contains(items[i].spec.path.as_str());
-            first_failure = Some((done.stage, if named { why.to_string() } else { format!("{}: {why}", items[i].wanted) }));
+            first_failure = Some((done.stage, if named { why.to_string() } else { format!("{}: {why}", file.path) }));
         }
         (file.change, file.reason, file.diff) = (done.change, done.reason, done.diff);
     }
@@ -69,18 +71,152 @@ fn row(host: &Host, items: &[Item<'_>], mut progress: Progress, ended: Result<()
     row
 }
 
+/// One host, from connecting to the end.
 struct HostRun<'a, C> {
     push: &'a Push<C>,
     host: &'a Host,
     memos: &'a Memos,
     sent: &'a (dyn Fn() + Send + Sync),
-    items: &'a [Item<'a>],
     progress: &'a Mutex<Progress>,
 }
 
 impl<C: Connector> HostRun<'_, C> {
+    fn stage(&self) -> Option<Stage> {
+        self.progress.lock().unwrap_or_else(std::sync::PoisonError::into_inner).stage
+    }
+
+    async fn run(&self) -> Result<(), Trouble> {
+        self.progress.lock().unwrap_or_else(std::sync::PoisonError::into_inner).stage = Some(Stage::Connect);
+        let mut session = self.push.connector.connect(self.host).await?;
+        let result = self.all_parts(&mut session).await;
+        session.close().await;
+        result
+    }
+
+    /// The files of each user after those of root; one user's trouble does not keep the others from theirs.
+    async fn all_parts(&self, session: &mut C::Session) -> Result<(), Trouble> {
+        let mut places = BTreeMap::new();
+        let mut result = Ok(());
+        for mut part in parts(self.host) {
+            let ended = self.part(session, &mut part, &mut places).await;
+            if self.progress.lock().unwrap_or_else(std::sync::PoisonError::into_inner).sent {
+                return ended;
+            }
+            result = result.and(ended.map_err(|t| match &part.user {
+                Some(user) => Trouble::new(t.stage, format!("as {user}: {}", t.reason)),
+                None => t,
+            }));
+        }
+        result
+    }
+
+    async fn part(&self, session: &mut C::Session, part: &mut Part, places: &mut BTreeMap<RemotePath, RemotePath>) -> Result<(), Trouble> {
+        let run_as = self.run_as(part.user.as_deref())?;
+        let mut greeted = None;
+        let mut record = record_path(self.host);
+        if let Some(user) = &part.user {
+            let (nonce, home) = self.home(session, &run_as, user).await?;
+            record = record_path_of_user(self.host, &home);
+            for target in &mut part.host.targets {
+                if let Some(rest) = Target::below_home(&target.path) {
+                    target.path = RemotePath::parse(&format!("{home}/{rest}")).map_err(|why| Trouble::new(Stage::Observe, why))?;
+                }
+            }
+            greeted = Some(nonce);
+        }
+        let items = items(&part.host, &self.push.logins);
+        let run = PartRun { run: self, host: &part.host, run_as, record: &record, items: &items, index: &part.index, is_root_s: part.user.is_none() };
+        run.converse(session, greeted, places).await
+    }
+
+    /// Whose rights a part needs, and how they are had.
+    fn run_as(&self, user: Option<&str>) -> Result<RunAs, Trouble> {
+        let login = self.push.connector.login(self.host);
+        let becomes = self.host.becomes_root;
+        match user {
+            None if becomes && login != "root" => Ok(RunAs::Sudo { user: None }),
+            None => Ok(RunAs::Login),
+            Some(user) if user == login => Ok(RunAs::Login),
+            Some(user) if becomes && login != "root" => Ok(RunAs::Sudo { user: Some(user.to_string()) }),
+            Some(user) if login == "root" => Ok(RunAs::Su { user: user.to_string() }),
+            Some(user) => {
+                let why = format!("files of {user} cannot be written by {login}; log in as root or as {user}, or set `become: true`");
+                Err(Trouble::new(Stage::Start, why))
+            }
+        }
+    }
+
+    /// Starts a program with a user's rights and asks it for that user's home.
+    async fn home(&self, session: &mut C::Session, run_as: &RunAs, user: &str) -> Result<(Nonce, RemotePath), Trouble> {
+        let trouble = |why: String| Trouble::new(Stage::Observe, why);
+        self.progress.lock().unwrap_or_else(std::sync::PoisonError::into_inner).stage = Some(Stage::Start);
+        let mut link = Link { session, nonce: Nonce::random(), greeted: false, deadline: self.push.options.command };
+        link.start(run_as).await?;
+        let request = Observe { home: Some(user.to_string()), ..Observe::default() };
+        let reply = link.exchange(request.encode(&self.host.root).as_bytes(), false).await?;
+        if let Some(why) = reply.refused {
+            return Err(Trouble::new(Stage::Start, format!("the node program does not work here: {}", sanitize(&why))));
+        }
+        let Some(home) = reply.home else { return Err(trouble(format!("there is no user `{user}` on the node; create it, or name another `user:`"))) };
+        match reply.me {
+            Some((uid, _)) if uid == home.uid => {}
+            Some((uid, _)) => return Err(trouble(format!("its number is {} in the passwd file there, but the program runs as {uid}", home.uid))),
+            None => return Err(trouble("the node does not tell who we are there; is /proc mounted?".to_string())),
+        }
+        let dir = RemotePath::parse(&home.dir).ok().filter(|d| d.as_str() != "/");
+        let dir = dir.ok_or_else(|| trouble("its home is no directory in which regprov writes: absolute, without white space, quotes and `..`".to_string()))?;
+        Ok((link.nonce, dir))
+    }
+}
+
+/// The targets of a host that are written with one user's rights.
+struct Part {
+    /// Whose; `None` is root, or who logs in.
+    user: Option<String>,
+    /// The host with these targets only.
+    host: Host,
+    /// The place of each file of theirs among all files of the host.
+    index: Vec<usize>,
+}
+
+/// The parts of a host, root's first and then the users in the order of their targets.
+fn parts(host: &Host) -> Vec<Part> {
+    let mut parts: Vec<Part> = Vec::new();
+    let mut position = 0;
+    for target in &host.targets {
+        let files = (consumer(target.kind).files)(target).len();
+        let at = parts.iter().position(|p| p.user == target.user).unwrap_or_else(|| {
+            parts.push(Part { user: target.user.clone(), host: Host { targets: Vec::new(), ..host.clone() }, index: Vec::new() });
+            parts.len() - 1
+        });
+        parts[at].host.targets.push(target.clone());
+        parts[at].index.extend(position..position + files);
+        position += files;
+    }
+    parts.sort_by_key(|p| p.user.is_some());
+    parts
+}
+
+/// One part of a host: its files, and one program at a time that writes them.
+struct PartRun<'a, C> {
+    run: &'a HostRun<'a, C>,
+    host: &'a Host,
+    run_as: RunAs,
+    /// Where the record is wanted.
+    record: &'a RemotePath,
+    items: &'a [Item<'a>],
+    index: &'a [usize],
+    /// The files are root's, and not those of a user.
+    is_root_s: bool,
+}
+
+impl<C: Connector> PartRun<'_, C> {
     fn progress(&self) -> std::sync::MutexGuard<'_, Progress> {
-        self.progress.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.run.progress.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn options(&self) -> &PushOptions {
+        &self.run.push.options
     }
 
     fn at(&self, stage: Stage) {
@@ -89,18 +225,12 @@ impl<C: Connector> HostRun<'_, C> {
     }
 
     fn done(&self, item: usize, done: Done) {
-        self.progress().done.insert(item, done);
+        self.progress().done.insert(self.index[item], done);
     }
 
-    async fn run(&self) -> Result<(), Trouble> {
-        self.at(Stage::Connect);
-        let mut session = self.push.connector.connect(self.host).await?;
-        let result = self.converse(&mut session).await;
-        session.close().await;
-        result
-    }
-
-    async fn converse(&self, session: &mut C::Session) -> Result<(), Trouble> {
+    /// `greeted` is the nonce of a program that runs already; `places` are the files of other parts.
+    async fn converse(&self, session: &mut C::Session, mut greeted: Option<Nonce>, places: &mut BTreeMap<RemotePath, RemotePath>) -> Result<(), Trouble> {
+        let others = places.clone();
         let mut open = Open { items: (0..self.items.len()).collect(), ..Open::default() };
         let mut lock = None;
         for attempt in 0..ATTEMPTS_MAX {
@@ -108,8 +238,15 @@ impl<C: Connector> HostRun<'_, C> {
                 tokio::time::sleep(jitter(attempt)).await;
             }
             self.at(Stage::Start);
-            let mut link = Link { session: &mut *session, nonce: Nonce::random(), greeted: false, deadline: self.push.options.command };
-            link.start().await?;
+            let deadline = self.options().command;
+            let mut link = match greeted.take() {
+                Some(nonce) => Link { session: &mut *session, nonce, greeted: true, deadline },
+                None => {
+                    let mut link = Link { session: &mut *session, nonce: Nonce::random(), greeted: false, deadline };
+                    link.start(&self.run_as).await?;
+                    link
+                }
+            };
             self.at(Stage::Observe);
             let seen = self.observe(&mut link, lock.take()).await?;
             open.busy = seen.reply.busy;
@@ -118,8 +255,10 @@ impl<C: Connector> HostRun<'_, C> {
                 continue;
             }
             self.at(Stage::Render);
-            let decider = Decider { host: self.host, items: self.items, options: &self.push.options, memos: self.memos, seen: &seen };
-            let Decision { mut plan, settled } = decider.decide(&open)?;
+            let (options, memos) = (self.options(), self.run.memos);
+            let decider = Decider { host: self.host, own: self.record, others: &others, items: self.items, options, memos, seen: &seen };
+            let Decision { mut plan, settled, places: found } = decider.decide(&open)?;
+            places.extend(found);
             for (item, done) in settled {
                 // Else, when a backup comes first and no later attempt gets through, it would be called contended.
                 open.items.remove(&item);
@@ -128,7 +267,7 @@ impl<C: Connector> HostRun<'_, C> {
                 }
                 self.done(item, done);
             }
-            if self.push.options.check {
+            if self.options().check {
                 for job in plan.jobs {
                     if let Some(item) = job.item() {
                         self.done(item, Done { change: job.change, stage: Stage::Render, reason: job.notes, diff: job.diff });
@@ -157,20 +296,20 @@ impl<C: Connector> HostRun<'_, C> {
                 return Ok(());
             }
         }
+        let lock = if self.is_root_s { "/var/lib/regprov" } else { "~/.local/state/regprov" };
         let why = match open.busy {
-            true => "contended: another run of regprov, or a process that holds the lock of /var/lib/regprov, did not let go; run again",
-            false => "contended: other programs kept changing it while regprov tried 5 times; run again",
+            true => format!("contended: another run of regprov, or a process that holds the lock of {lock}, did not let go; run again"),
+            false => "contended: other programs kept changing it while regprov tried 5 times; run again".to_string(),
         };
         for item in open.items {
-            self.done(item, Done::failed(Stage::Replace, why));
+            self.done(item, Done::failed(Stage::Replace, why.clone()));
         }
         Ok(())
     }
 
     /// Asks until every link on the way to a file has been followed.
     async fn observe(&self, link: &mut Link<'_, C::Session>, lock: Option<RemotePath>) -> Result<Seen, Trouble> {
-        let record = record_path(self.host);
-        let mut request = first_request(self.host, self.items, &record, self.push.options.merge.replace_invalid);
+        let mut request = first_request(self.host, self.items, self.record, self.options().merge.replace_invalid);
         request.lock = lock;
         let mut seen = Seen::default();
         for _ in 0..ROUNDS_MAX {
@@ -186,11 +325,12 @@ impl<C: Connector> HostRun<'_, C> {
             let Some((uid, _)) = seen.reply.me else {
                 return Err(Trouble::new(Stage::Observe, "the node does not tell who we are there; is /proc mounted?"));
             };
-            if uid != 0 && self.host.root.as_str() == "/" {
-                return Err(Trouble::new(Stage::Observe, format!("the SSH user has user id {uid} there, but these files are root's; set `user: root`")));
+            if uid != 0 && self.is_root_s && self.host.root.as_str() == "/" {
+                let why = format!("the SSH user has user id {uid} there, but these files are root's; set `user: root`, or `become: true`");
+                return Err(Trouble::new(Stage::Observe, why));
             }
             let mut paths = BTreeSet::new();
-            for wanted in self.items.iter().map(|i| &i.wanted).chain([&record]) {
+            for wanted in self.items.iter().map(|i| &i.wanted).chain([self.record]) {
                 match plan::locate(wanted, &self.host.root, uid, &seen) {
                     Located::Ask(more) => paths.extend(more.iter().map(ToString::to_string)),
                     // Behind a link, stale staging directories lie where we did not look yet.
@@ -210,7 +350,7 @@ impl<C: Connector> HostRun<'_, C> {
         plan.jobs.sort_by_key(|j| (j.path.parent(), j.path.clone()));
         let request = plan.request(seen, &link.nonce)?;
         self.progress().sent = true;
-        (self.sent)();
+        (self.run.sent)();
         let reply = link.exchange(&request, true).await.map_err(|t| Trouble::new(Stage::Replace, t.reason))?;
         self.progress().sent = false;
         if let Some(why) = &reply.refused {
@@ -225,7 +365,7 @@ impl<C: Connector> HostRun<'_, C> {
         for (position, job) in plan.jobs.into_iter().enumerate() {
             let item = job.item();
             let came = job.came(reply.verdicts.get(&position).copied(), &reply, |content| match item {
-                Some(item) => read_back(self.host, &self.items[item], seen, self.push.options.merge, self.memos, content),
+                Some(item) => read_back(self.host, &self.items[item], seen, self.options().merge, self.run.memos, content),
                 None => Ok(()),
             });
             match (came, item) {
@@ -256,9 +396,14 @@ struct Link<'a, S> {
 }
 
 impl<S: Session> Link<'_, S> {
-    async fn start(&mut self) -> Result<(), Trouble> {
-        let late = || Trouble::new(Stage::Start, format!("no channel was opened within {} s", self.deadline.as_secs()));
-        tokio::time::timeout(self.deadline, self.session.start()).await.map_err(|_| late())?
+    async fn start(&mut self, run_as: &RunAs) -> Result<(), Trouble> {
+        let what = match run_as {
+            RunAs::Login => "no channel was opened",
+            RunAs::Sudo { .. } => "sudo let nobody in",
+            RunAs::Su { .. } => "su let nobody in",
+        };
+        let late = || Trouble::new(Stage::Start, format!("{what} within {} s", self.deadline.as_secs()));
+        tokio::time::timeout(self.deadline, self.session.start(run_as)).await.map_err(|_| late())?
     }
 
     async fn exchange(&mut self, request: &[u8], last: bool) -> Result<Reply, Trouble> {

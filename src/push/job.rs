@@ -56,6 +56,15 @@ pub(super) fn items<'a>(host: &'a Host, logins: &'a Logins) -> Vec<Item<'a>> {
     items
 }
 
+/// A path as reports show it: one in a user's home as `~alice/...`, whatever that home is called on each node.
+pub(super) fn shown(host: &Host, target: &Target, path: &RemotePath) -> String {
+    match target.in_home(path) {
+        Some(shown) if host.root.as_str() == "/" => shown,
+        Some(shown) => format!("{}/{shown}", host.root),
+        None => path.below(&host.root).to_string(),
+    }
+}
+
 /// What became of one item.
 pub(super) struct Done {
     pub(super) change: Change,
@@ -134,7 +143,9 @@ impl Plan {
     /// The request's bytes, the payload included. `seen` tells who writes and whether there is a tar.
     pub(super) fn request(&self, seen: &Seen, nonce: &Nonce) -> Result<Zeroizing<Vec<u8>>, Trouble> {
         let (uid, gid) = seen.me();
-        let packing = if seen.reply.tar { Packing::Tar } else { Packing::Lines };
+        // Nobody but root gets a file's group from tar, but whoever is in a group may give it with chgrp.
+        let own_groups = uid == 0 || self.jobs.iter().all(|j| j.gid == gid);
+        let packing = if seen.reply.tar && own_groups { Packing::Tar } else { Packing::Lines };
         // Root's tar makes the staging directories by itself, with the program's umask; half a KiB less for each of them keeps
         // the payload of an ordinary first run within TCP's first ten segments. For anybody else a staging directory would
         // pass a parent's set-group-ID bit on.

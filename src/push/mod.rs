@@ -107,7 +107,13 @@ pub fn before(host: &Host) -> HostRow {
 pub fn not_attempted(host: &Host, outcome: Outcome) -> HostRow {
     let files = job::items(host, &Logins::new())
         .iter()
-        .map(|item| FileRow { target: item.target.kind.name(), path: item.wanted.to_string(), change: Change::NotAttempted, reason: None, diff: Vec::new() })
+        .map(|item| FileRow {
+            target: item.target.kind.name(),
+            path: job::shown(host, item.target, &item.spec.path),
+            change: Change::NotAttempted,
+            reason: None,
+            diff: Vec::new(),
+        })
         .collect();
     HostRow { host: host.name.clone(), outcome, files }
 }

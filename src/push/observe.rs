@@ -25,6 +25,7 @@ impl Seen {
         all.files.extend(reply.files.into_iter().filter(|(path, _)| wanted(path)));
         all.ids.extend(reply.ids);
         all.me = reply.me.or(all.me);
+        all.home = reply.home.or(all.home.take());
         all.curl = reply.curl.or(all.curl);
         all.tar |= reply.tar;
         all.busy |= reply.busy;

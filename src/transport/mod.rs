@@ -2,7 +2,9 @@
 
 pub mod gate;
 pub mod local;
+pub mod reach;
 pub mod ssh;
+mod talk;
 
 use std::future::Future;
 
@@ -10,6 +12,7 @@ use zeroize::Zeroizing;
 
 use crate::model::{Host, Stage};
 use crate::node::protocol::{Reply, ReplyReader};
+use crate::node::run_as::RunAs;
 
 /// What went wrong, and at which step. The reason is for a person and holds nothing that a node said unsanitised.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +37,9 @@ pub trait Connector: Send + Sync + 'static {
     /// Connects, proves the host's identity and ours. Keeps its own deadline for each step.
     fn connect(&self, host: &Host) -> impl Future<Output = Result<Self::Session, Trouble>> + Send;
 
+    /// The user that we log in as on this host.
+    fn login(&self, host: &Host) -> String;
+
     /// Why no further host may be tried, such as a password that was refused.
     fn halted(&self) -> Option<String> {
         None
@@ -42,8 +48,8 @@ pub trait Connector: Send + Sync + 'static {
 
 /// One reached host, on which one node program runs at a time.
 pub trait Session: Send {
-    /// Starts a fresh node program; its first input is the next exchange's.
-    fn start(&mut self) -> impl Future<Output = Result<(), Trouble>> + Send;
+    /// Starts a fresh node program with these rights; its first input is the next exchange's.
+    fn start(&mut self, run_as: &RunAs) -> impl Future<Output = Result<(), Trouble>> + Send;
 
     /// Sends a request and reads its reply. With `last`, the input ends behind the request. It keeps no deadline: the
     /// caller drops the future.

@@ -35,15 +35,25 @@ pub fn table(hosts: &[Host]) -> String {
 
 /// Target, path, readers, logins.
 fn cells(host: &Host, target: &Target) -> [String; 4] {
-    [target.kind.to_string(), line(target.path.below(&host.root).as_str()), access(target), line(&target.logins.join(", "))]
+    [target.kind.to_string(), line(&shown(host, target)), access(target), line(&target.logins.join(", "))]
 }
 
 /// Mode, and who can read: `0600 root only`, `0640 root:users`. Jobs run as users and cannot read what is "root only".
 fn access(target: &Target) -> String {
     let name = |n: &Option<String>| n.clone().filter(|n| n != "0").unwrap_or_else(|| "root".into());
-    let (owner, group) = (name(&target.owner), name(&target.group));
-    let readers = if target.mode.bits() & 0o040 == 0 || (owner == "root" && group == "root") { format!("{owner} only") } else { format!("{owner}:{group}") };
+    let mine = |n: &Option<String>| n.clone().or_else(|| target.user.clone());
+    let (owner, group) = (name(&mine(&target.owner)), name(&mine(&target.group)));
+    let readers = if target.mode.bits() & 0o040 == 0 || owner == group { format!("{owner} only") } else { format!("{owner}:{group}") };
     line(&format!("{} {readers}", target.mode))
+}
+
+/// The path, that in a user's home as `~alice/...`.
+fn shown(host: &Host, target: &Target) -> String {
+    match target.in_home(&target.path) {
+        Some(shown) if host.root.as_str() == "/" => shown,
+        Some(shown) => format!("{}/{shown}", host.root),
+        None => target.path.below(&host.root).to_string(),
+    }
 }
 
 fn user(host: &Host) -> &str {
@@ -91,10 +101,10 @@ pub fn json(hosts: &[Host]) -> String {
                 .iter()
                 .map(|t| TargetJson {
                     target: t.kind.name(),
-                    path: t.path.below(&h.root).to_string(),
+                    path: shown(h, t),
                     mode: t.mode.to_string(),
-                    owner: t.owner.as_deref().unwrap_or("root"),
-                    group: t.group.as_deref().unwrap_or("root"),
+                    owner: t.owner.as_deref().or(t.user.as_deref()).unwrap_or("root"),
+                    group: t.group.as_deref().or(t.user.as_deref()).unwrap_or("root"),
                     logins: &t.logins,
                 })
                 .collect(),

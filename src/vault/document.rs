@@ -16,6 +16,9 @@ pub struct VaultDocument {
     /// Recipients as written; they are parsed by [`super::Recipients::parse`].
     #[serde(default)]
     pub recipients: Option<Vec<String>>,
+    /// The password of sudo: armor, or text in the clear. It is never shown.
+    #[serde(default)]
+    pub become_password: Option<String>,
     #[serde(default)]
     logins: Option<BTreeMap<String, Spanned<VaultLogin>>>,
 }

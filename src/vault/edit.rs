@@ -37,6 +37,43 @@ pub fn set_login(file: &str, text: &str, name: &str, want: LoginText<'_>) -> Res
     Ok(spliced)
 }
 
+/// The text of `file` with this sealed password of sudo as its `become_password`. Other lines are byte for byte what they were.
+pub fn set_become(file: &str, text: &str, armored: &str) -> Result<String> {
+    const KEY: &str = "become_password";
+    let before = VaultDocument::parse(file, text)?;
+    let lines = Lines::new(text);
+    let all = 0..lines.lines.len();
+    let new = password_lines_of(KEY, armored, 0, 2, "");
+    let spliced = match lines.find_key(KEY, 0, all.clone()) {
+        Some((at, value)) => {
+            let comment = split_comment(value).1;
+            lines.replace(at..lines.value_of(at, 0, &all).end, &password_lines_of(KEY, armored, 0, 2, comment))
+        }
+        // Before the logins, so that it is seen; behind everything where there are none.
+        None => {
+            let at = lines.find_key("logins", 0, all.clone()).map_or(all.end, |(at, _)| at);
+            lines.replace(at..at, &new)
+        }
+    };
+    let value = |text: &str| -> Result<serde_json::Value> {
+        let mut value: serde_json::Value = serde_yaml::from_str_with_options(text, quiet()).map_err(|e| yaml_error(file, &e))?;
+        if let Some(top) = value.as_object_mut() {
+            top.shift_remove(KEY);
+        }
+        Ok(if value.is_null() { serde_json::Value::Object(Default::default()) } else { value })
+    };
+    let wrong = || {
+        Error::vault(format!("{file}: `{KEY}` cannot be set here without touching something else; nothing was written"))
+            .hint("write the file in block style, without anchors and tags; `become_password: |` stands at the left margin")
+    };
+    let after = VaultDocument::parse(file, &spliced).map_err(|_| wrong())?;
+    let one = before.become_password.is_some() == lines.find_key(KEY, 0, all).is_some();
+    if !one || after.become_password.as_deref() != Some(armored) || value(text)? != value(&spliced).map_err(|_| wrong())? {
+        return Err(wrong());
+    }
+    Ok(spliced)
+}
+
 /// Demands that only this login changed, and that it is as wanted.
 fn verify(file: &str, before: &str, after: &str, name: &str, want: LoginText<'_>, old: Option<&VaultLogin>) -> Result<()> {
     let wrong = || {
@@ -231,8 +268,12 @@ fn new_login(name: &str, want: LoginText<'_>, indent: usize, step: usize) -> Vec
 }
 
 fn password_lines(armored: &str, indent: usize, step: usize, comment: &str) -> Vec<String> {
+    password_lines_of("password", armored, indent, step, comment)
+}
+
+fn password_lines_of(key: &str, armored: &str, indent: usize, step: usize, comment: &str) -> Vec<String> {
     let deeper = indent + step;
-    let head = format!("{:indent$}password: |{comment}", "");
+    let head = format!("{:indent$}{key}: |{comment}", "");
     std::iter::once(head).chain(armored.lines().map(|line| format!("{:deeper$}{line}", ""))).collect()
 }
 
@@ -316,6 +357,26 @@ mod tests {
       bmV3
       -----END AGE ENCRYPTED FILE-----
 ";
+
+    #[test]
+    fn the_password_of_sudo_is_spliced_in() {
+        let seal = |body: &str| ARMOR.replace("bmV3", body);
+        let lines = |body: &str| seal(body).lines().map(|l| format!("  {l}\n")).collect::<String>();
+        for (before, after) in [
+            ("", "become_password: |\n@"),
+            ("version: 1 # one\nlogins: {}\n# end\n", "version: 1 # one\nbecome_password: |\n@logins: {}\n# end\n"),
+            ("version: 1", "version: 1\nbecome_password: |\n@"),
+            ("become_password: hunter2 # x\n\nlogins: {}\n", "become_password: | # x\n@\nlogins: {}\n"),
+        ] {
+            let got = set_become("v.yml", before, &seal("bmV3")).unwrap();
+            assert_eq!(got, after.replace('@', &lines("bmV3")), "{before:?}");
+            assert_eq!(set_become("v.yml", &got, &seal("b2xk")).unwrap(), after.replace('@', &lines("b2xk")));
+        }
+        for before in ["{version: 1}\n", "{become_password: hunter2}\n"] {
+            let error = set_become("v.yml", before, &seal("bmV3")).unwrap_err().to_string();
+            assert!(!error.contains("hunter2"), "{error}");
+        }
+    }
 
     #[test]
     fn a_new_login() {

@@ -20,7 +20,7 @@ pub use document::VaultDocument;
 pub use file::{OpenError, decrypt, encrypt, is_age_file};
 pub use identity::Identities;
 pub use recipients::Recipients;
-pub use seal::{SealedValue, open_login, seal};
+pub use seal::{SealedValue, open_become, open_login, seal, seal_become};
 
 #[cfg(test)]
 pub(crate) mod testing {

@@ -86,6 +86,74 @@ pub fn seal(value: &SealedValue, recipients: &Recipients) -> Result<String> {
     file::encrypt(&json, recipients)
 }
 
+/// The JSON of the password of sudo. It has no registry and a `use`, so that it opens under no login, and no login under it.
+#[derive(Serialize)]
+struct WrittenBecome<'a> {
+    v: u64,
+    r#use: &'a str,
+    password: &'a str,
+}
+
+/// As read. It has no `Debug`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ReadBecome {
+    #[serde(rename = "v")]
+    _v: u64,
+    r#use: String,
+    password: String,
+}
+
+/// The `use` of the password of sudo.
+const USE_BECOME: &str = "become";
+
+/// Seals the password of sudo for all recipients, as armor that ends with a line feed.
+pub fn seal_become(password: &Secret, recipients: &Recipients) -> Result<String> {
+    check_become_password(password).map_err(Error::vault)?;
+    let written = WrittenBecome { v: SEAL_VERSION, r#use: USE_BECOME, password: password.expose() };
+    let mut json = Zeroizing::new(Vec::with_capacity(64 + 6 * written.password.len()));
+    serde_json::to_writer(&mut *json, &written).map_err(|_| Error::internal("a sealed value is not JSON"))?;
+    file::encrypt(&json, recipients)
+}
+
+/// Checks the password of sudo: it goes to sudo as one line.
+pub fn check_become_password(password: &Secret) -> std::result::Result<(), String> {
+    check_password(password.expose())?;
+    // sudo's buffer holds 1023 bytes (1.9 `include/sudo_plugin.h`, SUDO_CONV_REPL_MAX).
+    match password.expose() {
+        p if p.contains(['\n', '\r']) => Err("the password of sudo has a line break in it".to_string()),
+        p if p.len() > 1023 => Err("the password of sudo is longer than sudo reads (1023 bytes)".to_string()),
+        _ => Ok(()),
+    }
+}
+
+/// Opens the password of sudo, which stands at `place` (`vault.yml:12:3`). One in the clear is taken only with `allow_plaintext`.
+///
+/// # Errors
+/// Name the place, never a value.
+pub fn open_become(text: &PasswordText, place: &str, identities: &Identities, allow_plaintext: bool) -> Result<Secret> {
+    let what = format!("{place}: the password of sudo (`become_password`)");
+    let file = place.rsplitn(3, ':').last().unwrap_or(place);
+    let again = format!("seal it again: `regprov vault set {} --become`", shell_word(file));
+    let password = match text {
+        PasswordText::Plain(password) if allow_plaintext => password.clone(),
+        PasswordText::Plain(_) => return Err(Error::vault(format!("{what} stands in the clear")).hint(again)),
+        PasswordText::Sealed(armored) => {
+            let json = file::decrypt(armored.as_bytes(), identities).map_err(|e| e.explain(&what))?;
+            match serde_json::from_slice::<Version>(&json) {
+                Ok(Version { v: SEAL_VERSION }) => {}
+                Ok(Version { v }) => return Err(Error::vault(format!("{what} was sealed by a newer regprov (version {v})")).hint("update regprov")),
+                Err(_) => return Err(Error::vault(format!("{what} is a bare text sealed with age, which does not say what it is for")).hint(again)),
+            }
+            let read = serde_json::from_slice::<ReadBecome>(&json).ok().filter(|r| r.r#use == USE_BECOME);
+            let read = read.ok_or_else(|| Error::vault(format!("{what} was not sealed for sudo; somebody moved a login's seal")).hint(again.clone()))?;
+            Secret::new(read.password)
+        }
+    };
+    check_become_password(&password).map_err(|why| Error::vault(format!("{what}: {why}")).hint(again))?;
+    Ok(password)
+}
+
 /// Opens a login: its password's seal, checked against the registry and the username that the file names beside it. A
 /// password in the clear is taken only with `allow_plaintext`. Errors name the login and its place, never a value but
 /// registry and username, which are not secret.
@@ -245,6 +313,31 @@ mod tests {
         let json = file::decrypt(armored.as_bytes(), &alice()).unwrap();
         let want = r#"{"v":1,"registry":"nvcr.io","username":"$oauthtoken","auth_hosts":["authn.nvidia.com"],"password":"p\"w"}"#;
         assert_eq!(std::str::from_utf8(&json).unwrap(), want);
+    }
+
+    #[test]
+    fn the_password_of_sudo_opens_nowhere_else() {
+        let sudo = seal_become(&Secret::new("hunter2".to_string()), &to_alice()).unwrap();
+        let open = |armored: &str| open_become(&PasswordText::Sealed(armored.to_string()), "v.yml:3:1", &alice(), false);
+        assert_eq!(open(&sudo).ok().unwrap().expose(), "hunter2");
+        let json = file::decrypt(sudo.as_bytes(), &alice()).unwrap();
+        assert_eq!(std::str::from_utf8(&json).unwrap(), r#"{"v":1,"use":"become","password":"hunter2"}"#);
+        refused(open_login(&entry("nvcr.io", "$oauthtoken", PasswordText::Sealed(sudo.clone())), &alice(), false), &["fields are not those"]);
+        let raw = |json: &str| open(&file::encrypt(json.as_bytes(), &to_alice()).unwrap()).err().unwrap().to_string();
+        let login = seal(&value("hunter2"), &to_alice()).unwrap();
+        for (error, part) in [
+            (open(&login).err().unwrap().to_string(), "was not sealed for sudo"),
+            (raw(r#"{"v":1,"use":"login","password":"hunter2"}"#), "was not sealed for sudo"),
+            (raw(r#"{"v":2,"use":"become","password":"hunter2"}"#), "newer regprov"),
+            (raw("hunter2"), "bare text"),
+            (raw(r#"{"v":1,"use":"become","password":"hunter2\nx"}"#), "line break"),
+            (open_become(&PasswordText::Sealed(sudo), "v.yml:3:1", &bob(), false).err().unwrap().to_string(), "not sealed for any"),
+        ] {
+            assert!(error.contains(part) && error.starts_with("v.yml:3:1: ") && !error.contains("hunter2"), "{error}");
+        }
+        for bad in ["", "a\nb", "a\0b", &"x".repeat(1024)] {
+            assert!(seal_become(&Secret::new(bad.to_string()), &to_alice()).is_err());
+        }
     }
 
     #[test]

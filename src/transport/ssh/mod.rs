@@ -102,6 +102,10 @@ impl Connector for Ssh {
     fn halted(&self) -> Option<String> {
         self.asking.password.as_ref().and_then(|gate| gate.refused())
     }
+
+    fn login(&self, host: &Host) -> String {
+        self.routes.get(&host.name).expect("every host of the run was given a route").end.user.clone()
+    }
 }
 
 type LoggedIn = (Handle<Guard>, Leash);

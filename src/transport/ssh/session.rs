@@ -1,5 +1,6 @@
 //! One SSH connection and the channel on it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use russh::client::{Handle, Msg};
@@ -9,75 +10,98 @@ use zeroize::Zeroizing;
 use super::leash::Leash;
 use super::{Guard, ssh_reason};
 use crate::model::Stage;
-use crate::node;
 use crate::node::protocol::{Reply, ReplyReader};
-use crate::transport::{Complaints, Session, Trouble, ended_early};
+use crate::node::run_as::RunAs;
+use crate::transport::gate::Gate;
+use crate::transport::talk::{self, BecomePassword, Piece, Sink, Stream};
+use crate::transport::{Complaints, Session, Trouble};
 
 /// How long we wait for our goodbye to be sent.
 const CLOSE_DEADLINE: Duration = Duration::from_secs(1);
 
+/// How long we wait before a further channel is asked for again; the caller's deadline ends it.
+const REOPEN_INTERVAL: Duration = Duration::from_millis(50);
+
 /// A host that was reached and has accepted us.
 pub struct SshSession {
     handle: Handle<Guard>,
-    channel: Option<(ChannelReadHalf, ChannelWriteHalf<Msg>)>,
+    channel: Option<(Output, ChannelWriteHalf<Msg>)>,
     complaints: Complaints,
+    password: BecomePassword,
     /// The socket closes with it, even when russh's task waits for a peer that has stopped.
     _leash: Leash,
 }
 
+/// What comes over the channel.
+struct Output {
+    half: ChannelReadHalf,
+    status: Option<u32>,
+}
+
 impl SshSession {
     pub(super) fn new(handle: Handle<Guard>, leash: Leash) -> Self {
-        SshSession { handle, channel: None, complaints: Complaints::default(), _leash: leash }
+        SshSession { handle, channel: None, complaints: Complaints::default(), password: BecomePassword::default(), _leash: leash }
+    }
+
+    /// Answers sudo's prompt with this password, when it is `host`'s turn.
+    #[must_use]
+    pub fn with_become_password(mut self, gate: Option<Arc<Gate>>, host: &str) -> Self {
+        self.password = BecomePassword { gate, host: host.to_string() };
+        self
+    }
+}
+
+impl Stream for Output {
+    async fn next(&mut self) -> Piece {
+        loop {
+            match self.half.wait().await {
+                Some(ChannelMsg::Data { data }) => return Piece::Out(Zeroizing::new(data.to_vec())),
+                Some(ChannelMsg::ExtendedData { data, .. }) => return Piece::Err(data.to_vec()),
+                Some(ChannelMsg::ExitStatus { exit_status }) => self.status = Some(exit_status),
+                Some(ChannelMsg::Close) | None => return Piece::End(self.status),
+                Some(_) => {}
+            }
+        }
+    }
+}
+
+impl Sink for ChannelWriteHalf<Msg> {
+    async fn send(&mut self, bytes: &[u8]) {
+        // A peer that has gone says so to the reader.
+        let _ = self.data(bytes).await;
+    }
+
+    async fn finish(&mut self) {
+        let _ = self.eof().await;
     }
 }
 
 impl Session for SshSession {
-    async fn start(&mut self) -> Result<(), Trouble> {
+    async fn start(&mut self, run_as: &RunAs) -> Result<(), Trouble> {
         let trouble = |e: russh::Error| Trouble::new(Stage::Start, ssh_reason(&e));
         // One channel at a time: MaxSessions may be 1.
+        let again = self.channel.is_some();
         if let Some((_, old)) = self.channel.take() {
             let _ = old.close().await;
         }
         self.complaints = Complaints::default();
-        let channel = self.handle.channel_open_session().await.map_err(trouble)?;
+        let channel = loop {
+            match self.handle.channel_open_session().await {
+                // The server counts the last program until it has ended, which is a moment later than its channel.
+                Err(russh::Error::ChannelOpenFailure(_)) if again => tokio::time::sleep(REOPEN_INTERVAL).await,
+                opened => break opened.map_err(trouble)?,
+            }
+        };
         // No reply is asked for: the first request follows in the same flight.
-        channel.exec(false, node::command()).await.map_err(trouble)?;
-        self.channel = Some(channel.split());
-        Ok(())
+        channel.exec(false, run_as.command(self.password.gate.is_some()).as_ref()).await.map_err(trouble)?;
+        let (half, write) = channel.split();
+        let (output, write) = self.channel.insert((Output { half, status: None }, write));
+        talk::enter(run_as, &self.password, output, write).await
     }
 
     async fn exchange(&mut self, request: Zeroizing<Vec<u8>>, last: bool, reader: &mut ReplyReader) -> Result<Reply, Trouble> {
-        let (read, write) = self.channel.as_mut().expect("start comes before exchange");
-        let complaints = &mut self.complaints;
-        let write = async {
-            // A peer that has gone says so to the reader.
-            let _ = write.data(&request[..]).await;
-            if last {
-                let _ = write.eof().await;
-            }
-            // The reader alone decides when the exchange is over: a program may answer without reading everything.
-            std::future::pending::<()>().await;
-        };
-        let read = async {
-            let mut status = None;
-            loop {
-                match read.wait().await {
-                    Some(ChannelMsg::Data { data }) => match reader.feed(&data) {
-                        Ok(Some(reply)) => return Ok(reply),
-                        Ok(None) => {}
-                        Err(broken) => return Err(Trouble::new(Stage::Observe, broken.reason())),
-                    },
-                    Some(ChannelMsg::ExtendedData { data, .. }) => complaints.take(&data)?,
-                    Some(ChannelMsg::ExitStatus { exit_status }) => status = Some(exit_status),
-                    Some(ChannelMsg::Close) | None => return Err(ended_early(reader, status, complaints)),
-                    Some(_) => {}
-                }
-            }
-        };
-        tokio::select! {
-            result = read => result,
-            () = write => unreachable!("the writer never ends"),
-        }
+        let (output, write) = self.channel.as_mut().expect("start comes before exchange");
+        talk::exchange(&request, last, reader, &mut self.complaints, output, write).await
     }
 
     async fn close(mut self) {

@@ -1,0 +1,426 @@
+//! sudo, su and a user's own files on real sshd nodes with the real sudo: each way in, each refusal, and that no password
+//! goes where it should not.
+
+#[path = "common/fleet.rs"]
+mod fleet;
+#[path = "common/peers.rs"]
+mod peers;
+
+use std::io::Write as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use fleet::{Fleet, Node, Options, Ran, Site, signal, wait_until};
+use peers::need;
+use regprov::node::run_as::BOOTSTRAP;
+
+/// The password of the user `ops` on the nodes.
+const SUDO_PASSWORD: &str = "sudo pass'word#7391";
+/// What stands in a file that regprov wrote.
+const WRITTEN: &str = "https://index.docker.io/v1/";
+
+/// Nodes with a user `ops`, who may become root with a password, and a site that logs in as ops.
+fn bed(n: usize, options: Options<'_>, sudoers: &str) -> Option<(Fleet, Site)> {
+    need("sudo")?;
+    need("nsenter")?;
+    // SAFETY: it takes nothing and cannot fail.
+    if unsafe { libc::geteuid() } != 0 {
+        // sudo works only where root is root.
+        need("a real root user")?;
+    }
+    let fleet = Fleet::start(n, options)?;
+    for node in &fleet.nodes {
+        sh(node, &format!("useradd -m -s /bin/sh ops && useradd -m -s /bin/sh alice && echo 'ops:{}' | chpasswd", SUDO_PASSWORD.replace('\'', "'\\''")));
+        rules(node, sudoers);
+    }
+    let site = Site::new(&fleet);
+    site.inventory(&fleet, "user: ops\n    become: true\n    targets: [docker]", "");
+    Some((fleet, site))
+}
+
+/// Runs a script as root on a node.
+#[track_caller]
+fn sh(node: &Node, script: &str) -> String {
+    let out = std::process::Command::new("nsenter").args(["-t", &node.pid.to_string(), "-m", "-p", "--", "sh", "-c", script]).output().unwrap();
+    assert!(out.status.success(), "{script}: {}", String::from_utf8_lossy(&out.stderr));
+    String::from_utf8(out.stdout).unwrap()
+}
+
+/// Puts lines of sudoers in place of all others on a node; visudo must take them. Failed attempts go to /etc/fleet/sudo.log.
+#[track_caller]
+fn rules(node: &Node, lines: &str) {
+    node.write("/etc/sudoers", format!("Defaults !fqdn, logfile=/etc/fleet/sudo.log\nroot ALL=(ALL:ALL) ALL\n{lines}\n"));
+    sh(node, "chmod 440 /etc/sudoers && visudo -c -q");
+}
+
+/// The sudo log of a node.
+fn log(node: &Node) -> String {
+    String::from_utf8(node.read("/etc/fleet/sudo.log").unwrap_or_default()).unwrap()
+}
+
+/// Failed attempts in the sudo log of a node.
+fn failures(node: &Node) -> usize {
+    log(node).matches("incorrect password attempt").count()
+}
+
+/// Seals the password of sudo in the site's vault.
+fn seal(site: &Site, password: &str) {
+    let mut child = site.command(&["vault", "set", "vault.yml", "--become"]).stdin(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(password.as_bytes()).unwrap();
+    Ran::from(child.wait_with_output().unwrap()).ended(0, &["the password of sudo is sealed"]);
+}
+
+#[track_caller]
+fn written(node: &Node) -> bool {
+    node.read("/root/.docker/config.json").is_some_and(|f| String::from_utf8_lossy(&f).contains(WRITTEN))
+}
+
+/// The command of regprov as sudoers writes it: what it reads specially stands behind a backslash.
+fn escaped() -> String {
+    BOOTSTRAP.chars().flat_map(|c| if matches!(c, ',' | ':' | '=' | '\\') { vec!['\\', c] } else { vec![c] }).collect()
+}
+
+#[test]
+#[ignore = "needs sshd, sudo and root"]
+fn with_a_password_from_the_vault_once_and_then_unchanged() {
+    let Some((fleet, site)) = bed(2, Options::default(), "ops ALL=(root) ALL") else { return };
+    seal(&site, SUDO_PASSWORD);
+    site.apply(&[]).ended(0, &["changed: n[0-1]"]);
+    assert!(fleet.nodes.iter().all(written));
+    let meta = std::fs::metadata(fleet.nodes[0].path("/root/.docker/config.json")).unwrap();
+    assert_eq!((meta.uid(), meta.gid(), meta.mode() & 0o7777), (0, 0, 0o600));
+    let before = fleet.nodes[0].snapshot();
+    site.apply(&[]).ended(0, &["unchanged: n[0-1]"]);
+    assert!(before == fleet.nodes[0].snapshot());
+    assert!(fleet.nodes.iter().all(|n| failures(n) == 0));
+    for node in &fleet.nodes {
+        wait_until("nothing runs on", || node.processes().is_empty());
+    }
+}
+
+#[test]
+#[ignore = "needs sshd, sudo and root"]
+fn a_wrong_password_is_tried_once_on_one_host() {
+    let Some((fleet, site)) = bed(8, Options::default(), "ops ALL=(root) ALL") else { return };
+    seal(&site, "wrong");
+    site.apply(&["--forks", "4"]).ended(7, &["sudo did not take the password", "the sudo password was refused on n", "not attempted"]);
+    wait_until("sudo has logged it", || fleet.nodes.iter().any(|n| failures(n) > 0));
+    for node in &fleet.nodes {
+        wait_until("nothing runs on", || node.processes().is_empty());
+    }
+    let logs: Vec<String> = fleet.nodes.iter().map(log).filter(|l| l.contains("incorrect password")).collect();
+    assert_eq!(logs.len(), 1, "{logs:?}");
+    assert_eq!(logs[0].matches("1 incorrect password attempt").count(), 1, "{}", logs[0]);
+    assert!(!fleet.nodes.iter().any(written));
+}
+
+#[test]
+#[ignore = "needs sshd, sudo and root"]
+fn what_stands_in_the_way_is_explained() {
+    let Some((fleet, site)) = bed(1, Options::default(), "") else { return };
+    let node = &fleet.nodes[0];
+    let refused = |rule: &str, password: bool, words: &[&str]| {
+        rules(node, rule);
+        if password {
+            seal(&site, SUDO_PASSWORD);
+        } else {
+            site.vault("vault.yml", &fleet::PASSWORDS);
+        }
+        let started = Instant::now();
+        site.apply(&[]).ended(3, words);
+        assert!(started.elapsed() < Duration::from_secs(15));
+        assert!(!written(node), "{rule}");
+    };
+    refused("", true, &["not in sudoers"]);
+    refused("ops ALL=(root) /bin/true", true, &["does not allow the SSH user the command"]);
+    refused("ops ALL=(root) ALL", false, &["wants a password", "-K"]);
+    refused("Defaults requiretty\nops ALL=(root) NOPASSWD: ALL", false, &["requiretty", "Defaults:USER !requiretty"]);
+    refused("Defaults log_input\nops ALL=(root) NOPASSWD: ALL", false, &["log_input", "nothing was sent"]);
+    refused("Defaults log_output\nops ALL=(root) NOPASSWD: ALL", false, &["passes the output", "nothing was sent"]);
+    // The exemption that the message names, and the run that shows that it is the recording that was seen.
+    rules(node, "Defaults log_input, log_output\nDefaults!/bin/sh !log_input, !log_output\nops ALL=(root) NOPASSWD: ALL");
+    site.apply(&[]).ended(0, &["changed: n0"]);
+    assert!(written(node));
+}
+
+/// Whatever sudo recorded of the refused runs, there is nothing of a login in it; a run through the same recording shows that it
+/// would be found.
+#[test]
+#[ignore = "needs sshd, sudo and root"]
+fn nothing_secret_reaches_a_recording_sudo() {
+    let Some((fleet, site)) =
+        bed(1, Options::default(), "Defaults log_input, log_output\nDefaults iolog_dir=/etc/fleet/io\nDefaults !compress_io\nops ALL=(root) NOPASSWD: ALL")
+    else {
+        return;
+    };
+    let node = &fleet.nodes[0];
+    site.apply(&[]).ended(3, &["nothing was sent"]);
+    let recorded = || sh(node, "cat $(find /etc/fleet/io -type f) 2>/dev/null || :");
+    assert!(recorded().contains("regprov"), "something was recorded: {}", recorded());
+    for (_, _, _, password) in fleet::PASSWORDS {
+        assert!(!recorded().contains(password));
+        assert!(!recorded().contains(&base64(password)));
+    }
+    sh(node, &format!("echo {} | setpriv --reuid ops --regid ops --clear-groups sudo -n -u root -- /bin/cat", fleet::PASSWORDS[0].3));
+    assert!(recorded().contains(fleet::PASSWORDS[0].3), "the control");
+}
+
+fn base64(text: &str) -> String {
+    use base64::Engine as _;
+    base64::engine::general_purpose::STANDARD_NO_PAD.encode(text)
+}
+
+#[test]
+#[ignore = "needs sshd, sudo and root"]
+fn with_a_pty_of_its_own_and_without() {
+    let Some((fleet, site)) = bed(1, Options::default(), "") else { return };
+    seal(&site, SUDO_PASSWORD);
+    for rule in
+        ["Defaults use_pty", "Defaults !use_pty", "Defaults lecture=always", "Defaults use_pty, lecture=always", "Defaults insults", "Defaults passwd_tries=1"]
+    {
+        rules(&fleet.nodes[0], &format!("{rule}\nops ALL=(root) ALL"));
+        sh(&fleet.nodes[0], "rm -rf /root/.docker");
+        site.apply(&[]).ended(0, &["changed: n0"]);
+        assert!(written(&fleet.nodes[0]), "{rule}");
+        wait_until("nothing runs on", || fleet.nodes[0].processes().is_empty());
+    }
+}
+
+#[test]
+#[ignore = "needs sshd, sudo and root"]
+fn a_node_without_sudo_says_so() {
+    let Some((fleet, site)) = bed(1, Options::default(), "ops ALL=(root) NOPASSWD: ALL") else { return };
+    sh(&fleet.nodes[0], "mount --bind /dev/null $(command -v sudo)");
+    site.apply(&[]).ended(3, &["there is no sudo on the node"]);
+}
+
+/// simulated: a sudo that hands on a PAM module's own prompt, which ignores -p.
+#[test]
+#[ignore = "needs sshd, sudo and root"]
+fn a_simulated_prompt_of_a_pam_module_is_sent_nothing() {
+    let Some((fleet, site)) = bed(1, Options::default(), "ops ALL=(root) ALL") else { return };
+    let node = &fleet.nodes[0];
+    seal(&site, SUDO_PASSWORD);
+    node.write("/etc/fleet/sudo", "#!/bin/sh\nprintf 'Verification code: ' >&2\nIFS= read -r x\necho \"got:$x\" >/etc/fleet/got\n");
+    sh(node, "chmod 755 /etc/fleet/sudo && touch /etc/fleet/got && chmod 666 /etc/fleet/got && mount --bind /etc/fleet/sudo $(command -v sudo)");
+    let started = Instant::now();
+    site.apply(&[]).ended(3, &["asks what regprov does not answer: \"Verification code:\""]);
+    assert!(started.elapsed() < Duration::from_secs(6), "{:?}", started.elapsed());
+    wait_until("it saw its input end", || node.read("/etc/fleet/got").is_some_and(|g| !g.is_empty()));
+    assert_eq!(node.read("/etc/fleet/got").unwrap(), b"got:\n");
+}
+
+#[test]
+#[ignore = "needs sshd, sudo, root, tcsh, zsh and fish"]
+fn under_every_login_shell_and_one_session_at_a_time() {
+    for shell in ["tcsh", "zsh", "fish", "bash"] {
+        let Some(path) = need(shell) else { return };
+        let Some((fleet, site)) = bed(1, Options { sshd: "MaxSessions 1", ..Options::default() }, "ops ALL=(ALL) ALL") else { return };
+        sh(&fleet.nodes[0], &format!("usermod -s {} ops", path.display()));
+        seal(&site, SUDO_PASSWORD);
+        site.inventory(&fleet, "user: ops\n    become: true\n    targets: [docker, docker: {user: alice}]", "");
+        site.apply(&[]).ended(0, &["changed: n0"]);
+        assert!(written(&fleet.nodes[0]));
+        assert!(fleet.nodes[0].read("/home/alice/.docker/config.json").is_some());
+        site.apply(&[]).ended(0, &["unchanged: n0"]);
+    }
+}
+
+#[test]
+#[ignore = "needs sshd, sudo and root"]
+fn a_user_s_files_are_written_as_that_user() {
+    let Some((fleet, site)) = bed(1, Options { sshd: "MaxSessions 1", ..Options::default() }, "ops ALL=(ALL) NOPASSWD: ALL") else { return };
+    let node = &fleet.nodes[0];
+    let targets = "targets: [docker, docker: {user: alice}, enroot: {user: alice}, docker: {user: alice, path: ~/other/auth.json}]";
+    for (login, become_root) in [("root", false), ("ops", true), ("alice", false)] {
+        sh(node, "rm -rf /home/alice/.docker /home/alice/.config /home/alice/.local /home/alice/other /root/.docker");
+        let targets = if login == "alice" { targets.replace("[docker, ", "[") } else { targets.to_string() };
+        if login == "alice" {
+            sh(node, "echo alice:x9 | chpasswd");
+        }
+        site.inventory(&fleet, &format!("user: {login}\n    become: {become_root}\n    {targets}"), "");
+        let ran = site.apply(&["--json"]).ended(0, &["~alice/.docker/config.json", "~alice/.config/enroot/.credentials", "~alice/other/auth.json"]);
+        assert!(!ran.stdout.contains("/home/alice"), "{}", ran.stdout);
+        let alice: u32 = sh(node, "id -u alice").trim().parse().unwrap();
+        for file in [".docker/config.json", ".config/enroot/.credentials", "other/auth.json", ".local/state/regprov/owned.json"] {
+            let meta = std::fs::metadata(node.path(&format!("/home/alice/{file}"))).unwrap();
+            assert_eq!((meta.uid(), meta.mode() & 0o7777), (alice, 0o600), "{login} {file}");
+        }
+        assert_eq!(std::fs::metadata(node.path("/home/alice/.local/state/regprov")).unwrap().mode() & 0o7777, 0o700);
+        assert_eq!(written(node), login != "alice");
+        site.apply(&[]).ended(0, &["unchanged: n0"]);
+    }
+}
+
+/// simulated: a home on a filesystem that root cannot write, as root_squash makes it. Here the login is root without CAP_DAC_OVERRIDE,
+/// so that root is one of "others" for alice's home of mode 0700.
+#[test]
+#[ignore = "needs sshd, sudo and root"]
+fn a_simulated_root_squash_home_is_written_by_its_user() {
+    let Some((fleet, site)) = bed(1, Options::default(), "") else { return };
+    let node = &fleet.nodes[0];
+    node.write(
+        "/etc/fleet/squashed",
+        "#!/bin/sh\nexec setpriv --bounding-set -dac_override,-dac_read_search --inh-caps -dac_override,-dac_read_search /bin/sh \"$@\"\n",
+    );
+    sh(node, "chmod 755 /etc/fleet/squashed && usermod -s /etc/fleet/squashed root && chmod 700 /home/alice");
+    site.inventory(&fleet, "user: root\n    targets: [docker: {path: /home/alice/.docker/config.json, owner: alice}]", "");
+    let control = site.apply(&[]);
+    assert_eq!(control.code, Some(3), "the control: root itself cannot: {}", control.all());
+    site.inventory(&fleet, "user: root\n    targets: [docker: {user: alice}]", "");
+    site.apply(&[]).ended(0, &["changed: n0"]);
+    assert!(node.read("/home/alice/.docker/config.json").is_some());
+}
+
+#[test]
+#[ignore = "needs sshd, sudo and root"]
+fn one_user_s_trouble_leaves_the_others_alone() {
+    let Some((fleet, site)) = bed(1, Options::default(), "") else { return };
+    let node = &fleet.nodes[0];
+    let targets = "[docker, docker: {user: nobody9}, docker: {user: alice}, enroot: {user: alice, path: /root/.docker/config.json}]";
+    site.inventory(&fleet, &format!("user: root\n    targets: {targets}"), "");
+    let ran = site.apply(&[]);
+    assert_eq!(ran.code, Some(2), "one file for two users: {}", ran.all());
+    sh(node, "ln -s /home/alice /home/link");
+    let targets = "[docker, docker: {user: nobody9}, docker: {user: alice}, enroot: {path: /home/link/.docker/config.json, user: alice}]";
+    site.inventory(&fleet, &format!("user: root\n    targets: {targets}"), "");
+    site.apply(&[]).ended(3, &["as nobody9: su did not start the node program"]);
+    assert!(written(node));
+    assert!(node.read("/home/alice/.docker/config.json").is_some());
+}
+
+#[test]
+#[ignore = "needs sshd, sudo and root"]
+fn the_sudoers_lines_of_the_examples_do() {
+    let Some((fleet, site)) = bed(1, Options::default(), "") else { return };
+    let node = &fleet.nodes[0];
+    let example = |name: &str| std::fs::read_to_string(format!("{}/examples/sudoers/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap();
+    assert!(example("root").contains(&escaped()), "the example names the command of regprov: {}", escaped());
+    assert!(example("alice").contains(&escaped()));
+
+    rules(node, &example("root"));
+    site.apply(&[]).ended(0, &["changed: n0"]);
+    let other = "setpriv --reuid ops --regid ops --clear-groups sudo -n -u root -- /bin/sh -c id && exit 1; exit 0";
+    sh(node, other);
+
+    rules(node, &example("alice"));
+    sh(node, other);
+    site.inventory(&fleet, "user: ops\n    become: true\n    targets: [docker: {user: alice}]", "");
+    site.apply(&[]).ended(0, &["changed: n0"]);
+    site.inventory(&fleet, "user: ops\n    become: true\n    targets: [docker: {path: /root/x/config.json}]", "");
+    site.apply(&[]).ended(3, &["wants a password"]);
+}
+
+/// The controller dies at different moments: nothing runs on, nothing staged stays, under sudo and under su.
+#[test]
+#[ignore = "needs sshd, sudo and root"]
+fn a_killed_controller_leaves_nothing_behind() {
+    let Some((fleet, site)) = bed(2, Options::default(), "ops ALL=(ALL) ALL") else { return };
+    seal(&site, SUDO_PASSWORD);
+    for group in ["user: ops\n    become: true\n    targets: [docker]", "user: root\n    targets: [docker: {user: alice}]"] {
+        site.inventory(&fleet, group, "");
+        let mut cut = 0;
+        for delay in (0..10).map(|i| 60 + i * 35) {
+            for node in &fleet.nodes {
+                sh(node, "rm -rf /root/.docker /home/alice/.docker");
+            }
+            let mut run = site.command(&["apply", "inventory.yml"]).spawn().unwrap();
+            std::thread::sleep(Duration::from_millis(delay));
+            if run.try_wait().unwrap().is_none() {
+                cut += 1;
+                signal(&run, libc::SIGKILL);
+                run.wait().unwrap();
+            }
+            for node in &fleet.nodes {
+                wait_until("nothing runs on", || node.processes().is_empty());
+                assert_eq!(node.staged(), Vec::<String>::new(), "after {delay} ms");
+            }
+        }
+        assert!(cut > 0, "no run was cut");
+        site.apply(&[]).ended(0, &["n[0-1]"]);
+    }
+}
+
+/// Neither the password of sudo nor a login stands in any argument, environment or log, on either side.
+#[test]
+#[ignore = "needs sshd, sudo and root"]
+fn the_password_stands_in_no_argument_and_no_log() {
+    let Some((fleet, site)) = bed(1, Options { sshd: "LogLevel DEBUG3", ..Options::default() }, "ops ALL=(ALL) ALL") else { return };
+    seal(&site, SUDO_PASSWORD);
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    let secrets = [SUDO_PASSWORD, "pass'word#7391", fleet::PASSWORDS[0].3, fleet::PASSWORDS[1].3];
+    let (output, seen) = std::thread::scope(|scope| {
+        let poll = scope.spawn(|| {
+            let mut names = std::collections::BTreeSet::new();
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                for entry in std::fs::read_dir("/proc").unwrap().flatten().filter(|e| e.file_name().to_string_lossy().bytes().all(|b| b.is_ascii_digit())) {
+                    let arguments = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+                    let environment = std::fs::read(entry.path().join("environ")).unwrap_or_default();
+                    let text = [arguments, environment].map(|b| String::from_utf8_lossy(&b).into_owned());
+                    for secret in secrets {
+                        assert!(!text.iter().any(|t| t.contains(secret)), "{}", text[0]);
+                    }
+                    if text[0].starts_with("sudo\0") {
+                        names.insert("sudo");
+                    } else if text[0].contains(": regprov;") {
+                        names.insert("the node program");
+                    }
+                }
+            }
+            names
+        });
+        let mut output = String::new();
+        for user in ["", ": {user: alice}"] {
+            site.inventory(&fleet, &format!("user: ops\n    become: true\n    targets: [docker{user}]"), "");
+            for _ in 0..3 {
+                sh(&fleet.nodes[0], "rm -rf /root/.docker /home/alice/.docker");
+                output += &site.run(&["-vvv", "apply", "inventory.yml", "--diff"]).ended(0, &[]).all();
+            }
+        }
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        (output, poll.join().unwrap())
+    });
+    assert_eq!(seen.into_iter().collect::<Vec<_>>(), ["sudo", "the node program"], "the programs were looked at");
+    for (what, text) in [("output", output), ("sshd's log", fleet.log(0)), ("sudo's log", log(&fleet.nodes[0]))] {
+        assert!(!text.is_empty());
+        for secret in secrets {
+            assert!(!text.contains(secret), "{what}");
+        }
+    }
+    let files = sh(&fleet.nodes[0], "grep -rlF \"pass'word#7391\" /root /home /tmp /var/tmp /etc/fleet /var/lib/sudo 2>/dev/null || :");
+    assert_eq!(files, "");
+}
+
+/// This machine, as one of its users would run it: a folder stands for `/`, and nobody needs an SSH key.
+#[test]
+fn a_local_host_needs_no_ssh() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    std::fs::create_dir_all(at("image")).unwrap();
+    std::fs::set_permissions(at("image"), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let text = format!(
+        "version: 1\ngroups:\n  g: {{hosts: image, logins: [hub], targets: [docker], connection: local, root: {}}}\nlogins:\n  hub: {{registry: docker.io, username: a, password: planted}}\n",
+        at("image").display()
+    );
+    std::fs::write(at("i.yml"), text).unwrap();
+    let run = |flags: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_regprov"));
+        command.args(["apply", "i.yml", "--allow-plaintext"]).args(flags).current_dir(&dir).env_clear().env("PATH", "/usr/bin:/bin");
+        Ran::from(command.output().unwrap())
+    };
+    run(&[]).ended(0, &["changed: image"]);
+    assert!(std::fs::read_to_string(at("image/root/.docker/config.json")).unwrap().contains(WRITTEN));
+    run(&[]).ended(0, &["unchanged: image"]);
+    run(&["-K"]).ended(0, &["has no use here"]);
+}
+
+#[test]
+fn without_a_terminal_nobody_is_asked() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = "version: 1\ngroups:\n  g: {hosts: n, logins: [hub], targets: [docker], connection: local, become: true}\nlogins:\n  hub: {registry: docker.io, username: a, password: planted}\n";
+    std::fs::write(dir.path().join("i.yml"), text).unwrap();
+    let mut command = std::process::Command::new("setsid");
+    command.args(["-w", env!("CARGO_BIN_EXE_regprov"), "apply", "i.yml", "--allow-plaintext", "-K"]).current_dir(&dir).stdin(Stdio::null());
+    Ran::from(command.output().unwrap()).ended(2, &["password of sudo is needed, and there is no terminal"]);
+}
