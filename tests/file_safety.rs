@@ -19,6 +19,7 @@ use regprov::format::MergeOptions;
 use regprov::model::{Change, CurlVersion, FileMode, Host, HostRow, Login, Registry, RemotePath, Report, Secret, Target, TargetKind, Username};
 use regprov::node;
 use regprov::node::protocol::{Reply, ReplyReader};
+use regprov::node::run_as::RunAs;
 use regprov::push::{Logins, Push, PushOptions, push_all};
 use regprov::transport::local::{Local, LocalSession};
 use regprov::transport::{Connector, Session, Trouble};
@@ -538,16 +539,20 @@ impl Connector for LockedLater {
     async fn connect(&self, host: &Host) -> Result<LockedLaterSession, Trouble> {
         Ok(LockedLaterSession { session: self.0.connect(host).await?, attempts: 0 })
     }
+
+    fn login(&self, host: &Host) -> String {
+        self.0.login(host)
+    }
 }
 
 impl Session for LockedLaterSession {
-    async fn start(&mut self) -> Result<(), Trouble> {
+    async fn start(&mut self, run_as: &RunAs) -> Result<(), Trouble> {
         self.attempts += 1;
         if self.attempts > 1 {
             let busy = Local { command: "read -r k; printf '%s busy\\n%s end\\n' $k $k".to_string(), ..Local::default() };
             self.session = busy.connect(&Host::named("n1")).await?;
         }
-        self.session.start().await
+        self.session.start(run_as).await
     }
 
     async fn exchange(&mut self, request: Zeroizing<Vec<u8>>, last: bool, reader: &mut ReplyReader) -> Result<Reply, Trouble> {
