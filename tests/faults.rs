@@ -1,20 +1,24 @@
 //! Hosts that misbehave in every phase, beside hosts that do not: each ends in its own row, in time, and no secret goes
 //! to one that did not prove that it runs our program.
 
+#[path = "common/bed.rs"]
+mod bed;
 #[path = "fleet/embedded.rs"]
 mod embedded;
+#[path = "common/hosts.rs"]
+mod hosts;
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use embedded::{Fault, Fleet};
+use bed::{Bed, PASSWORD, SECOND, told};
+use embedded::Fault;
+use hosts::logins;
 use regprov::format::MergeOptions;
-use regprov::model::{FileMode, Host, HostKeyPin, HostRow, Login, Outcome, Pace, Portion, RemotePath, Report, Secret, Target, TargetKind, Username};
+use regprov::model::{FileMode, Host, Outcome, Pace, Portion, RemotePath, Report};
 use regprov::push::{Logins, Push, PushOptions, push_all};
 use regprov::transport::local::Local;
 use regprov::transport::ssh::auth::Keys;
@@ -22,115 +26,7 @@ use regprov::transport::ssh::keyring::KeySources;
 use regprov::transport::ssh::known_hosts::KnownHosts;
 use regprov::transport::ssh::{Deadlines, Ssh};
 use regprov::transport::{Connector, Trouble};
-use russh::keys::PrivateKey;
-use russh::keys::ssh_key::LineEnding;
-use russh::keys::ssh_key::private::Ed25519Keypair;
 use tokio::sync::{mpsc, watch};
-
-const PASSWORD: &str = "planted-Secret_9x7";
-const SECOND: Duration = Duration::from_secs(1);
-
-struct Bed {
-    dir: tempfile::TempDir,
-    key: PathBuf,
-    fleet: Fleet,
-    /// Whether programs may outlive the test.
-    busy: bool,
-}
-
-impl Drop for Bed {
-    /// A program whose connection was cut may still be writing, and would make the folder again.
-    fn drop(&mut self) {
-        let start = Instant::now();
-        while start.elapsed() < SECOND * 3 {
-            let _ = fs::remove_dir_all(self.dir.path());
-            std::thread::sleep(Duration::from_millis(if self.busy { 50 } else { 0 }));
-            if !self.dir.path().exists() {
-                break;
-            }
-        }
-    }
-}
-
-impl Bed {
-    async fn new(faults: &[Fault]) -> Self {
-        let dir = tempfile::Builder::new().prefix("bed").tempdir().unwrap();
-        let key = PrivateKey::from(Ed25519Keypair::from_seed(&[5; 32]));
-        let file = dir.path().join("id");
-        fs::write(&file, key.to_openssh(LineEnding::LF).unwrap().as_bytes()).unwrap();
-        let fleet = embedded::start(key.public_key().clone(), faults).await.unwrap();
-        for i in 0..faults.len() {
-            for sub in ["root", "etc/profile.d", "var/lib"] {
-                fs::create_dir_all(dir.path().join(format!("n{i}")).join(sub)).unwrap();
-            }
-        }
-        let busy = faults.iter().any(|f| *f != Fault::None);
-        Bed { dir, key: file, fleet, busy }
-    }
-
-    fn host(&self, i: usize) -> Host {
-        let path = |p: &str| RemotePath::parse(p).unwrap();
-        let target = |kind, p| Target {
-            kind,
-            user: None,
-            path: path(p),
-            owner: None,
-            group: None,
-            mode: FileMode::secret(0o600).unwrap(),
-            logins: vec!["hub".into()],
-            helper: Default::default(),
-        };
-        let key = self.fleet.host_key_line();
-        let (algorithm, base64) = key.split_once(' ').unwrap();
-        Host {
-            address: Some("127.0.0.1".into()),
-            port: Some(self.fleet.nodes[i].port()),
-            host_keys: vec![HostKeyPin { algorithm: algorithm.into(), base64: base64.into() }],
-            root: path(self.dir.path().join(format!("n{i}")).to_str().unwrap()),
-            targets: vec![target(TargetKind::Docker, "/root/.docker/config.json"), target(TargetKind::Singularity, "/etc/regprov")],
-            ..Host::named(format!("n{i}"))
-        }
-    }
-
-    fn docker_file(&self, i: usize) -> PathBuf {
-        self.dir.path().join(format!("n{i}/root/.docker/config.json"))
-    }
-
-    async fn push(&self, hosts: Vec<Host>) -> (Report, Duration) {
-        self.push_at(Pace::default(), hosts).await
-    }
-
-    async fn push_at(&self, pace: Pace, hosts: Vec<Host>) -> (Report, Duration) {
-        let keys = Arc::new(Keys::load(&KeySources::only(std::slice::from_ref(&self.key)), &mut |_| None).await.unwrap());
-        let deadlines = Deadlines { resolve: SECOND, connect: SECOND, handshake: SECOND, authenticate: SECOND };
-        let options =
-            PushOptions { forks: 50, pace, check: false, merge: MergeOptions::default(), inventory_id: "test".into(), command: SECOND * 3, host: SECOND * 8 };
-        let push = Arc::new(Push { connector: Ssh::direct(&hosts, keys, KnownHosts::default(), deadlines), logins: logins(), options });
-        let (_keep, stop) = watch::channel(false);
-        let start = Instant::now();
-        let report = push_all(push, hosts, stop, mpsc::unbounded_channel().0).await;
-        (report, start.elapsed())
-    }
-}
-
-fn logins() -> Logins {
-    let hub = Login {
-        name: "hub".into(),
-        registry: regprov::model::Registry::parse("docker.io").unwrap().0,
-        username: Username::parse("alice").unwrap(),
-        password: Secret::new(PASSWORD.to_string()),
-        auth_hosts: vec![],
-        expires: None,
-    };
-    BTreeMap::from([("hub".to_string(), hub)])
-}
-
-fn told(row: &HostRow) -> String {
-    match row.outcome.trouble() {
-        Some((stage, reason)) => format!("{} {stage}: {reason}", row.outcome.name()),
-        None => row.outcome.name().to_string(),
-    }
-}
 
 /// A faulty host between two good ones: the good ones are changed, the faulty one ends as said, in time.
 async fn check(fault: Fault, want: &str) {
@@ -240,7 +136,7 @@ impl BadWay {
             host: SECOND,
         };
         let (_keep, stop) = watch::channel(false);
-        push_all(Arc::new(Push { connector: self, logins: logins(), options }), hosts, stop, mpsc::unbounded_channel().0).await
+        push_all(Arc::new(Push { connector: self, logins: logins(PASSWORD), options }), hosts, stop, mpsc::unbounded_channel().0).await
     }
 }
 
@@ -488,7 +384,7 @@ async fn eight_concurrent_writers_keep_eighty_of_eighty() {
         let logins: Logins = names
             .iter()
             .map(|n| {
-                let mut login = logins().remove("hub").unwrap();
+                let mut login = logins(PASSWORD).remove("hub").unwrap();
                 login.name.clone_from(n);
                 login.registry = regprov::model::Registry::parse(&format!("{n}.example.org")).unwrap().0;
                 (n.clone(), login)

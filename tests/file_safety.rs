@@ -4,7 +4,9 @@
 // Measurements go to whoever reads the output.
 #![allow(clippy::print_stdout)]
 
-use std::collections::BTreeMap;
+#[path = "common/hosts.rs"]
+mod hosts;
+
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
@@ -15,8 +17,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use hosts::logins;
 use regprov::format::MergeOptions;
-use regprov::model::{Change, CurlVersion, FileMode, Host, HostRow, Login, Registry, RemotePath, Report, Secret, Target, TargetKind, Username};
+use regprov::model::{Change, CurlVersion, Host, HostRow, Registry, RemotePath, Report, TargetKind};
 use regprov::node;
 use regprov::node::protocol::{Reply, ReplyReader};
 use regprov::node::run_as::RunAs;
@@ -55,27 +58,12 @@ impl Node {
     }
 
     fn host(&self) -> Host {
-        let path = |p: &str| RemotePath::parse(p).unwrap();
-        let target = |kind, p| Target {
-            kind,
-            user: None,
-            path: path(p),
-            owner: None,
-            group: None,
-            mode: FileMode::secret(0o600).unwrap(),
-            logins: vec!["hub".into()],
-            helper: Default::default(),
-        };
-        Host {
-            root: path(self.dir.path().to_str().unwrap()),
-            curl: Some(CurlVersion(8, 5, 0)),
-            targets: vec![
-                target(TargetKind::Docker, "/root/.docker/config.json"),
-                target(TargetKind::Enroot, "/root/.config/enroot/.credentials"),
-                target(TargetKind::Singularity, "/etc/regprov"),
-            ],
-            ..Host::named("n1")
-        }
+        let targets = [
+            (TargetKind::Docker, "/root/.docker/config.json"),
+            (TargetKind::Enroot, "/root/.config/enroot/.credentials"),
+            (TargetKind::Singularity, "/etc/regprov"),
+        ];
+        Host { curl: Some(CurlVersion(8, 5, 0)), ..hosts::host("n1", self.dir.path(), &targets) }
     }
 
     async fn apply_to(&self, host: Host, logins: Logins, merge: MergeOptions) -> Report {
@@ -139,18 +127,6 @@ fn walk(dir: &Path, visit: &mut dyn FnMut(&Path)) {
             walk(&entry.path(), visit);
         }
     }
-}
-
-fn logins(password: &str) -> Logins {
-    let hub = Login {
-        name: "hub".into(),
-        registry: Registry::parse("docker.io").unwrap().0,
-        username: Username::parse("alice").unwrap(),
-        password: Secret::new(password.to_string()),
-        auth_hosts: vec![],
-        expires: None,
-    };
-    BTreeMap::from([("hub".to_string(), hub)])
 }
 
 /// What became of one file: the word and the reason.

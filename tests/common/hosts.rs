@@ -1,0 +1,39 @@
+//! A host whose `/` is a folder, and the login that it gets.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use regprov::model::{FileMode, Host, Login, Registry, RemotePath, Secret, Target, TargetKind, Username};
+use regprov::push::Logins;
+
+/// A target at its path.
+pub(crate) type At = (TargetKind, &'static str);
+
+/// Gets `hub` in these targets.
+pub(crate) fn host(name: &str, root: &Path, targets: &[At]) -> Host {
+    let path = |p: &str| RemotePath::parse(p).unwrap();
+    let target = |(kind, p): &At| Target {
+        kind: *kind,
+        user: None,
+        path: path(p),
+        owner: None,
+        group: None,
+        mode: FileMode::secret(0o600).unwrap(),
+        logins: vec!["hub".into()],
+        helper: Default::default(),
+    };
+    Host { root: path(root.to_str().unwrap()), targets: targets.iter().map(target).collect(), ..Host::named(name) }
+}
+
+/// `hub`, with this password.
+pub(crate) fn logins(password: &str) -> Logins {
+    let hub = Login {
+        name: "hub".into(),
+        registry: Registry::parse("docker.io").unwrap().0,
+        username: Username::parse("alice").unwrap(),
+        password: Secret::new(password.to_string()),
+        auth_hosts: vec![],
+        expires: None,
+    };
+    BTreeMap::from([("hub".to_string(), hub)])
+}
