@@ -36,7 +36,7 @@ pub(crate) struct Bed {
     pub(crate) key: PathBuf,
     pub(crate) fleet: Fleet,
     /// Whether programs may outlive the test.
-    busy: bool,
+    pub(crate) busy: bool,
 }
 
 impl Drop for Bed {
