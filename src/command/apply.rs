@@ -70,7 +70,12 @@ pub async fn apply(args: &ApplyArgs, verbose: u8) -> Result<u8> {
 /// Writes the report, as text or as the document, and returns the exit code.
 fn tell(report: &Report, text: &str, args: &ApplyArgs) -> Result<u8> {
     let document = args.output.json.then(|| ui::json::json(report, args.what.check, args.output.diff));
-    ui::out(document.as_deref().unwrap_or(text)).map_err(|e| Error::internal(format!("the report cannot be written to stdout: {e}")))?;
+    let lost = |e| {
+        // The run is over all the same, and whoever reads stderr shall know how.
+        let summary = ui::recap::summary(report, args.what.check);
+        Error::internal(format!("the report cannot be written to stdout: {e}\nthe run itself came to its end: {}", summary.trim_end()))
+    };
+    ui::out(document.as_deref().unwrap_or(text)).map_err(lost)?;
     Ok(report.exit_code(args.output.detailed_exitcode))
 }
 

@@ -1,5 +1,8 @@
 //! A test that needs a network and mounts of its own: it runs again in namespaces in which it may do what it likes.
 
+// Each test binary takes what it needs.
+#![allow(dead_code)]
+
 use std::process::Command;
 
 use super::peers::need;
