@@ -19,7 +19,7 @@ use std::fs;
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsRawFd as _;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bed::{Bed, SECOND, told};
 use embedded::Fault;
@@ -88,6 +88,57 @@ fn names_that_nobody_resolves_end_at_the_resolve_deadline() {
     });
     // A look-up that hangs is not waited for.
     runtime.shutdown_background();
+}
+
+/// Sixteen good hosts and eight dead ones of four kinds, eight at a time, by the program itself: the dead are named with their
+/// reasons, and cost their deadlines once, not one after the other.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fleet_of_which_a_third_is_dead() {
+    let mut faults = vec![Fault::None; 24];
+    faults[1] = Fault::StallBanner;
+    faults[13] = Fault::StallBanner;
+    let bed = Bed::new(&faults).await;
+    bed.inventory(bed::PASSWORD);
+    let hole = BlackHole::new();
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let path = bed.dir.path().join("inventory.yml");
+    let mut text = fs::read_to_string(&path).unwrap();
+    let mut replace = |i: usize, from: &str, to: &str| {
+        let line = text.lines().find(|l| l.starts_with(&format!("  n{i}: "))).unwrap().to_string();
+        text = text.replace(&line, &line.replace(from, to));
+    };
+    // Two hosts at one address are one host, so each black hole has its own.
+    let holes = [hole, BlackHole::new()];
+    for (i, hole) in [4, 16].into_iter().zip(&holes) {
+        replace(i, &format!("port: {}", bed.fleet.nodes[i].port()), &format!("port: {}", hole.at.port()));
+    }
+    replace(7, &format!("port: {}", bed.fleet.nodes[7].port()), &format!("port: {free}"));
+    replace(19, &format!("port: {}", bed.fleet.nodes[19].port()), &format!("port: {free}, address: 127.0.0.2"));
+    for i in [10, 22] {
+        replace(i, "{port", "{host_key: ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f, port");
+    }
+    fs::write(&path, text).unwrap();
+    let run = move || {
+        let start = Instant::now();
+        let flags = ["--forks", "8", "--connect-timeout", "2", "--handshake-timeout", "2", "--json"];
+        (bed.run(&flags), start.elapsed(), bed)
+    };
+    let ((code, out, err), took, _bed) = tokio::task::spawn_blocking(run).await.unwrap();
+    let report: serde_json::Value = serde_json::from_str(&out).unwrap_or_else(|_| panic!("{code} {out} {err}"));
+    for (i, row) in report["hosts"].as_array().unwrap().iter().enumerate() {
+        let word = |key: &str| row[key].as_str().unwrap_or_default();
+        let (outcome, stage, reason) = match i {
+            4 | 16 => ("unreachable", "connect", "no answer within 2 s"),
+            7 | 19 => ("unreachable", "connect", "connection refused"),
+            1 | 13 => ("unreachable", "handshake", "no answer within 2 s"),
+            10 | 22 => ("unreachable", "handshake", "the host shows another key than the inventory's"),
+            _ => ("changed", "", ""),
+        };
+        assert!((word("outcome"), word("stage")) == (outcome, stage) && word("reason").starts_with(reason), "n{i}: {row}");
+    }
+    assert_eq!(code, 4);
+    // One after the other, the four that say nothing would take 8 s.
+    assert!(took < SECOND * 8, "{took:?}");
 }
 
 /// Cuts spread over a whole conversation, by what each side sent.

@@ -1,5 +1,30 @@
 //! Hosts that misbehave in every phase, beside hosts that do not: each ends in its own row, in time, and no secret goes
 //! to one that did not prove that it runs our program.
+//!
+//! What is promised, and the test of it (here, where no file is named):
+//!
+//! | promise | test |
+//! |---|---|
+//! | refused | `refused_and_unknown_names` |
+//! | DNS failure and hang | `connections.rs`: `names_that_nobody_resolves_end_at_the_resolve_deadline` |
+//! | SYN black hole | `connections.rs`: `a_host_that_drops_every_packet_ends_at_the_connect_deadline` |
+//! | banner stall, endless banner, garbage, stalled key exchange, authentication or exec, trickle, window never opened, endless output | `each_phase_has_its_deadline_and_its_words`, `floods_end_at_a_limit_long_before_the_deadline` |
+//! | a reset after N bytes, for N over the whole conversation | `a_connection_reset_at_every_97th_byte_leaves_old_or_new`, `connections.rs`: `a_reset_anywhere_is_told_with_its_step` |
+//! | half-open | `connections.rs`: `a_silence_anywhere_ends_at_its_step_s_deadline` |
+//! | MaxSessions | `sshd.rs`: `a_server_of_one_session_is_served_by_a_second_program_too` |
+//! | a peer does not keep us | `a_host_is_let_go_whatever_it_does`, `a_host_opens_no_channel_to_us` |
+//! | memory stays flat | `connections.rs`: `memory_stays_flat_under_floods` |
+//! | SIGINT, SIGTERM, SIGKILL at any moment over 100 nodes | `processes.rs`: `a_run_that_is_ended_at_any_moment_...`; over real sshd `kills.rs` |
+//! | stdout closed or full | `cli/report-to-a-full-disk`, `cli/nobody-reads-the-report` |
+//! | disk full at the controller | `processes.rs`: `a_disk_that_fills_up_under_the_journal_ends_no_run` |
+//! | a panic in one host's task | `a_panic_in_one_host_s_task_stays_there` |
+//! | a third of a fleet dead | `connections.rs`: `a_fleet_of_which_a_third_is_dead`; 300 of 1,000: `cargo bench --bench simulated -- --dead` |
+//! | `ulimit -n 64` | `processes.rs`: `sixty_four_open_files_are_enough` |
+//! | two runs at once | `processes.rs`: `two_runs_at_once_converge` |
+//! | replies with ANSI, OSC 52, bidi, `::error::`, `##vso[` | `what_a_node_says_steers_neither_a_terminal_nor_a_ci_system` |
+//! | endless lines | `floods_end_at_a_limit_long_before_the_deadline` |
+//! | forged replies | `a_forged_success_is_not_believed`, `no_payload_goes_to_a_host_without_our_nonce` |
+//! | ForceCommand, nologin, /etc/nologin, expired accounts, shells that print | `sshd.rs`: `who_may_not_run_our_program_is_told_why`, `who_may_not_log_in_is_told_why`, `every_login_shell_that_prints_on_top_is_served` |
 
 #[path = "common/bed.rs"]
 mod bed;
@@ -27,6 +52,26 @@ use regprov::transport::ssh::known_hosts::KnownHosts;
 use regprov::transport::ssh::{Deadlines, Ssh};
 use regprov::transport::{Connector, Trouble};
 use tokio::sync::{mpsc, watch};
+
+/// The table above names tests that there are.
+#[test]
+fn every_promise_s_test_is_there() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
+    let read = |file: &str| fs::read_to_string(folder.join(file)).unwrap_or_else(|e| panic!("{file}: {e}"));
+    let rows: Vec<String> = read("faults.rs").lines().filter_map(|l| Some(l.strip_prefix("//! | ")?.rsplit_once(" | ")?.1.to_string())).collect();
+    assert!(rows.len() > 20);
+    for row in &rows[1..] {
+        let mut file = "faults.rs";
+        for word in row.split('`').skip(1).step_by(2) {
+            match word {
+                word if word.ends_with(".rs") => file = word,
+                word if word.starts_with("cli/") => assert!(folder.join(word).is_dir(), "{word}"),
+                word if word.contains(' ') => {}
+                test => assert!(read(file).contains(&format!("fn {}", test.trim_end_matches("..."))), "there is no {test} in {file}"),
+            }
+        }
+    }
+}
 
 /// A faulty host between two good ones: the good ones are changed, the faulty one ends as said, in time.
 async fn check(fault: Fault, want: &str) {

@@ -6,6 +6,7 @@ mod fleet;
 mod peers;
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -263,6 +264,38 @@ fn login_and_target_narrow_a_run() {
     assert!(enroot.contains("machine nvcr.io login $oauthtoken") && !enroot.contains("docker.io"), "{enroot}");
     assert!(node.read("/etc/regprov/singularity.sh").is_none());
     site.apply(&["--login", "nobodys"]).ended(2, &["nobodys"]);
+}
+
+#[test]
+#[ignore = "needs sshd, dash and nologin"]
+fn who_may_not_run_our_program_is_told_why() {
+    let Some(forced) = Fleet::start(1, Options { sshd: "ForceCommand echo backups only", ..Options::default() }) else { return };
+    let words = ["failed at start", "it said: backups only; another command ran in its place: look for ForceCommand"];
+    Site::new(&forced).apply(&[]).ended(3, &words);
+
+    let Some(none) = Fleet::start(1, Options { shells: "nologin", ..Options::default() }) else { return };
+    let ran =
+        Site::new(&none).apply(&[]).ended(3, &["failed at start: the login shell did not start the node program", "This account is currently not available"]);
+    assert!(!ran.stdout.contains("ForceCommand"), "{}", ran.all());
+}
+
+/// Neither rule is for root.
+#[test]
+#[ignore = "needs sshd and dash"]
+fn who_may_not_log_in_is_told_why() {
+    let Some(fleet) = Fleet::start(1, Options::default()) else { return };
+    let (site, node) = (Site::new(&fleet), &fleet.nodes[0]);
+    let append = |path: &str, line: &str| fs::write(node.path(path), [node.read(path).unwrap(), line.as_bytes().to_vec()].concat()).unwrap();
+    append("/etc/passwd", "worker:x:1234:1234::/tmp:/bin/sh\ngone:x:1235:1235::/tmp:/bin/sh\n");
+    append("/etc/shadow", "worker:*:19000:0:99999:7:::\ngone:*:19000:0:99999:7::19001:\n");
+    // The control: it logs in, and is not root.
+    site.apply(&["--user", "worker"]).ended(3, &["failed at observe: the SSH user has user id 1234 there"]);
+    site.apply(&["--user", "gone"]).ended(4, &["unreachable at authenticate: the host lets gone in with none of these keys"]);
+    assert!(fleet.log(0).contains("Account gone has expired"), "{}", fleet.log(0));
+    node.write("/etc/nologin", "Maintenance until noon\n");
+    fs::set_permissions(node.path("/etc/nologin"), fs::Permissions::from_mode(0o644)).unwrap();
+    site.apply(&["--user", "worker"]).ended(3, &["failed at start", "Maintenance until noon"]);
+    site.apply(&["--check"]).ended(0, &["would be changed: n0"]);
 }
 
 /// Starts a run of hosts whose shells are slow, and waits until `n` programs run on them.

@@ -86,6 +86,7 @@ impl Complaints {
 /// What to say when the program ended before its reply did.
 fn ended_early(reader: &ReplyReader, status: Option<u32>, complaints: &Complaints) -> Trouble {
     use crate::model::text::sanitize;
+    let status_is_good = status == Some(0);
     let status = status.map(|s| format!(" (exit status {s})")).unwrap_or_default();
     if reader.spoke() {
         return Trouble::new(Stage::Observe, format!("the node program ended before it had answered{status}"));
@@ -93,5 +94,8 @@ fn ended_early(reader: &ReplyReader, status: Option<u32>, complaints: &Complaint
     let complaints = String::from_utf8_lossy(&complaints.kept);
     let said = [complaints.trim(), reader.noise().trim()].into_iter().find(|s| !s.is_empty()).map(sanitize);
     let said = said.map(|s| format!("; it said: {s}")).unwrap_or_default();
-    Trouble::new(Stage::Start, format!("the login shell did not start the node program{status}{said}"))
+    // Whoever runs something else, and is content, was told to by the server.
+    let forced =
+        if status_is_good { "; another command ran in its place: look for ForceCommand in sshd_config or `command=` in authorized_keys there" } else { "" };
+    Trouble::new(Stage::Start, format!("the login shell did not start the node program{status}{said}{forced}"))
 }
