@@ -264,7 +264,13 @@ fn parse(path: &Path, text: &str) -> std::result::Result<Option<LastRun>, String
     for (i, line) in whole.lines().enumerate() {
         let line = serde_json::from_str(line).map_err(|e| format!("line {} is none of a journal's: {e}", i + 1))?;
         match (line, &run) {
-            (Line::Run(first), None) if first.version == VERSION => run = Some(first),
+            (Line::Run(first), None) if first.version == VERSION => {
+                // Passed over, it would make the selection a larger one.
+                if let Some(unknown) = first.targets.iter().find(|t| TargetKind::parse(t).is_none()) {
+                    return Err(format!("target {unknown:?} is not known"));
+                }
+                run = Some(first);
+            }
             (Line::Run(first), None) => return Err(format!("version {} is not known; this regprov reads version {VERSION}", first.version)),
             (Line::Run(_), Some(_)) | (_, None) => return Err(format!("line {} does not stand in its place", i + 1)),
             (Line::Sent(host), _) => drop(outcomes.insert(host, "unknown".to_string())),
@@ -380,6 +386,7 @@ mod tests {
         check("{\"sent\":\"a\"}\n", "line 1 does not stand in its place");
         check(&format!("{run}\n{run}\n"), "line 2 does not stand in its place");
         check(&format!("{run}\nnonsense\n"), "line 2 is none of a journal's");
+        check(&format!("{}\n", run.replace("\"targets\":[]", "\"targets\":[\"podman\"]")), "target \"podman\" is not known");
         check(&run.replace("\"version\":1", "\"version\":2").replace("}}", "}}\n"), "version 2 is not known");
     }
 
