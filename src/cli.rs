@@ -46,6 +46,9 @@ pub struct ApplyArgs {
     /// How the hosts are reached.
     #[command(flatten)]
     pub ssh: SshArgs,
+    /// What the inventory may do.
+    #[command(flatten)]
+    pub sources: SourceArgs,
     /// What opens the vault.
     #[command(flatten)]
     pub vault: OpenArgs,
@@ -109,6 +112,15 @@ fn wave(text: &str) -> Result<Portion, String> {
 
 fn portion(text: &str) -> Result<Portion, String> {
     text.parse().map_err(|why| format!("it {why}"))
+}
+
+/// What an inventory may do, for every verb that reads one.
+#[derive(Args, Debug, Default)]
+#[command(next_help_heading = "What")]
+pub struct SourceArgs {
+    /// Let the inventory run programs (`command:`, `proxy_command:`) in CI, or when others can write it
+    #[arg(long)]
+    pub allow_commands: bool,
 }
 
 /// How hosts are reached.
@@ -215,6 +227,9 @@ pub struct HostsArgs {
     /// One JSON document on stdout (schema regprov.hosts/1)
     #[arg(long, help_heading = "Output")]
     pub json: bool,
+    /// What the inventory may do.
+    #[command(flatten)]
+    pub sources: SourceArgs,
     /// What opens an inventory or vault that is encrypted as a whole; nothing else needs it.
     #[command(flatten)]
     pub identity: IdentityArgs,

@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::console::ask_terminal;
-use super::files;
 use super::identity::IdentitySources;
 use super::journal::LastRun;
+use super::{files, sources};
 use crate::error::{Error, Kind, Result};
-use crate::inventory::{self, INVENTORY_BYTES_MAX, Inventory, LoadOptions};
+use crate::inventory::{self, Entry, INVENTORY_BYTES_MAX, Inventory, LoadOptions, Program, World};
 use crate::model::{Login, LoginEntry, PasswordText, Secret};
 use crate::ui;
 use crate::vault::{Identities, decrypt, is_age_file, open_become, open_login};
@@ -18,12 +18,19 @@ use crate::vault::{Identities, decrypt, is_age_file, open_become, open_login};
 pub struct Opener {
     sources: IdentitySources,
     identities: Option<Identities>,
+    allow_commands: bool,
 }
 
 impl Opener {
     /// With the `--identity` flags and this process's environment.
     pub fn of_process(files: &[PathBuf]) -> Result<Self> {
-        Ok(Opener { sources: IdentitySources::of_process(files)?, identities: None })
+        Ok(Opener { sources: IdentitySources::of_process(files)?, identities: None, allow_commands: false })
+    }
+
+    /// Lets the inventory run programs wherever it comes from (`--allow-commands`).
+    #[must_use]
+    pub fn allow_commands(self, allow_commands: bool) -> Self {
+        Opener { allow_commands, ..self }
     }
 
     fn identities(&mut self) -> Result<&Identities> {
@@ -48,7 +55,7 @@ impl Opener {
     pub fn inventory(&mut self, path: &Path, allow_plaintext: bool, allow_expired: bool) -> Result<Inventory> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
         let options = LoadOptions { allow_plaintext, allow_expired, now: i64::try_from(now).unwrap_or(i64::MAX) };
-        let inventory = inventory::load(path, &mut |p| self.read(p), options)?;
+        let inventory = inventory::load(path, self, options)?;
         for note in &inventory.notes {
             ui::warning(&note.to_string());
         }
@@ -113,4 +120,22 @@ pub fn known(inventory: &Inventory, names: &[&str]) -> Vec<usize> {
         ui::warning(&format!("of the last run, {} no longer in the inventory and passed over", ui::fold::fold_counted(&gone)));
     }
     found
+}
+
+impl World for Opener {
+    fn read(&mut self, path: &Path) -> Result<String> {
+        Opener::read(self, path)
+    }
+
+    fn list(&mut self, path: &Path) -> Result<Option<Vec<Entry>>> {
+        sources::list(path)
+    }
+
+    fn run(&mut self, program: &Program) -> Result<Vec<u8>> {
+        sources::run(program)
+    }
+
+    fn may_not_run(&mut self, file: &Path) -> Option<String> {
+        if self.allow_commands { None } else { sources::may_not_run(file) }
+    }
 }

@@ -12,6 +12,7 @@ mod hostlist;
 mod limit;
 mod resolve;
 mod schema;
+mod source;
 mod yaml;
 
 #[cfg(test)]
@@ -97,15 +98,71 @@ pub fn decode(path: &Path, bytes: Vec<u8>) -> Result<String> {
     })
 }
 
-/// Reads an inventory and its vaults and resolves every host. `read` returns a file's text; a vault's path is the one in
-/// the inventory, relative to the inventory's directory.
+/// What [`load`] asks of the world: files, and for sources of hosts directories and programs.
+pub trait World {
+    /// A file's text; see [`decode`].
+    ///
+    /// # Errors
+    /// Of [`Kind::Usage`], or of another kind when a file that is encrypted cannot be opened.
+    fn read(&mut self, path: &Path) -> Result<String>;
+
+    /// What is in a directory, sorted by name; `None` when the path is no directory.
+    ///
+    /// # Errors
+    /// Says that it cannot be looked into.
+    fn list(&mut self, path: &Path) -> Result<Option<Vec<Entry>>> {
+        Err(not_at_hand(&path.display().to_string()))
+    }
+
+    /// Runs a program and returns what it printed. It must end by itself: a deadline and a limit are the world's.
+    ///
+    /// # Errors
+    /// Says why there is no output.
+    fn run(&mut self, program: &Program) -> Result<Vec<u8>> {
+        Err(not_at_hand(&program.argv[0]))
+    }
+
+    /// Why what this file says must not run programs, as the end of a sentence; `None` when it may.
+    fn may_not_run(&mut self, _file: &Path) -> Option<String> {
+        None
+    }
+}
+
+fn not_at_hand(what: &str) -> Error {
+    Error::usage(format!("{what}: sources of hosts are not at hand here"))
+}
+
+impl<F: FnMut(&Path) -> Result<String>> World for F {
+    fn read(&mut self, path: &Path) -> Result<String> {
+        self(path)
+    }
+}
+
+/// A name in a directory.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Entry {
+    /// The name.
+    pub name: String,
+}
+
+/// A program to run for its output.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Program {
+    /// Program and arguments. A program without `/` is looked for in PATH.
+    pub argv: Vec<String>,
+    /// The way out when it cannot be run.
+    pub hint: String,
+}
+
+/// Reads an inventory and its vaults and resolves every host. The paths that `world` is asked for are those
+/// in the inventory, relative to the inventory's directory.
 ///
 /// # Errors
-/// All problems at once, of [`Kind::Usage`]; an error of another kind that `read` returns (a vault that cannot be opened)
+/// All problems at once, of [`Kind::Usage`]; an error of another kind that `world` returns (a vault that cannot be opened)
 /// ends the reading and is returned as it is.
-pub fn load(path: &Path, read: &mut dyn FnMut(&Path) -> Result<String>, options: LoadOptions) -> Result<Inventory> {
+pub fn load(path: &Path, world: &mut dyn World, options: LoadOptions) -> Result<Inventory> {
     let file = path.display().to_string();
-    let text = read(path)?;
+    let text = world.read(path)?;
     let root = yaml::parse(&file, &text).map_err(|p| Error::from(vec![sanitize(*p)]))?;
     let mut problems = Vec::new();
     let mut reader = Reader { file: &file, problems: &mut problems };
@@ -116,11 +173,11 @@ pub fn load(path: &Path, read: &mut dyn FnMut(&Path) -> Result<String>, options:
     let faults_at_top = reader.problems.len();
     let document = document::read(&mut reader, &fields);
     let login_faults = reader.problems.len() - faults_at_top;
-    let parts = schema::read(&mut reader, &fields);
+    let mut parts = schema::read(&mut reader, &fields);
     let part_faults = reader.problems.len() - login_faults;
 
     let mut sources = vec![(file.clone(), document)];
-    let vaults_complete = read_vaults(path, &parts.vaults, &file, read, &mut sources, &mut problems)?;
+    let vaults_complete = read_vaults(path, &parts.vaults, &file, world, &mut sources, &mut problems)?;
     let mut notes: Vec<Problem> = sources.iter().flat_map(|(_, d)| d.notes.clone()).collect();
     let id = sources[0].1.id.clone();
     let mut recipients: Vec<String> = Vec::new();
@@ -132,8 +189,10 @@ pub fn load(path: &Path, read: &mut dyn FnMut(&Path) -> Result<String>, options:
     let become_password = become_password(&sources, options, &mut problems);
     let logins = collect_logins(&sources, options, &mut problems, &mut notes);
 
-    let whole = resolve::Whole { logins: vaults_complete && login_faults == 0, parts: part_faults == 0 };
     let mut reader = Reader { file: &file, problems: &mut problems };
+    // No program runs for an inventory that is wrong by itself.
+    let has_hosts = part_faults == 0 && source::expand(path, &mut parts, world, &mut reader, &mut notes);
+    let whole = resolve::Whole { logins: vaults_complete && login_faults == 0, parts: has_hosts };
     let hosts = resolve::resolve(&parts, &logins, whole, &mut reader, &mut notes);
     if !problems.is_empty() {
         return Err(told(problems));
@@ -160,7 +219,7 @@ fn read_vaults(
     inventory: &Path,
     vaults: &[fields::Placed<String>],
     file: &str,
-    read: &mut dyn FnMut(&Path) -> Result<String>,
+    world: &mut dyn World,
     sources: &mut Vec<(String, Document)>,
     problems: &mut Vec<Problem>,
 ) -> Result<bool> {
@@ -179,7 +238,7 @@ fn read_vaults(
             problems.push(at(format!("`vault` names {} twice", path.display()), None));
             continue;
         }
-        match read(&path) {
+        match world.read(&path) {
             Ok(text) => match document::parse_vault(&path.display().to_string(), &text) {
                 Ok(document) => sources.push((path.display().to_string(), document)),
                 Err(faults) => {

@@ -291,6 +291,7 @@ impl<'a> World<'a> {
             curl,
             groups,
             targets,
+            skip: self.parts.sourced.get(member.name).and_then(|s| s.skip.clone()),
             ..Host::named(member.name)
         }
     }
@@ -419,10 +420,14 @@ struct Pick<'p, 'a> {
 }
 
 impl<'a> Pick<'_, 'a> {
-    /// Host over child group over parent group over defaults; two groups of which none is above the other must agree.
+    /// Host over the source that names it over child group over parent group over defaults; two groups of which none is above the other must agree.
     fn setting<T: Clone + PartialEq + 'a>(&mut self, key: &str, of: impl Fn(&'a Connection) -> Option<&'a Placed<T>>) -> Option<T> {
         let parts = self.world.parts;
         if let Some(own) = self.member.spec.and_then(|s| of(&s.connection)) {
+            return Some(own.value.clone());
+        }
+        // What a source says of a host is said of the host, below what the inventory itself says of it.
+        if let Some(own) = parts.sourced.get(self.member.name).and_then(|s| of(&s.connection)) {
             return Some(own.value.clone());
         }
         let saying: Vec<(usize, &Placed<T>)> = self.member.groups.iter().filter_map(|&g| of(&parts.groups[g].connection).map(|v| (g, v))).collect();

@@ -1,12 +1,14 @@
 //! Schema 1: the tree of an inventory to its parts, each checked by itself. What the parts mean together is for
 //! [`resolve`](super::resolve) to say.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 
 use base64::Engine;
 
 use super::document::is_name;
 use super::fields::{Fields, Keys, Placed, Reader};
+use super::source::{self, Listed, Sourced};
 use super::yaml::{Entry, Node, Pos, Value};
 use super::{GROUPS_MAX, HOSTS_MAX, hostlist};
 use crate::format::consumer;
@@ -18,11 +20,11 @@ pub(super) const VAULT_KEYS: Keys = Keys { known: &["version", "id", "recipients
 /// Keys of an inventory.
 pub(super) const TOP_KEYS: Keys = Keys {
     known: &["version", "id", "vault", "defaults", "groups", "hosts", "recipients", "logins", "become_password"],
-    reserved: &["signed", "sources", "kubernetes", "command", "ansible", "slurm"],
+    reserved: &["signed", "kubernetes"],
     private: false,
 };
 
-const LATER_CONNECTION: &[&str] = &["ssh_config", "command", "ansible", "slurm"];
+const LATER_CONNECTION: &[&str] = &["ssh_config"];
 const DEFAULTS_KEYS: Keys = Keys {
     known: &[
         "user",
@@ -136,6 +138,9 @@ impl TargetSpec {
 pub(super) struct Group {
     pub(super) name: String,
     pub(super) pos: Pos,
+    /// `hosts:` as it is written.
+    pub(super) listed: Vec<Listed>,
+    /// The hosts that it names, known once [`source::expand`] has run.
     pub(super) hosts: Vec<String>,
     pub(super) children: Vec<Placed<String>>,
     pub(super) logins: Vec<Placed<String>>,
@@ -160,6 +165,10 @@ pub(super) struct Parts {
     pub(super) serial: Vec<Portion>,
     pub(super) groups: Vec<Group>,
     pub(super) hosts: Vec<HostSpec>,
+    /// How many more hosts the groups may list.
+    pub(super) room: usize,
+    /// What sources say of hosts, by their names.
+    pub(super) sourced: HashMap<String, Sourced>,
 }
 
 /// Reads everything of an inventory but `id`, `recipients` and `logins`.
@@ -167,7 +176,16 @@ pub(super) fn read(reader: &mut Reader<'_>, fields: &Fields<'_>) -> Parts {
     version(reader, fields, true);
     let vaults = fields.value("vault").and_then(|n| reader.short(n, "`vault`").and_then(|()| reader.one_or_more(n, "`vault`"))).unwrap_or_default();
     let vaults = vaults.into_iter().map(|v| Placed { value: v.value.to_string(), pos: v.pos }).collect();
-    let mut parts = Parts { vaults, defaults: Connection::default(), default_targets: None, serial: Vec::new(), groups: Vec::new(), hosts: Vec::new() };
+    let mut parts = Parts {
+        vaults,
+        defaults: Connection::default(),
+        default_targets: None,
+        serial: Vec::new(),
+        groups: Vec::new(),
+        hosts: Vec::new(),
+        room: HOSTS_MAX,
+        sourced: HashMap::new(),
+    };
     if let Some(node) = fields.value("defaults") {
         let defaults = reader.keyed(node, "`defaults`", DEFAULTS_KEYS);
         parts.defaults = connection(reader, &defaults, "`defaults`");
@@ -176,9 +194,8 @@ pub(super) fn read(reader: &mut Reader<'_>, fields: &Fields<'_>) -> Parts {
     }
     match fields.value("groups") {
         Some(node) => {
-            let mut room = HOSTS_MAX;
             for entry in reader.named(node, "`groups`") {
-                let group = group(reader, entry, &mut room);
+                let group = group(reader, entry, &mut parts.room);
                 parts.groups.push(group);
             }
             if parts.groups.len() > GROUPS_MAX {
@@ -250,21 +267,11 @@ fn group(reader: &mut Reader<'_>, entry: &Entry, room: &mut usize) -> Group {
         reader.fault_hint(entry.key_pos, format!("{what} cannot have this name"), why);
     }
     let fields = reader.keyed(&entry.value, &what, GROUP_KEYS);
-    let mut hosts = Vec::new();
-    for list in fields.value("hosts").and_then(|n| reader.one_or_more(n, &format!("`hosts` of {what}"))).unwrap_or_default() {
-        match hostlist::expand(list.value) {
-            Ok(names) if names.len() > *room => reader.fault(list.pos, format!("the groups list more than {HOSTS_MAX} hosts")),
-            Ok(names) => {
-                *room -= names.len();
-                hosts.extend(names);
-            }
-            Err(why) => reader.fault(list.pos, format!("host list of {what} {why}")),
-        }
-    }
     Group {
         name: entry.key.clone(),
         pos: entry.key_pos,
-        hosts,
+        listed: fields.value("hosts").map(|n| source::read_listed(reader, n, &what, room)).unwrap_or_default(),
+        hosts: Vec::new(),
         children: fields.value("children").and_then(|n| reader.names(n, &format!("`children` of {what}"))).unwrap_or_default(),
         logins: fields.value("logins").and_then(|n| reader.names(n, &format!("`logins` of {what}"))).unwrap_or_default(),
         targets: fields.value("targets").and_then(|n| targets(reader, n, &what)),
@@ -360,7 +367,7 @@ fn jump(reader: &mut Reader<'_>, fields: &Fields<'_>, what: &str) -> Option<Plac
 }
 
 /// `[user@]host[:port]` or `ssh://[user@]host[:port]`, an IPv6 address with a port in brackets (ssh(1), -J).
-fn hop(text: &str) -> Result<Hop, String> {
+pub(super) fn hop(text: &str) -> Result<Hop, String> {
     let text = text.strip_prefix("ssh://").map_or(text, |rest| rest.trim_end_matches('/'));
     let (user, rest) = match text.rsplit_once('@') {
         Some((user, rest)) => (Some(account(user, "names no user before its `@`")?), rest),
@@ -391,13 +398,13 @@ fn ssh_keys(reader: &mut Reader<'_>, fields: &Fields<'_>, what: &str) -> Option<
 }
 
 /// A user or group by name or number; it becomes an argument on the node.
-fn account(text: &str, fault: &str) -> Result<String, String> {
+pub(super) fn account(text: &str, fault: &str) -> Result<String, String> {
     let fits = text.len() <= 256 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-@+\\$".contains(&b));
     if fits && text.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_') { Ok(text.to_string()) } else { Err(fault.to_string()) }
 }
 
 /// A host name or an IP address.
-fn address(text: &str) -> Result<String, String> {
+pub(super) fn address(text: &str) -> Result<String, String> {
     if let Ok(ip) = text.parse::<IpAddr>() {
         return Ok(ip.to_string());
     }
