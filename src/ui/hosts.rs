@@ -5,26 +5,33 @@ use serde::Serialize;
 
 use super::fold::{Groups, fold};
 use super::line;
-use crate::model::{Host, Target};
+use crate::model::{Connection, Host, Target};
 
 /// The schema of [`json`].
 pub const SCHEMA: &str = "regprov.hosts/1";
 
+/// What is shown only where a host has it: the column, and what stands in it.
+type Extra = (&'static str, fn(&Host) -> String);
+const EXTRAS: [Extra; 3] = [("via", via), ("become", becomes), ("skipped", |h| h.skip.as_deref().map(line).unwrap_or_default())];
+
 /// A table: hosts that are reached alike and get the same share a row, each of their targets is a line of it.
 pub fn table(hosts: &[Host]) -> String {
+    let extras: Vec<Extra> = EXTRAS.into_iter().filter(|(_, cell)| hosts.iter().any(|h| !cell(h).is_empty())).collect();
     let mut groups = Groups::new();
     for host in hosts {
         let targets: Vec<[String; 4]> = host.targets.iter().map(|t| cells(host, t)).collect();
-        groups.add((user(host).to_string(), host.inventory_address().port, targets), host.name.as_str());
+        let extra: Vec<String> = extras.iter().map(|(_, cell)| cell(host)).collect();
+        groups.add((user(host).to_string(), host.inventory_address().port, extra, targets), host.name.as_str());
     }
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
-    table.set_header(["hosts", "count", "user", "port", "target", "path", "mode and readers", "logins"]);
-    for ((user, port, targets), names) in groups.into_rows() {
+    let names = extras.iter().map(|(name, _)| *name);
+    table.set_header(["hosts", "count", "user", "port"].into_iter().chain(names).chain(["target", "path", "mode and readers", "logins"]));
+    for ((user, port, extra, targets), names) in groups.into_rows() {
         let column = |i: usize| targets.iter().map(|t| t[i].as_str()).collect::<Vec<_>>().join("\n");
         let first = [fold(&names), names.len().to_string(), line(&user), port.to_string()];
         let nothing = if targets.is_empty() { "(nothing)".to_string() } else { column(0) };
-        table.add_row(first.into_iter().chain([nothing, column(1), column(2), column(3)]));
+        table.add_row(first.into_iter().chain(extra).chain([nothing, column(1), column(2), column(3)]));
     }
     for column in table.column_iter_mut() {
         column.set_padding((0, 2));
@@ -56,6 +63,19 @@ fn shown(host: &Host, target: &Target) -> String {
     }
 }
 
+/// What the host is reached through, as the inventory says it.
+fn via(host: &Host) -> String {
+    match (host.connection, &host.jump) {
+        (Connection::Local, _) => "local".to_string(),
+        (Connection::Ssh, Some(jump)) => line(&jump.to_string()),
+        (Connection::Ssh, None) => String::new(),
+    }
+}
+
+fn becomes(host: &Host) -> String {
+    if host.becomes_root { "sudo".to_string() } else { String::new() }
+}
+
 fn user(host: &Host) -> &str {
     host.user.as_deref().unwrap_or("root")
 }
@@ -72,6 +92,14 @@ struct HostJson<'a> {
     address: &'a str,
     port: u16,
     user: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    connection: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    jump: Option<String>,
+    #[serde(rename = "become", skip_serializing_if = "Option::is_none")]
+    becomes_root: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    skip: Option<String>,
     groups: &'a [String],
     targets: Vec<TargetJson<'a>>,
 }
@@ -95,6 +123,10 @@ pub fn json(hosts: &[Host]) -> String {
             address: h.address.as_deref().unwrap_or(&h.name),
             port: h.inventory_address().port,
             user: user(h),
+            connection: (h.connection == Connection::Local).then_some("local"),
+            jump: h.jump.as_ref().map(|j| line(&j.to_string())),
+            becomes_root: h.becomes_root.then_some(true),
+            skip: h.skip.as_deref().map(line),
             groups: &h.groups,
             targets: h
                 .targets
@@ -116,7 +148,7 @@ pub fn json(hosts: &[Host]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{FileMode, HelperPolicy, RemotePath, TargetKind};
+    use crate::model::{FileMode, HelperPolicy, Hop, Jump, RemotePath, TargetKind};
 
     fn target(kind: TargetKind, path: &str, mode: u32, group: Option<&str>, logins: &[&str]) -> Target {
         Target {
@@ -160,6 +192,29 @@ bare          1      root   22    (nothing)
 6 hosts
 ";
         assert_eq!(table(&fleet()), want);
+    }
+
+    #[test]
+    fn columns_for_what_few_hosts_have_are_there_when_one_has_it() {
+        let mut hosts = fleet().split_off(4);
+        hosts[0].connection = Connection::Local;
+        hosts[1].jump = Some(Jump::Through(vec![Hop { user: Some("admin".into()), host: "bastion".into(), port: None }]));
+        let mut drained = host("gpu9", Some("admin"), 22, &[]);
+        (drained.skip, drained.becomes_root) = (Some("drained: bad\u{1b} DIMM".into()), true);
+        hosts.push(drained);
+        let want = "\
+hosts  count  user   port  via            become  skipped                  target     path                                      mode and readers  logins
+image  1      root   22    local                                           docker     /srv/images/gpu/root/.docker/config.json  0600 root only    hub, ngc
+bare   1      root   22    admin@bastion                                   (nothing)
+gpu9   1      admin  22                   sudo    drained: bad\\u{1b} DIMM  (nothing)
+
+3 hosts
+";
+        assert_eq!(table(&hosts), want);
+        let doc: serde_json::Value = serde_json::from_str(&json(&hosts)).unwrap();
+        assert_eq!((&doc["hosts"][0]["connection"], &doc["hosts"][1]["jump"]), (&"local".into(), &"admin@bastion".into()));
+        assert_eq!((&doc["hosts"][2]["become"], &doc["hosts"][2]["skip"]), (&true.into(), &"drained: bad\\u{1b} DIMM".into()));
+        assert_eq!(doc["hosts"][0].get("skip"), None);
     }
 
     #[test]

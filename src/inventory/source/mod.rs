@@ -202,7 +202,7 @@ pub(super) fn expand(inventory: &Path, parts: &mut Parts, world: &mut dyn World,
             let mut note = |message: String| {
                 let Pos { line, column } = source.pos;
                 let note = Problem { file: reader.file.to_string(), line, column, message, hint: None };
-                if !notes.contains(&note) {
+                if !notes.iter().any(|n| n.message == note.message) {
                     notes.push(note);
                 }
             };
