@@ -139,6 +139,61 @@ fn the_expectations_are_what_ansible_says() {
     }
 }
 
+#[test]
+#[ignore = "needs ansible (Debian package ansible-core)"]
+fn limits_choose_as_ansible_s_patterns_do() {
+    let Some(program) = need("ansible") else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let config = dir.path().join("ansible.cfg");
+    fs::write(&config, "").unwrap();
+    let case = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/ansible/precedence");
+    // The same groups under the same names, but for the two that Ansible makes by itself.
+    let expect: Value = serde_json::from_str(&fs::read_to_string(case.join("expect.json")).unwrap()).unwrap();
+    let groups = expect["groups"].as_object().unwrap().keys().filter(|n| *n != "all");
+    let rows = groups.map(|g| format!("  {g}: {{hosts: {{ansible: {}, group: {g}}}}}\n", source(&case)));
+    let text = format!("version: 1\ngroups:\n{}", rows.collect::<String>());
+    let inventory = inventory::load(&case.join("ours.yml"), &mut Disk { case: &case, text }, LoadOptions::default()).unwrap();
+    for pattern in [
+        "p1",
+        "gpu",
+        "p1,p4",
+        "p1:p4",
+        "gpu:!p3",
+        "gpu,!p3",
+        "!p3:gpu",
+        "gpu:&two",
+        "&two:gpu",
+        "two:!alpha:&gpu",
+        "all",
+        "*",
+        "all:!two",
+        "!two",
+        "&two",
+        "p*",
+        "p?",
+        "*5",
+        "mid*",
+        "d*:two",
+        "deep:one:&gpu:!p4",
+        "gpu:!*",
+        "alpha:beta",
+        "top,!deeper,!one",
+    ] {
+        let output = Command::new(&program)
+            .args(["-i", &source(&case), "--list-hosts", pattern])
+            .current_dir(&case)
+            .env("ANSIBLE_CONFIG", &config)
+            .env("LC_ALL", "C.UTF-8")
+            .output()
+            .unwrap();
+        let listed = String::from_utf8(output.stdout).unwrap();
+        let want: BTreeSet<&str> = listed.lines().filter(|l| l.starts_with("    ")).map(str::trim).collect();
+        let chosen = inventory::limit(&inventory, pattern, &mut |_| panic!("no file is named"), &mut || panic!("no run is named")).unwrap_or_default();
+        let got: BTreeSet<&str> = chosen.iter().map(|h| inventory.hosts[*h].name.as_str()).collect();
+        assert_eq!(got, want, "{pattern}");
+    }
+}
+
 /// Every group with the hosts in and below it, sorted, and of each host the variables that are used.
 fn reduced(listed: &Value) -> Value {
     let mut groups: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();

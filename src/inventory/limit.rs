@@ -10,8 +10,9 @@ use crate::model::TargetKind;
 
 /// The positions of the hosts that `--limit PATTERN` names, in inventory order.
 ///
-/// A pattern is a comma list of terms: a host, a host list, a group, `*` or `all`, a name with `*` and `?`, or `@./FILE`
-/// with such terms, one or more a line, or `@failed`: the hosts that `failed` returns, which may name others too. `&TERM` keeps only what is also in TERM, `!TERM` takes TERM away; as in Ansible
+/// A pattern is a list of terms between commas (or colons, as with Ansible): a host, a host list, a group, `*` or `all`, a name
+/// with `*` and `?`, `@./FILE` with such terms, one or more a line, or `@failed`: the hosts that `failed` returns, which may name
+/// others too. `&TERM` keeps only what is also in TERM, `!TERM` takes TERM away; as in Ansible
 /// they work after all plain terms, whatever their order, and without a plain term on all hosts. A name that is a host's and a group's means both.
 ///
 /// # Errors
@@ -26,7 +27,12 @@ pub fn limit(
     let all: BTreeSet<usize> = (0..inventory.hosts.len()).collect();
     let names: HashMap<&str, usize> = inventory.hosts.iter().enumerate().map(|(i, h)| (h.name.as_str(), i)).collect();
     let lookup = Lookup { inventory, names };
-    let terms = hostlist::split(pattern).map_err(|why| Error::usage(format!("--limit {pattern:?} {why}")))?;
+    let mut terms = Vec::new();
+    for term in hostlist::split(pattern).map_err(|why| Error::usage(format!("--limit {pattern:?} {why}")))? {
+        // Ansible's other separator. No name of a host or group has a colon; a file's may.
+        if term.starts_with('@') { terms.push(term) } else { terms.extend(split_colons(term)) }
+    }
+    check_signs(&terms)?;
     let (mut plain, mut both, mut without) = (None::<BTreeSet<usize>>, Vec::new(), BTreeSet::new());
     for term in terms {
         let (sign, name) = match term.strip_prefix(['!', '&']) {
@@ -49,6 +55,32 @@ pub fn limit(
         return Err(Error::usage(format!("--limit {pattern:?} leaves no host")));
     }
     Ok(chosen)
+}
+
+/// Split at the colons outside of brackets.
+fn split_colons(term: &str) -> impl Iterator<Item = &str> {
+    let mut inside = false;
+    term.split(move |c| {
+        inside = (inside || c == '[') && c != ']';
+        c == ':' && !inside
+    })
+    .map(str::trim)
+}
+
+/// What Ansible knows and we do not, and what can mean nothing.
+fn check_signs(terms: &[&str]) -> Result<()> {
+    for term in terms {
+        let name = term.trim_start_matches(['!', '&']).trim();
+        if name.starts_with('~') {
+            return Err(
+                Error::usage(format!("--limit {term:?}: regular expressions are not known")).hint("use `*` and `?`, or a host list such as gpu[001-016]")
+            );
+        }
+        if name.is_empty() {
+            return Err(Error::usage(format!("--limit: a term is empty{}", if term.is_empty() { String::new() } else { format!(" behind `{term}`") })));
+        }
+    }
+    Ok(())
 }
 
 struct Lookup<'a> {
