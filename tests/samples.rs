@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use regprov::error::Error;
+use regprov::command::sources;
+use regprov::error::{Error, Result};
 use regprov::format;
-use regprov::inventory::{self, Inventory, LoadOptions};
+use regprov::inventory::{self, Entry, Inventory, LoadOptions, World};
 use regprov::model::Login;
 use regprov::vault::{Identities, open_login};
 
@@ -21,11 +22,23 @@ fn samples() -> Vec<PathBuf> {
     found
 }
 
+/// The files as they are; no sample runs a program.
+struct Disk;
+
+impl World for Disk {
+    fn read(&mut self, path: &Path) -> Result<String> {
+        inventory::decode(path, fs::read(path).map_err(|e| Error::usage(format!("{}: {e}", path.display())))?)
+    }
+
+    fn list(&mut self, path: &Path) -> Result<Option<Vec<Entry>>> {
+        sources::list(path)
+    }
+}
+
 fn load(sample: &Path) -> Inventory {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() as i64;
-    let mut read = |path: &Path| inventory::decode(path, fs::read(path).map_err(|e| Error::usage(format!("{}: {e}", path.display())))?);
     let options = LoadOptions { now, ..LoadOptions::default() };
-    let inventory = inventory::load(&sample.join("inventory.yml"), &mut read, options).unwrap_or_else(|e| panic!("{e}"));
+    let inventory = inventory::load(&sample.join("inventory.yml"), &mut Disk, options).unwrap_or_else(|e| panic!("{e}"));
     assert!(inventory.notes.is_empty(), "{:?}", inventory.notes);
     inventory
 }
