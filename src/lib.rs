@@ -26,13 +26,13 @@
 //! | [`model`] | nothing of the crate | never |
 //! | [`error`] | `model` | never |
 //! | [`format`](mod@format), [`plan`], [`node`] | `model` | never |
-//! | [`inventory`] | `error`, `model`, `format` (names and input rules) | never |
+//! | [`inventory`] | `error`, `model`, `format` (names and input rules) | never (files, directories and programs through [`inventory::World`]) |
 //! | [`vault`] | `error`, `model` | never (bytes in, bytes out; commands read files) |
 //! | [`transport`] | `model`, `node` | sockets, key files, the agent, a local sh, proxy commands |
 //! | [`push`] | `model`, `plan`, `format`, `node`, `transport` | through `transport` only |
 //! | [`ui`] | `model` | the terminal |
 //! | [`cli`] | `model` | never |
-//! | [`command`] | all above | reads and writes the admin's files |
+//! | [`command`] | all above | reads and writes the admin's files, runs what names hosts |
 //! | `main` | `cli`, `command`, `ui`, `error` | exit code |
 //!
 //! `tests/architecture.rs` holds the sources to this table.

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use clap::Parser;
 use regprov::cli::Cli;
-use regprov::error::Error;
-use regprov::inventory::{self, LoadOptions};
+use regprov::error::{Error, Result};
+use regprov::inventory::{self, Entry, LoadOptions, Program, World};
 
 const PAGES: [&str; 3] = ["README.md", "CONTRIBUTING.md", "inventories/README.md"];
 
@@ -60,8 +60,8 @@ fn every_long_flag_that_is_named_exists() {
     }
     let mut known = Vec::new();
     flags(&Cli::command(), &mut known);
-    // Flags of cargo and of the quickstart; they stand in the same text.
-    known.extend(["--stay", "--version", "--release", "--locked", "--example", "--path", "--test", "--bench"].map(str::to_string));
+    // Flags of cargo, of the quickstart and of ansible-inventory; they stand in the same text.
+    known.extend(["--list", "--stay", "--version", "--release", "--locked", "--example", "--path", "--test", "--bench"].map(str::to_string));
     let text = page("README.md");
     for (at, _) in text.match_indices("--") {
         let flag: String = text[at..].chars().take_while(|c| c.is_ascii_lowercase() || *c == '-').collect();
@@ -76,7 +76,11 @@ fn every_link_leads_somewhere() {
     for name in PAGES {
         for link in page(name).split("](").skip(1).map(|rest| rest.split(')').next().unwrap().to_string()) {
             if let Some(anchor) = link.strip_prefix('#') {
-                let anchors: Vec<String> = page(name).lines().filter_map(|l| l.strip_prefix("## ")).map(|h| h.to_lowercase().replace(' ', "-")).collect();
+                let anchors: Vec<String> = page(name)
+                    .lines()
+                    .filter_map(|l| l.strip_prefix("### ").or_else(|| l.strip_prefix("## ")))
+                    .map(|h| h.to_lowercase().replace(' ', "-"))
+                    .collect();
                 assert!(anchors.iter().any(|a| a == anchor), "{name} links to #{anchor}");
             } else if !link.starts_with("https://") {
                 let page = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
@@ -88,14 +92,14 @@ fn every_link_leads_somewhere() {
     assert!(count >= 4);
 }
 
-/// The three YAML blocks of the README: the first inventory, the reference inventory, and the vault of both.
-fn yaml_blocks() -> [String; 3] {
-    blocks(&page("README.md"), "yaml").try_into().unwrap_or_else(|found: Vec<String>| panic!("{} YAML blocks instead of 3", found.len()))
+/// The YAML blocks of the README: the first inventory, the reference inventory, the vault of both, and the sources of hosts.
+fn yaml_blocks() -> [String; 4] {
+    blocks(&page("README.md"), "yaml").try_into().unwrap_or_else(|found: Vec<String>| panic!("{} YAML blocks instead of 4", found.len()))
 }
 
 #[test]
 fn every_yaml_block_loads() {
-    let [first, reference, vault] = yaml_blocks();
+    let [first, reference, vault, _] = yaml_blocks();
     // 2026-01-01, before anything in the README ends.
     let options = LoadOptions { now: 1_767_225_600, ..LoadOptions::default() };
     for (text, hosts) in [(first, 4), (reference, 130)] {
@@ -109,6 +113,37 @@ fn every_yaml_block_loads() {
         assert!(inventory.notes.is_empty(), "{:?}", inventory.notes);
         assert_eq!(inventory.logins.iter().map(|l| l.name.as_str()).collect::<Vec<_>>(), ["hub", "ngc"]);
     }
+}
+
+/// The sources of the README, with what they read and print.
+struct Sources(String);
+
+impl World for Sources {
+    fn read(&mut self, path: &Path) -> Result<String> {
+        match path.to_str().unwrap() {
+            "inventory.yml" => Ok(self.0.clone()),
+            "config/inventory" => Ok("[slurm-node]\nnode[01:02]\n".to_string()),
+            other => panic!("{other}"),
+        }
+    }
+
+    fn list(&mut self, _path: &Path) -> Result<Option<Vec<Entry>>> {
+        Ok(None)
+    }
+
+    fn run(&mut self, program: &Program) -> Result<Vec<u8>> {
+        let output = if program.argv == ["./racks", "7"] { "r7n[1-3]\n" } else { "gpu1|gpu|idle|none\ngpu2|gpu|planned|none\ngpu3|gpu|down|fan\n" };
+        Ok(output.into())
+    }
+}
+
+#[test]
+fn the_sources_of_hosts_load() {
+    let [.., text] = yaml_blocks();
+    let inventory = inventory::load(Path::new("inventory.yml"), &mut Sources(text), LoadOptions::default()).unwrap_or_else(|e| panic!("{e}"));
+    let names: Vec<&str> = inventory.hosts.iter().map(|h| h.name.as_str()).collect();
+    assert_eq!(names.join(" "), "gpu1 gpu3 node01 node02 login1 spare1 spare2 spare3 spare4 r7n1 r7n2 r7n3");
+    assert_eq!(inventory.hosts[1].skip.as_deref(), Some("down: fan"));
 }
 
 /// The recaps shown are what regprov says of such runs; tests/recap has the runs.

@@ -8,7 +8,7 @@ pub(super) enum Output {
     /// Names, in its order.
     Names(Vec<String>),
     /// Groups.
-    Ansible(Ansible),
+    Ansible(Box<Ansible>),
 }
 
 /// Reads what a program printed. The error is the end of a sentence that names the program.
@@ -18,7 +18,7 @@ pub(super) fn parse(output: &[u8]) -> Result<Output, String> {
     let json = || serde_json::from_str::<serde_json::Value>(text).map_err(|e| format!("printed what is no JSON, at line {} column {}", e.line(), e.column()));
     let mut names = Vec::new();
     match text.trim_start().chars().next() {
-        Some('{') => return ansible::of_script(&json()?).map(Output::Ansible).map_err(|why| format!("printed an inventory that {why}")),
+        Some('{') => return ansible::of_script(&json()?).map(|a| Output::Ansible(Box::new(a))).map_err(|why| format!("printed an inventory that {why}")),
         Some('[') => {
             let json = json()?;
             for item in json.as_array().expect("it begins with a bracket") {

@@ -151,7 +151,7 @@ pub(super) fn words(line: &str, comments: bool) -> Result<Vec<String>, String> {
     let mut chars = line.chars();
     while let Some(c) = chars.next() {
         match c {
-            c if matches!(c, ' ' | '\t' | '\r' | '\n') => words.extend(word.take()),
+            ' ' | '\t' | '\r' | '\n' => words.extend(word.take()),
             '#' if comments => break,
             '\'' => {
                 let word = word.get_or_insert_default();

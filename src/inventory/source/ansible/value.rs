@@ -338,7 +338,7 @@ mod tests {
         let mut bomb = "a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n".to_string();
         for i in 1..10 {
             let before = format!("*a{}", i - 1);
-            bomb += &format!("a{i}: &a{i} [{}]\n", vec![before.as_str(); 10].join(","));
+            bomb += &format!("a{i}: &a{i} [{}]\n", [before.as_str(); 10].join(","));
         }
         assert!(parse(&bomb).unwrap_err().contains("more than 1000000 values"));
         assert!(parse("a: &a [*a]").unwrap_err().contains("line 1"));
