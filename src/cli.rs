@@ -148,6 +148,15 @@ pub struct SshArgs {
     /// Ask once for the password of sudo, for hosts with `become: true`; it comes before the vault's
     #[arg(short = 'K', long)]
     pub ask_become_pass: bool,
+    /// Read this ssh_config instead of ssh's own files, as with `ssh -F`
+    #[arg(long, value_name = "FILE")]
+    pub ssh_config: Option<PathBuf>,
+    /// Do not ask ssh for its configuration
+    #[arg(long, conflicts_with = "ssh_config")]
+    pub no_ssh_config: bool,
+    /// Handshakes at a time with one server
+    #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub starting: u32,
     /// Hosts in flight at a time
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub forks: u32,
@@ -352,7 +361,7 @@ mod tests {
     #[test]
     fn defaults_are_those_of_the_readme() {
         let Verb::Apply(a) = Cli::try_parse_from(["regprov", "apply", "i.yml"]).unwrap().verb else { panic!("not apply") };
-        assert_eq!(a.ssh.forks, 50);
+        assert_eq!((a.ssh.forks, a.ssh.starting), (50, 30));
         let t = &a.ssh.timeouts;
         assert_eq!([t.resolve_timeout, t.connect_timeout, t.handshake_timeout, t.auth_timeout, t.command_timeout, t.host_timeout], [5, 10, 10, 10, 30, 60]);
         assert!(!a.what.check && !a.vault.allow_plaintext && !a.ssh.no_agent);

@@ -42,7 +42,7 @@ pub async fn apply(args: &ApplyArgs, verbose: u8) -> Result<u8> {
     let logins = open(&mut opener, &inventory, &hosts, args.vault.allow_plaintext)?;
     check(&hosts, &logins)?;
     let become_password = become_password(&mut opener, &inventory, &hosts, args.ssh.ask_become_pass, args.vault.allow_plaintext)?;
-    let (ssh, files_each) = reach(&hosts, &args.ssh).await?;
+    let (ssh, files_each) = reach(&hosts, &inventory.hosts, &args.ssh).await?;
     let connector = Reach { ssh, local: Local::default(), become_password };
 
     // From here on nothing fails: each host has its row.

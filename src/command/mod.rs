@@ -10,6 +10,7 @@ pub mod journal;
 pub mod load;
 pub mod process;
 pub mod reach;
+mod routes;
 pub mod sources;
 pub mod terminal;
 pub mod vault;
