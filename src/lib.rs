@@ -28,7 +28,7 @@
 //! | [`format`](mod@format), [`plan`], [`node`] | `model` | never |
 //! | [`inventory`] | `error`, `model`, `format` (names and input rules) | never (files, directories and programs through [`inventory::World`]) |
 //! | [`vault`] | `error`, `model` | never (bytes in, bytes out; commands read files) |
-//! | [`transport`] | `model`, `node` | sockets, key files, the agent, a local sh, proxy commands |
+//! | [`transport`] | `model`, `node` | sockets, key files, the agent, a local sh, proxy commands, ssh's configuration |
 //! | [`push`] | `model`, `plan`, `format`, `node`, `transport` | through `transport` only |
 //! | [`ui`] | `model` | the terminal |
 //! | [`cli`] | `model` | never |

@@ -19,7 +19,8 @@
 #                     traced    /bin/sh under strace; /etc/fleet/trace on the node
 #   FLEET_RC        when set, a line that each shell's rc file prints
 #   FLEET_HOSTKEYS  types of host keys (ed25519)
-#   FLEET_SSHD      further lines for sshd_config; they come first, so they win
+#   FLEET_SSHD      further lines for sshd_config; they come first, so they win; @PORT@ is the port,
+#                     and a ListenAddress replaces the node's own
 set -euo pipefail
 export PATH="$PATH:/usr/sbin:/sbin"
 
@@ -50,7 +51,9 @@ node() {
     # Last, since DIR may lie below /tmp.
     mount --bind "$state/tmp" /tmp
     mount -t proc proc /proc
-    exec "$(command -v sshd)" -D -e -f /etc/fleet/sshd_config -o "ListenAddress=$FLEET_NET.$((i + 1)):$FLEET_PORT"
+    local listen=(-o "ListenAddress=$FLEET_NET.$((i + 1)):$FLEET_PORT")
+    [[ ${FLEET_SSHD-} != *ListenAddress* ]] || listen=()
+    exec "$(command -v sshd)" -D -e -f /etc/fleet/sshd_config "${listen[@]}"
 }
 
 # Gives root the shell $1.
@@ -84,7 +87,7 @@ up() {
     ssh-keygen -q -t ed25519 -N '' -C fleet -f "$dir/id"
     cat "$dir/id.pub" >>"$dir/authorized_keys"
     {
-        [ -z "${FLEET_SSHD-}" ] || printf '%s\n' "$FLEET_SSHD"
+        [ -z "${FLEET_SSHD-}" ] || printf '%s\n' "${FLEET_SSHD//@PORT@/$FLEET_PORT}"
         for type in ${FLEET_HOSTKEYS:-ed25519}; do
             ssh-keygen -q -t "$type" -N '' -C "$type" -f "$dir/key.$type"
             printf 'HostKey /etc/fleet/key.%s\n' "$type"
@@ -140,5 +143,5 @@ case ${1-} in
     _node) node "$2" "$3" "$4" ;;
     up) up "$2" "$3" ;;
     down) down "$2" ;;
-    *) sed -n '2,24p' "$0" >&2 && exit 2 ;;
+    *) sed -n '2,25p' "$0" >&2 && exit 2 ;;
 esac

@@ -58,7 +58,9 @@ pub fn parse(text: &str, defaults: &Answer) -> Answer {
             "hostkeyalias" => answer.host_key_alias = said(value),
             "userknownhostsfile" => answer.user_known_hosts = Some(paths(value)),
             "globalknownhostsfile" => answer.global_known_hosts = Some(paths(value)),
-            "stricthostkeychecking" if ["no", "false", "off", "accept-new"].contains(&value) => answer.weak_checking = said(value),
+            // `no` and `off` are printed as `false`.
+            "stricthostkeychecking" if ["no", "false", "off"].contains(&value) => answer.weak_checking = said("no"),
+            "stricthostkeychecking" if value == "accept-new" => answer.weak_checking = said(value),
             "connecttimeout" => answer.connect = value.parse().ok().filter(|s| *s > 0).map(Duration::from_secs),
             "proxyusefdpass" => answer.passes_descriptor = value == "yes",
             _ => {}
@@ -244,8 +246,8 @@ mod tests {
             "port 2222\nuser bob\nhostname 10.0.0.5\n",
             Answer { host_name: Some("10.0.0.5".into()), user: Some("bob".into()), port: Some(2222), ..plain.clone() },
         );
-        for weak in ["no", "false", "off", "accept-new"] {
-            check(&format!("stricthostkeychecking {weak}\n"), Answer { weak_checking: Some(weak.into()), ..plain.clone() });
+        for (weak, told) in [("no", "no"), ("false", "no"), ("off", "no"), ("accept-new", "accept-new")] {
+            check(&format!("stricthostkeychecking {weak}\n"), Answer { weak_checking: Some(told.into()), ..plain.clone() });
         }
         for strict in ["yes", "true", "ask"] {
             check(&format!("stricthostkeychecking {strict}\n"), plain.clone());

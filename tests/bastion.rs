@@ -1,0 +1,214 @@
+//! Hosts behind real OpenSSH servers: jump hosts, proxy commands, ssh_config, and a server that takes few log-ins at once.
+
+#[path = "common/fleet.rs"]
+mod fleet;
+#[path = "common/peers.rs"]
+mod peers;
+
+use std::fs;
+use std::process::{Child, Command, Stdio};
+
+use fleet::{Fleet, Options, Site, wait_until};
+use peers::need;
+
+const CONFIG: &str = "/root/.docker/config.json";
+
+/// A server that lets in who the nodes of another fleet let in.
+fn bastion(nodes: &Fleet, sshd: &str) -> Option<Fleet> {
+    let authorized = fs::read_to_string(nodes.key().with_extension("pub")).unwrap();
+    Fleet::start(1, Options { sshd, authorized: &authorized, ..Options::default() })
+}
+
+/// Lets known_hosts know these fleets.
+fn know(site: &Site, fleets: &[&Fleet]) {
+    let line = |f: &&Fleet| f.nodes.iter().map(|n| format!("[{}]:{} {}\n", n.address, f.port, f.host_key("ed25519"))).collect::<String>();
+    site.known_hosts(&fleets.iter().map(line).collect::<String>());
+}
+
+fn logins(fleet: &Fleet, node: usize) -> usize {
+    fleet.log(node).lines().filter(|l| l.starts_with("Accepted publickey")).count()
+}
+
+fn connections(fleet: &Fleet, node: usize) -> usize {
+    fleet.log(node).lines().filter(|l| l.starts_with("Connection from")).count()
+}
+
+#[test]
+#[ignore = "needs sshd and dash"]
+fn sixty_four_hosts_behind_one_bastion_take_one_connection() {
+    let Some(fleet) = Fleet::start(65, Options { sshd: "MaxSessions 1", ..Options::default() }) else { return };
+    let site = Site::new(&fleet);
+    site.inventory(&fleet, "targets: [docker]\n    jump: n0", "");
+    site.apply(&["--limit", "n[1-64]"]).ended(0, &["changed: n[1-64] (64)"]);
+    assert_eq!((connections(&fleet, 0), logins(&fleet, 0)), (1, 1), "{}", fleet.log(0));
+    for i in 1..65 {
+        assert!(fleet.nodes[i].read(CONFIG).is_some());
+        assert_eq!((connections(&fleet, i), logins(&fleet, i)), (1, 1), "{}", fleet.log(i));
+    }
+    // The bastion is a host too, and no way to itself.
+    site.apply(&[]).ended(0, &["changed:   n0 (1)", "unchanged: n[1-64] (64)"]);
+}
+
+#[test]
+#[ignore = "needs sshd and dash"]
+fn chains_refusals_and_host_keys_of_bastions() {
+    let Some(nodes) = Fleet::start(3, Options::default()) else { return };
+    let site = Site::new(&nodes);
+    let jump = |b: &Fleet, more: &str| site.inventory(&nodes, &format!("targets: [docker]\n    jump: [\"{}:{}\"{more}]", b.nodes[0].address, b.port), "");
+
+    let Some(open) = bastion(&nodes, "LogLevel VERBOSE") else { return };
+    know(&site, &[&nodes, &open]);
+    jump(&open, ", n0");
+    site.apply(&["--limit", "n[1-2]"]).ended(0, &["changed: n[1-2] (2)"]);
+    assert_eq!((logins(&open, 0), logins(&nodes, 0), logins(&nodes, 1)), (1, 1, 1));
+
+    know(&site, &[&nodes]);
+    site.apply(&["--limit", "n1"]).ended(4, &["unreachable at handshake: through n0: through 127.", "the host's key is not known"]);
+    assert_eq!(logins(&open, 0), 1, "nobody logs in to a server that is not known");
+
+    for refuses in ["PermitOpen 127.0.0.1:1", "AllowTcpForwarding no"] {
+        let Some(closed) = bastion(&nodes, refuses) else { return };
+        know(&site, &[&nodes, &closed]);
+        jump(&closed, "");
+        let words = ["unreachable at connect: through 127.", "it does not forward to ", "AllowTcpForwarding and PermitOpen"];
+        site.apply(&[]).ended(4, &words);
+        assert_eq!(connections(&closed, 0), 1);
+    }
+}
+
+/// Ends a daemon of ours with the test.
+struct Daemon(Child);
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+#[ignore = "needs sshd, ssh and dash"]
+fn proxy_commands_and_a_control_master() {
+    let (Some(ssh), Some(nodes)) = (need("ssh"), Fleet::start(4, Options::default())) else { return };
+    let Some(gate) = bastion(&nodes, "LogLevel VERBOSE") else { return };
+    let site = Site::new(&nodes);
+    know(&site, &[&nodes, &gate]);
+    let home = site.path("home/.ssh");
+    let options = format!(
+        "-F none -p {} -i {} -o UserKnownHostsFile={} -o StrictHostKeyChecking=yes root@{}",
+        gate.port,
+        home.join("id_ed25519").display(),
+        home.join("known_hosts").display(),
+        gate.nodes[0].address
+    );
+    let command = |line: &str| site.inventory(&nodes, &format!("targets: [docker]\n    proxy_command: {line}"), "");
+    command(&format!("ssh -W [%h]:%p {options}"));
+    site.apply(&[]).ended(0, &["changed: n[0-3] (4)"]);
+    assert_eq!(logins(&gate, 0), 4, "each command logs in for itself");
+
+    let socket = site.path("master");
+    let master = Command::new(ssh).args(["-M", "-N", "-S"]).arg(&socket).args(options.split(' ')).stdin(Stdio::null()).spawn().unwrap();
+    let _master = Daemon(master);
+    wait_until("the master listens", || socket.exists());
+    command(&format!("ssh -S {} -W [%h]:%p {options}", socket.display()));
+    site.apply(&[]).ended(0, &["unchanged: n[0-3] (4)"]);
+    assert_eq!(logins(&gate, 0), 5, "the master's connection serves all");
+
+    command("sh -c 'echo the way is closed >&2; exit 7'");
+    site.apply(&[]).ended(4, &["unreachable at connect: the proxy command ended (exit status: 7); it said: the way is closed"]);
+}
+
+#[test]
+#[ignore = "needs sshd and dash"]
+fn a_server_that_takes_two_log_ins_at_once_serves_sixteen() {
+    // More listening sockets than these sshd does not have (MAX_LISTEN_SOCKS).
+    let addresses: Vec<String> = (1..=16).map(|i| format!("127.251.{}.{i}", std::process::id() % 250)).collect();
+    let listen: String = addresses.iter().map(|a| format!("ListenAddress {a}:@PORT@\n")).collect();
+    let sshd = format!("MaxStartups 2:100:2\n{listen}");
+    let Some(fleet) = Fleet::start(1, Options { sshd: &sshd, ..Options::default() }) else { return };
+    let site = Site::new(&fleet);
+    let known = addresses.iter().map(|a| format!("[{a}]:{} {}\n", fleet.port, fleet.host_key("ed25519")));
+    site.known_hosts(&known.collect::<String>());
+    let mut hosts = String::new();
+    for (i, address) in addresses.iter().enumerate() {
+        for dir in ["root", "var/lib"] {
+            fs::create_dir_all(fleet.nodes[0].path(&format!("/root/h{i}/{dir}"))).unwrap();
+        }
+        hosts.push_str(&format!("  h{i}: {{address: {address}, root: /root/h{i}}}\n"));
+    }
+    let head = format!("version: 1\nvault: vault.yml\ndefaults: {{port: {}}}\ngroups:\n", fleet.port);
+    let group = "  nodes: {hosts: \"h[0-15]\", logins: [ngc], targets: [docker]}\nhosts:\n";
+    fs::write(site.path("inventory.yml"), format!("{head}{group}{hosts}")).unwrap();
+    site.apply(&[]).ended(0, &["changed: h[0-15] (16)"]);
+    assert_eq!(logins(&fleet, 0), 16);
+    assert!(fleet.log(0).contains("MaxStartups"), "it dropped nobody, so nothing was shown: {}", fleet.log(0));
+}
+
+/// An inventory of bare names.
+fn bare(site: &Site, hosts: &str) {
+    let text = format!("version: 1\nvault: vault.yml\ngroups:\n  nodes: {{hosts: {hosts}, logins: [ngc], targets: [docker]}}\n");
+    fs::write(site.path("inventory.yml"), text).unwrap();
+}
+
+#[test]
+#[ignore = "needs sshd, ssh and dash"]
+fn everything_stands_in_ssh_config() {
+    let (Some(_), Some(fleet)) = (need("ssh"), Fleet::start(4, Options::default())) else { return };
+    let site = Site::new(&fleet);
+    let keys = site.path("home/keys");
+    fs::create_dir(&keys).unwrap();
+    fs::rename(site.path("home/.ssh/id_ed25519"), keys.join("root-gpu")).unwrap();
+    fs::rename(site.path("home/.ssh/known_hosts"), keys.join("known")).unwrap();
+    let names: String = fleet.nodes.iter().enumerate().map(|(i, n)| format!("Host gpu{i}\n  HostName {}\n", n.address)).collect();
+    let common = format!(
+        "Match host 127.*\n  Port {}\n  User root\n  IdentityFile ~/keys/%r-gpu\n  IdentitiesOnly yes\n  UserKnownHostsFile {}/known\n  StrictHostKeyChecking no\n",
+        fleet.port,
+        keys.display()
+    );
+    let write = |jump: &str| {
+        fs::write(site.path("home/.ssh/more"), &names).unwrap();
+        fs::write(site.path("home/.ssh/config"), format!("Include {}\n{jump}{common}", site.path("home/.ssh/more").display())).unwrap();
+    };
+    bare(&site, "\"gpu[1-3]\"");
+    write("Host gpu* !gpu0\n  ProxyJump gpu0\n");
+    let ran = site.apply(&["-v"]).ended(0, &["changed: gpu[1-3] (3)", "StrictHostKeyChecking no for gpu1 and 2 more; regprov does not honour it"]);
+    assert_eq!(ran.stderr.matches("does not honour it").count(), 1);
+    assert!(ran.stderr.contains("Applying options for gpu*"), "-v says where it stands: {}", ran.stderr);
+    assert_eq!((logins(&fleet, 0), logins(&fleet, 1)), (1, 1));
+
+    // The same file, named.
+    fs::rename(site.path("home/.ssh/config"), site.path("ssh.conf")).unwrap();
+    site.apply(&["--ssh-config", "ssh.conf"]).ended(0, &["unchanged: gpu[1-3] (3)"]);
+    // Without it the names mean nothing, and there is no key.
+    site.apply(&["--no-ssh-config"]).ended(2, &["there is no SSH key to log in with"]);
+    site.apply(&["--ssh-config", "missing"]).ended(2, &["missing: there is no such file"]);
+
+    // A flag and the inventory win.
+    let before = logins(&fleet, 0);
+    let text = fs::read_to_string(site.path("inventory.yml")).unwrap();
+    fs::write(site.path("inventory.yml"), text.replace("targets: [docker]", "targets: [docker], jump: none")).unwrap();
+    site.apply(&["--ssh-config", "ssh.conf"]).ended(0, &["unchanged: gpu[1-3] (3)"]);
+    assert_eq!(logins(&fleet, 0), before, "`jump: none` overrules ProxyJump");
+    site.apply(&["--ssh-config", "ssh.conf", "--user", "nobody"]).ended(2, &["ssh_config leaves no SSH key"]);
+    site.apply(&["--ssh-config", "ssh.conf", "--known-hosts", "/dev/null"]).ended(4, &["the host's key is not known"]);
+}
+
+#[test]
+#[ignore = "needs sshd, ssh and dash"]
+fn what_ssh_config_may_not_say() {
+    let (Some(_), Some(fleet)) = (need("ssh"), Fleet::start(1, Options::default())) else { return };
+    let site = Site::new(&fleet);
+    bare(&site, "[a, b]");
+    for (config, words) in [
+        ("Host a b\n HostName 10.0.0.1\n", &["hosts a and b are both at 10.0.0.1:22, says ssh_config"][..]),
+        ("Host a\n ProxyJump c\nHost c\n ProxyJump a\n", &["jump hosts lead in a circle: a, c, a"]),
+        ("Host *\n ProxyJump a\n", &["host a: `ssh -G a`: jumphost loop via a"]),
+        ("Host a\n ProxyCommand x\n ProxyUseFdpass yes\n", &["host a: ssh_config sets ProxyUseFdpass"]),
+        ("Host a\n  Nonsense yes\n", &["`ssh -G a`", "Bad configuration option: nonsense"]),
+        ("Host a\n IdentityFile ~/.ssh/${NOWHERE}\n", &["host a: ssh_config: ~/.ssh/${NOWHERE}: the variable NOWHERE is not set"]),
+    ] {
+        fs::write(site.path("c"), config).unwrap();
+        site.apply(&["--ssh-config", "c"]).ended(2, words);
+    }
+    assert_eq!(connections(&fleet, 0), 0);
+}
