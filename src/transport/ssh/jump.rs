@@ -185,14 +185,8 @@ async fn carry(handle: Arc<Handle<Guard>>, to: Address, hand_over: oneshot::Send
 async fn take(read: &mut ChannelReadHalf, to: mpsc::UnboundedSender<Vec<u8>>, shared: &Shared) {
     loop {
         match read.wait().await {
-            Some(ChannelMsg::Data { data }) => {
-                if shared.waiting.fetch_add(data.len(), Ordering::Relaxed) + data.len() > WAITING_BYTES_MAX {
-                    return shared.flooded.store(true, Ordering::Release);
-                }
-                if to.send(data.to_vec()).is_err() {
-                    return;
-                }
-            }
+            Some(ChannelMsg::Data { data }) if !shared.keep(&data, &to) => return,
+            Some(ChannelMsg::Data { .. }) => {}
             Some(ChannelMsg::Eof | ChannelMsg::Close) | None => return,
             Some(_) => {}
         }
@@ -205,6 +199,17 @@ struct Shared {
     /// Bytes that came and were not read yet.
     waiting: AtomicUsize,
     flooded: AtomicBool,
+}
+
+impl Shared {
+    /// Hands over what came; `false` when nobody takes it any more, or it was too much.
+    fn keep(&self, data: &[u8], to: &mpsc::UnboundedSender<Vec<u8>>) -> bool {
+        if self.waiting.fetch_add(data.len(), Ordering::Relaxed) + data.len() > WAITING_BYTES_MAX {
+            self.flooded.store(true, Ordering::Release);
+            return false;
+        }
+        to.send(data.to_vec()).is_ok()
+    }
 }
 
 /// A forwarded channel as a stream. Dropped, the channel is closed.
@@ -248,5 +253,34 @@ impl AsyncWrite for Forwarded {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.writer.as_mut().poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncReadExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn who_sends_more_than_is_read_is_ended_and_nobody_waits() {
+        let (sender, incoming) = mpsc::unbounded_channel();
+        let (_held, _) = oneshot::channel();
+        let shared = Arc::new(Shared::default());
+        let writer = Box::pin(tokio::io::sink());
+        let mut stream = Forwarded { incoming, rest: VecDeque::new(), shared: shared.clone(), writer, _held };
+        let mut buffer = vec![0; 64 << 10];
+        // What is read makes room, however much comes in all.
+        for _ in 0..200 {
+            assert!(shared.keep(&[b'x'; 64 << 10], &sender));
+            stream.read_exact(&mut buffer).await.unwrap();
+        }
+        // What is not read ends at the limit.
+        let kept = (0..200).take_while(|_| shared.keep(&[b'y'; 64 << 10], &sender)).count();
+        assert_eq!(kept, WAITING_BYTES_MAX / (64 << 10));
+        drop(sender);
+        let mut all = Vec::new();
+        let error = stream.read_to_end(&mut all).await.unwrap_err();
+        assert_eq!((all.len(), error.to_string().as_str()), (WAITING_BYTES_MAX, "the host sent more than 4 MiB at once"));
     }
 }
