@@ -27,6 +27,8 @@ pub enum Verb {
     Apply(Box<ApplyArgs>),
     /// Show who gets what, as a table; needs no identity and contacts nobody
     Hosts(HostsArgs),
+    /// Look whether the hosts can be reached and worked on; writes nothing there
+    Ping(Box<PingArgs>),
     /// Make, fill and read vaults
     #[command(subcommand)]
     Vault(VaultVerb),
@@ -242,6 +244,28 @@ pub struct HostsArgs {
     /// What opens an inventory or vault that is encrypted as a whole; nothing else needs it.
     #[command(flatten)]
     pub identity: IdentityArgs,
+}
+
+/// `regprov ping`.
+#[derive(Args, Debug)]
+pub struct PingArgs {
+    /// The inventory
+    pub inventory: PathBuf,
+    /// Only hosts that match, as for apply
+    #[arg(long, value_name = "PATTERN", help_heading = "What")]
+    pub limit: Option<String>,
+    /// How the hosts are reached.
+    #[command(flatten)]
+    pub ssh: SshArgs,
+    /// What the inventory may do.
+    #[command(flatten)]
+    pub sources: SourceArgs,
+    /// What opens an inventory that is encrypted as a whole, and the password of sudo.
+    #[command(flatten)]
+    pub vault: OpenArgs,
+    /// One JSON document on stdout (schema regprov.ping/1)
+    #[arg(long, help_heading = "Output")]
+    pub json: bool,
 }
 
 /// `regprov vault ...`.

@@ -312,6 +312,27 @@ fn the_sudoers_lines_of_the_examples_do() {
     site.apply(&[]).ended(3, &["wants a password"]);
 }
 
+/// ping looks and leaves nothing, not even a time of access to a directory that it changed.
+#[test]
+#[ignore = "needs sshd, sudo and root"]
+fn ping_tells_and_writes_nothing() {
+    let Some((fleet, site)) = bed(3, Options::default(), "ops ALL=(root) ALL") else { return };
+    seal(&site, SUDO_PASSWORD);
+    rules(&fleet.nodes[1], "ops ALL=(root) ALL\nDefaults requiretty");
+    sh(&fleet.nodes[2], "mount --bind /root /root && mount -o remount,bind,ro /root");
+    let before: Vec<_> = fleet.nodes.iter().map(|n| n.snapshot()).collect();
+    let first = site.run(&["ping", "inventory.yml", "--json"]).ended(3, &["regprov.ping/1", "requiretty", "\"curl\": \""]);
+    let again = site.run(&["ping", "inventory.yml", "--json"]);
+    assert_eq!(first.stdout, again.stdout, "equal nodes give equal bytes");
+    let doc: serde_json::Value = serde_json::from_str(&first.stdout).unwrap();
+    assert_eq!(doc["hosts"][0]["node"]["warnings"], serde_json::json!([]));
+    assert_eq!(doc["hosts"][2]["node"]["warnings"], serde_json::json!(["/root/.docker cannot be written: a read-only mount, or not ours"]));
+    site.run(&["ping", "inventory.yml", "--limit", "n0"]).ended(0, &["hosts  count", "1 host: 1 reached"]);
+    assert!(before.iter().zip(&fleet.nodes).all(|(b, n)| *b == n.snapshot()), "nothing was written");
+    seal(&site, "wrong");
+    site.run(&["ping", "inventory.yml", "--limit", "n0"]).ended(7, &["sudo did not take the password"]);
+}
+
 /// The controller dies at different moments: nothing runs on, nothing staged stays, under sudo and under su.
 #[test]
 #[ignore = "needs sshd, sudo and root"]
@@ -338,7 +359,7 @@ fn a_killed_controller_leaves_nothing_behind() {
             }
         }
         assert!(cut > 0, "no run was cut");
-        site.apply(&[]).ended(0, &["n[0-1]"]);
+        site.apply(&[]).ended(0, &["2 hosts: "]);
     }
 }
 

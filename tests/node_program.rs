@@ -10,7 +10,7 @@ use regprov::model::{Host, RemotePath, StatKind};
 use regprov::node;
 use regprov::node::payload::{self, Entry};
 use regprov::node::protocol::{Nonce, Observe, Packing, Replace, Reply, ReplyReader, Swap, Verdict, hello, staging_dir};
-use regprov::node::run_as::RunAs;
+use regprov::node::run_as::{BOOTSTRAP, RunAs};
 use regprov::transport::local::Local;
 use regprov::transport::{Connector, Session, Trouble};
 use sha2::{Digest as _, Sha256};
@@ -179,6 +179,41 @@ async fn under_every_posix_shell() {
     for shell in ["/bin/bash --posix", "/bin/busybox sh", "/bin/zsh --emulate sh"] {
         whole_conversation(inner(shell), Packing::Tar).await;
         whole_conversation(inner(shell), Packing::Lines).await;
+    }
+}
+
+/// What sudo and su run: it takes one line, byte by byte, and leaves all that follows to what the line runs.
+#[track_caller]
+fn bootstrap(shell: &[&str], input: &[u8], want: &[u8]) {
+    use std::io::Write as _;
+    let mut child = Command::new(shell[0]).args(&shell[1..]).arg("-c").arg(BOOTSTRAP).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(input).unwrap();
+    let out = child.wait_with_output().unwrap().stdout;
+    let mut lines = out.splitn(4, |b| *b == b'\n');
+    assert_eq!(lines.next(), Some(&b"regprov"[..]), "{shell:?}");
+    let streams: Vec<_> = lines.by_ref().take(2).collect();
+    assert!(streams.iter().all(|s| s.starts_with(b"pipe:[")) && streams[0] != streams[1], "{shell:?}");
+    assert_eq!(lines.next().map(String::from_utf8_lossy), Some(String::from_utf8_lossy(want)), "{shell:?}");
+}
+
+const SHELLS: [&[&str]; 4] = [&["sh"], &["bash", "--posix"], &["busybox", "sh"], &["zsh", "--emulate", "sh"]];
+
+#[test]
+#[ignore = "needs bash, busybox and zsh"]
+fn the_bootstrap_reads_one_line_and_no_more() {
+    for shell in SHELLS {
+        assert!(have(shell[0]), "{} is missing", shell[0]);
+        bootstrap(shell, b"exec cat\nrest \\ of\n\nit", b"rest \\ of\n\nit");
+        bootstrap(shell, b"  printf \"%s|\" \"a  b\" \nnot a command\n", b"a  b|");
+        // A line that was cut is not run.
+        bootstrap(shell, b"echo ran", b"");
+        bootstrap(shell, b"", b"");
+        // The real one, as it goes there, with a first request behind it.
+        let real = format!("{}\nnonce7\nobserve\n", node::command());
+        let mut child = Command::new(shell[0]).args(&shell[1..]).arg("-c").arg(BOOTSTRAP).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        std::io::Write::write_all(&mut child.stdin.take().unwrap(), real.as_bytes()).unwrap();
+        let out = String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap();
+        assert!(out.ends_with("\nnonce7 end\n"), "{shell:?}: {out}");
     }
 }
 

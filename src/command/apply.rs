@@ -18,6 +18,7 @@ use crate::format::{self, MergeOptions};
 use crate::inventory::{self, Inventory};
 use crate::model::text::shell_word;
 use crate::model::{Connection, Event, Host, HostRow, LoginEntry, Outcome, Pace, Report, Stage, Target};
+use crate::node::Program;
 use crate::push::{Logins, Push, PushOptions, before, push_all};
 use crate::transport::local::Local;
 use crate::transport::reach::Reach;
@@ -43,7 +44,7 @@ pub async fn apply(args: &ApplyArgs, verbose: u8) -> Result<u8> {
     check(&hosts, &logins)?;
     let become_password = become_password(&mut opener, &inventory, &hosts, args.ssh.ask_become_pass, args.vault.allow_plaintext)?;
     let (ssh, files_each) = reach(&hosts, &inventory.hosts, &args.ssh).await?;
-    let connector = Reach { ssh, local: Local::default(), become_password };
+    let connector = Reach { ssh, local: Local::default(), become_password, program: Program::Files };
 
     // From here on nothing fails: each host has its row.
     let seconds = Duration::from_secs;
@@ -126,7 +127,7 @@ fn repeated(args: impl Iterator<Item = OsString>, selection: &Selection) -> Opti
 }
 
 /// The chosen hosts that get anything, with the flags laid over their settings.
-fn targeted(inventory: &Inventory, chosen: &[usize], ssh: &SshArgs) -> Result<Vec<Host>> {
+pub(super) fn targeted(inventory: &Inventory, chosen: &[usize], ssh: &SshArgs) -> Result<Vec<Host>> {
     let mut hosts: Vec<Host> = chosen.iter().map(|i| inventory.hosts[*i].clone()).filter(|h| !h.targets.is_empty()).collect();
     if hosts.is_empty() {
         return Err(Error::usage("no host is left that gets anything").hint("`regprov hosts` shows who gets what; --limit, --login and --target narrow it"));
@@ -189,7 +190,7 @@ fn pace(args: &RunArgs, inventory: &Inventory) -> Pace {
 }
 
 /// Hosts in flight: as asked, unless the process may not open so many connections.
-fn forks(wanted: u32, files_each: u64) -> usize {
+pub(super) fn forks(wanted: u32, files_each: u64) -> usize {
     let most = super::process::connections_max(files_each);
     if u64::from(wanted) > most {
         ui::warning(&format!("{most} hosts at a time instead of {wanted}: this process may not open more files; raise it with `ulimit -n`"));

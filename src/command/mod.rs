@@ -8,6 +8,7 @@ pub mod hosts;
 pub mod identity;
 pub mod journal;
 pub mod load;
+pub mod ping;
 pub mod process;
 pub mod reach;
 mod routes;
@@ -25,6 +26,7 @@ pub async fn run(cli: &Cli) -> Result<u8> {
     match &cli.verb {
         Verb::Apply(args) => apply::apply(args, cli.verbose).await,
         Verb::Hosts(args) => hosts::hosts(args),
+        Verb::Ping(args) => ping::ping(args).await,
         Verb::Vault(verb) => Console::of_process(|console| run_vault(verb, console)).map(|()| 0),
     }
 }

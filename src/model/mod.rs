@@ -4,6 +4,7 @@ pub mod file;
 pub mod host;
 pub mod login;
 pub mod pace;
+pub mod ping;
 pub mod registry;
 pub mod report;
 pub mod secret;

@@ -1,4 +1,4 @@
-//! What is asked of a node: one constant POSIX sh program, and the lines that go to it and come back. Pure.
+//! What is asked of a node: constant POSIX sh programs (one that writes, one that only looks), and the lines that go to it and come back. Pure.
 
 pub mod payload;
 pub mod protocol;
@@ -6,16 +6,35 @@ pub mod run_as;
 
 use std::sync::LazyLock;
 
-/// The program as it is read by people.
-const SOURCE: &str = include_str!("program.sh");
+/// A program that runs on nodes: constant, the same on every host and in every run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Program {
+    /// The one that looks at files and replaces them.
+    #[default]
+    Files,
+    /// The one that tells what a node is like, and writes nothing.
+    Probe,
+}
 
-static COMMAND: LazyLock<String> =
-    LazyLock::new(|| format!("exec /usr/bin/env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C /bin/sh -c ': regprov; {}' regprov", join_lines(SOURCE)));
+impl Program {
+    /// The command that a node is asked to run. The login shell (sh, bash, zsh, csh or fish) sees one `exec` with single-quoted words.
+    pub fn command(self) -> &'static str {
+        static FILES: LazyLock<String> = LazyLock::new(|| command_of(include_str!("program.sh")));
+        static PROBE: LazyLock<String> = LazyLock::new(|| command_of(include_str!("probe.sh")));
+        match self {
+            Program::Files => &FILES,
+            Program::Probe => &PROBE,
+        }
+    }
+}
 
-/// The command that every node is asked to run: constant, the same on every host and in every run. The login shell
-/// (sh, bash, zsh, csh or fish) sees one `exec` with single-quoted words.
+fn command_of(source: &str) -> String {
+    format!("exec /usr/bin/env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C /bin/sh -c ': regprov; {}' regprov", join_lines(source))
+}
+
+/// The command of [`Program::Files`].
 pub fn command() -> &'static str {
-    &COMMAND
+    Program::Files.command()
 }
 
 /// Drops comments and indentation and joins the lines with the separators that sh needs between them.
@@ -23,7 +42,7 @@ fn join_lines(source: &str) -> String {
     let mut out = String::with_capacity(source.len());
     for line in source.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with('#')) {
         if !out.is_empty() {
-            let open = [";", "&", "{", "(", "do", "then", "else", "in", "|", "*)", "file | cut)", "curl)", "lock)", "observe)"];
+            let open = [";", "&", "{", "(", "do", "then", "else", "in", "|", "*)", "file | cut)", "curl)", "lock)", "observe)", "probe)"];
             out.push_str(if open.iter().any(|end| out.ends_with(end)) { " " } else { "; " });
         }
         out.push_str(line);
@@ -37,7 +56,14 @@ mod tests {
 
     #[test]
     fn the_command_reads_alike_in_sh_csh_and_fish() {
-        let inside = command().split_once('\'').unwrap().1.rsplit_once('\'').unwrap().0;
+        for program in [Program::Files, Program::Probe] {
+            reads_alike(program.command());
+        }
+    }
+
+    #[track_caller]
+    fn reads_alike(command: &str) {
+        let inside = command.split_once('\'').unwrap().1.rsplit_once('\'').unwrap().0;
         assert!(!inside.contains('\''), "a single quote ends the argument");
         assert!(!inside.contains('\n'), "csh has no line breaks inside quotes");
         assert!(!inside.contains("\\\\"), "fish joins two backslashes inside single quotes");

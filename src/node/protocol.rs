@@ -187,6 +187,8 @@ pub struct Reply {
     pub ids: BTreeMap<(String, String), Option<u32>>,
     /// The user whose home was asked for; `None` where the node knows none.
     pub home: Option<Home>,
+    /// What [`super::Program::Probe`] tells: a name, and words that nobody has looked at yet.
+    pub facts: Vec<(String, String)>,
     /// The line of `curl --version`, read.
     pub curl: Option<CurlVersion>,
     /// Whether there is a tar.
@@ -406,6 +408,10 @@ impl ReplyReader {
                 }
             }
             "curl" => self.reply.curl = rest.strip_prefix("curl ").and_then(|v| CurlVersion::parse(v.split(' ').next()?)),
+            "fact" => {
+                let (name, words) = rest.split_once(' ').unwrap_or((rest, ""));
+                self.reply.facts.push((name.to_string(), words.to_string()));
+            }
             "home" => {
                 let mut words = rest.splitn(3, ' ');
                 let (Some(uid), Some(gid), Some(dir)) = (words.next(), words.next(), words.next()) else { return Err(Broken::Grammar) };

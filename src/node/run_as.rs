@@ -11,7 +11,7 @@
 
 use std::borrow::Cow;
 
-use super::command;
+use super::Program;
 use crate::model::text::sanitize;
 
 /// Whose rights the node program runs with.
@@ -46,9 +46,9 @@ const NOISE_BYTES_MAX: usize = 64 << 10;
 
 impl RunAs {
     /// What the login shell (sh, csh or fish) is asked to run.
-    pub fn command(&self, password: bool) -> Cow<'static, str> {
+    pub fn command(&self, program: Program, password: bool) -> Cow<'static, str> {
         let way = match self {
-            RunAs::Login => return Cow::Borrowed(command()),
+            RunAs::Login => return Cow::Borrowed(program.command()),
             RunAs::Sudo { user } => {
                 let user = user.as_deref().unwrap_or("root");
                 let asks = if password { format!("-S -k -p '{PROMPT}'") } else { "-n".to_string() };
@@ -302,12 +302,12 @@ mod tests {
     fn the_command_lines_read_alike_in_sh_csh_and_fish() {
         for run_as in [ROOT, RunAs::Sudo { user: Some("alice".into()) }, RunAs::Su { user: "alice".into() }] {
             for password in [true, false] {
-                let line = run_as.command(password);
+                let line = run_as.command(Program::Files, password);
                 assert!(!line.contains(['\n', '!', '\\']), "{line}");
                 assert_eq!(line.matches('\'').count() % 2, 0, "{line}");
             }
         }
-        assert!(ROOT.command(true).ends_with(&format!("sudo -S -k -p '{PROMPT}' -u 'root' -- /bin/sh -c '{BOOTSTRAP}'")));
-        assert!(ROOT.command(false).ends_with(&format!("sudo -n -u 'root' -- /bin/sh -c '{BOOTSTRAP}'")));
+        assert!(ROOT.command(Program::Files, true).ends_with(&format!("sudo -S -k -p '{PROMPT}' -u 'root' -- /bin/sh -c '{BOOTSTRAP}'")));
+        assert!(ROOT.command(Program::Files, false).ends_with(&format!("sudo -n -u 'root' -- /bin/sh -c '{BOOTSTRAP}'")));
     }
 }

@@ -111,7 +111,7 @@ impl<C: Connector> HostRun<'_, C> {
     }
 
     async fn part(&self, session: &mut C::Session, part: &mut Part, places: &mut BTreeMap<RemotePath, RemotePath>) -> Result<(), Trouble> {
-        let run_as = self.run_as(part.user.as_deref())?;
+        let run_as = run_as(self.host, &self.push.connector.login(self.host), part.user.as_deref())?;
         let mut greeted = None;
         let mut record = record_path(self.host);
         if let Some(user) = &part.user {
@@ -127,23 +127,6 @@ impl<C: Connector> HostRun<'_, C> {
         let items = items(&part.host, &self.push.logins);
         let run = PartRun { run: self, host: &part.host, run_as, record: &record, items: &items, index: &part.index, is_root_s: part.user.is_none() };
         run.converse(session, greeted, places).await
-    }
-
-    /// Whose rights a part needs, and how they are had.
-    fn run_as(&self, user: Option<&str>) -> Result<RunAs, Trouble> {
-        let login = self.push.connector.login(self.host);
-        let becomes = self.host.becomes_root;
-        match user {
-            None if becomes && login != "root" => Ok(RunAs::Sudo { user: None }),
-            None => Ok(RunAs::Login),
-            Some(user) if user == login => Ok(RunAs::Login),
-            Some(user) if becomes && login != "root" => Ok(RunAs::Sudo { user: Some(user.to_string()) }),
-            Some(user) if login == "root" => Ok(RunAs::Su { user: user.to_string() }),
-            Some(user) => {
-                let why = format!("files of {user} cannot be written by {login}; log in as root or as {user}, or set `become: true`");
-                Err(Trouble::new(Stage::Start, why))
-            }
-        }
     }
 
     /// Starts a program with a user's rights and asks it for that user's home.
@@ -166,6 +149,22 @@ impl<C: Connector> HostRun<'_, C> {
         let dir = RemotePath::parse(&home.dir).ok().filter(|d| d.as_str() != "/");
         let dir = dir.ok_or_else(|| trouble("its home is no directory in which regprov writes: absolute, without white space, quotes and `..`".to_string()))?;
         Ok((link.nonce, dir))
+    }
+}
+
+/// Whose rights the files of `user` need (`None`: root's) on a host where we log in as `login`, and how they are had.
+pub(super) fn run_as(host: &Host, login: &str, user: Option<&str>) -> Result<RunAs, Trouble> {
+    let becomes = host.becomes_root;
+    match user {
+        None if becomes && login != "root" => Ok(RunAs::Sudo { user: None }),
+        None => Ok(RunAs::Login),
+        Some(user) if user == login => Ok(RunAs::Login),
+        Some(user) if becomes && login != "root" => Ok(RunAs::Sudo { user: Some(user.to_string()) }),
+        Some(user) if login == "root" => Ok(RunAs::Su { user: user.to_string() }),
+        Some(user) => {
+            let why = format!("files of {user} cannot be written by {login}; log in as root or as {user}, or set `become: true`");
+            Err(Trouble::new(Stage::Start, why))
+        }
     }
 }
 

@@ -5,6 +5,7 @@ mod host;
 mod job;
 mod memo;
 mod observe;
+pub mod ping;
 mod waves;
 
 use std::collections::BTreeMap;

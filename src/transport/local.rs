@@ -1,14 +1,12 @@
 //! The node program on this machine, without SSH: for `connection: local`, and for tests and benchmarks of the program itself.
 
 use std::process::Stdio;
-use std::sync::Arc;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
 use zeroize::Zeroizing;
 
-use super::gate::Gate;
-use super::talk::{self, BecomePassword, Piece, Sink, Stream};
+use super::talk::{self, Piece, Purpose, Sink, Stream};
 use super::{Complaints, Connector, Session, Trouble};
 use crate::model::{Host, Stage};
 use crate::node;
@@ -57,7 +55,7 @@ pub struct LocalSession {
     local: Local,
     running: Option<(Child, Output, Input)>,
     complaints: Complaints,
-    password: BecomePassword,
+    purpose: Purpose,
 }
 
 /// What the program says.
@@ -71,10 +69,10 @@ struct Output {
 struct Input(Option<ChildStdin>);
 
 impl LocalSession {
-    /// Answers sudo's prompt with this password, when it is `host`'s turn.
+    /// Uses it for this.
     #[must_use]
-    pub fn with_become_password(mut self, gate: Option<Arc<Gate>>, host: &str) -> Self {
-        self.password = BecomePassword { gate, host: host.to_string() };
+    pub fn used_for(mut self, purpose: Purpose) -> Self {
+        self.purpose = purpose;
         self
     }
 
@@ -146,7 +144,7 @@ impl Connector for Local {
     type Session = LocalSession;
 
     async fn connect(&self, _: &Host) -> Result<LocalSession, Trouble> {
-        Ok(LocalSession { local: self.clone(), running: None, complaints: Complaints::default(), password: BecomePassword::default() })
+        Ok(LocalSession { local: self.clone(), running: None, complaints: Complaints::default(), purpose: Purpose::default() })
     }
 
     fn login(&self, _: &Host) -> String {
@@ -158,8 +156,9 @@ impl Session for LocalSession {
     async fn start(&mut self, run_as: &RunAs) -> Result<(), Trouble> {
         self.end().await;
         let (program, arguments) = self.local.shell.split_first().ok_or_else(|| Trouble::new(Stage::Start, "no shell is named"))?;
-        let way = run_as.command(self.password.gate.is_some());
-        let text = if *run_as == RunAs::Login { self.local.command.as_str() } else { way.as_ref() };
+        let way = run_as.command(self.purpose.program, self.purpose.gate.is_some());
+        let own = *run_as == RunAs::Login && self.purpose.program == node::Program::Files;
+        let text = if own { self.local.command.as_str() } else { way.as_ref() };
         let mut command = Command::new(program);
         // A group of its own: the program's watchdog ends its whole group.
         command.args(arguments).arg("-c").arg(text).process_group(0).kill_on_drop(true).env_clear().env("PATH", PATH);
@@ -169,7 +168,7 @@ impl Session for LocalSession {
         let streams = child.stdout.take().zip(child.stderr.take()).expect("they were piped three lines above");
         let mut output = Output { stdout: streams.0, stderr: streams.1, stderr_is_open: true };
         self.complaints = Complaints::default();
-        talk::enter(run_as, &self.password, &mut output, &mut input).await?;
+        talk::enter(run_as, &self.purpose, &mut output, &mut input).await?;
         self.running = Some((child, output, input));
         Ok(())
     }

@@ -4,7 +4,7 @@ pub mod gate;
 pub mod local;
 pub mod reach;
 pub mod ssh;
-mod talk;
+pub mod talk;
 
 use std::future::Future;
 

@@ -7,8 +7,10 @@ use zeroize::Zeroizing;
 use super::gate::Gate;
 use super::local::{Local, LocalSession};
 use super::ssh::{Ssh, SshSession};
+use super::talk::Purpose;
 use super::{Connector, Session, Trouble};
 use crate::model::{Connection, Host};
+use crate::node::Program;
 use crate::node::protocol::{Reply, ReplyReader};
 use crate::node::run_as::RunAs;
 
@@ -20,6 +22,8 @@ pub struct Reach {
     pub local: Local,
     /// The password of sudo, when there is one.
     pub become_password: Option<Arc<Gate>>,
+    /// The program that runs on them.
+    pub program: Program,
 }
 
 /// A host that was reached.
@@ -35,9 +39,10 @@ impl Connector for Reach {
 
     async fn connect(&self, host: &Host) -> Result<Reached, Trouble> {
         let gate = if host.becomes_root { self.become_password.clone() } else { None };
+        let purpose = Purpose { program: self.program, gate, host: host.name.clone() };
         Ok(match host.connection {
-            Connection::Ssh => Reached::Ssh(Box::new(self.ssh.connect(host).await?.with_become_password(gate, &host.name))),
-            Connection::Local => Reached::Local(Box::new(self.local.connect(host).await?.with_become_password(gate, &host.name))),
+            Connection::Ssh => Reached::Ssh(Box::new(self.ssh.connect(host).await?.used_for(purpose))),
+            Connection::Local => Reached::Local(Box::new(self.local.connect(host).await?.used_for(purpose))),
         })
     }
 

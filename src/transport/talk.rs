@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 use super::gate::{Gate, Turn};
 use super::{Complaints, Trouble, ended_early};
 use crate::model::{Secret, Stage};
-use crate::node;
+use crate::node::Program;
 use crate::node::protocol::{Reply, ReplyReader};
 use crate::node::run_as::{Entrance, RunAs, Step};
 
@@ -40,15 +40,19 @@ pub(super) trait Sink: Send {
     fn finish(&mut self) -> impl Future<Output = ()> + Send;
 }
 
-/// The password of sudo and the host that may ask for it.
+/// What a session is used for: the program, and the password of sudo with the host that may ask for it.
 #[derive(Clone, Default)]
-pub(super) struct BecomePassword {
-    pub(super) gate: Option<Arc<Gate>>,
-    pub(super) host: String,
+pub struct Purpose {
+    /// The program that is started.
+    pub program: Program,
+    /// The password of sudo.
+    pub gate: Option<Arc<Gate>>,
+    /// The host's name.
+    pub host: String,
 }
 
 /// Goes through sudo or su, whose command line was sent, and sends the node program.
-pub(super) async fn enter(run_as: &RunAs, password: &BecomePassword, stream: &mut impl Stream, sink: &mut impl Sink) -> Result<(), Trouble> {
+pub(super) async fn enter(run_as: &RunAs, purpose: &Purpose, stream: &mut impl Stream, sink: &mut impl Sink) -> Result<(), Trouble> {
     if *run_as == RunAs::Login {
         return Ok(());
     }
@@ -73,7 +77,7 @@ pub(super) async fn enter(run_as: &RunAs, password: &BecomePassword, stream: &mu
             Step::Wait => {}
             Step::Password => {
                 // Without a password sudo was told not to ask (-n), so nobody is answered who asks all the same.
-                let Some(gate) = &password.gate else { return refused("sudo asks for a password although it was told not to".to_string()) };
+                let Some(gate) = &purpose.gate else { return refused("sudo asks for a password although it was told not to".to_string()) };
                 let mine = gate.turn().await.map_err(|why| Trouble::new(Stage::Start, why))?;
                 sink.send(&line(mine.secret())).await;
                 turn = Some(mine);
@@ -82,12 +86,12 @@ pub(super) async fn enter(run_as: &RunAs, password: &BecomePassword, stream: &mu
                 if let Some(turn) = turn {
                     turn.accepted();
                 }
-                sink.send(format!("{}\n", node::command()).as_bytes()).await;
+                sink.send(format!("{}\n", purpose.program.command()).as_bytes()).await;
                 return Ok(());
             }
             Step::WrongPassword => {
                 if let Some(turn) = turn {
-                    turn.refused(&password.host);
+                    turn.refused(&purpose.host);
                 }
                 return refused("sudo did not take the password; check it, and mind that a few more failures may lock the account".to_string());
             }

@@ -1,10 +1,11 @@
-//! What people and programs see. [`recap`], [`json`] and [`hosts`] turn a report into text and are pure; [`progress`] draws
+//! What people and programs see. [`recap`], [`json`], [`hosts`] and [`ping`] turn a report into text and are pure; [`progress`] draws
 //! while the run goes on. Everything that comes from a report passes [`printable`] on its way out.
 
 pub mod fold;
 pub mod hosts;
 pub mod json;
 pub mod log;
+pub mod ping;
 pub mod progress;
 pub mod recap;
 

@@ -1,6 +1,5 @@
 //! One SSH connection and the channel on it.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use russh::client::{Handle, Msg};
@@ -12,8 +11,7 @@ use super::{Guard, ssh_reason};
 use crate::model::Stage;
 use crate::node::protocol::{Reply, ReplyReader};
 use crate::node::run_as::RunAs;
-use crate::transport::gate::Gate;
-use crate::transport::talk::{self, BecomePassword, Piece, Sink, Stream};
+use crate::transport::talk::{self, Piece, Purpose, Sink, Stream};
 use crate::transport::{Complaints, Session, Trouble};
 
 /// How long we wait for our goodbye to be sent.
@@ -27,7 +25,7 @@ pub struct SshSession {
     handle: Handle<Guard>,
     channel: Option<(Output, ChannelWriteHalf<Msg>)>,
     complaints: Complaints,
-    password: BecomePassword,
+    purpose: Purpose,
     /// The socket closes with it, even when russh's task waits for a peer that has stopped.
     _leash: Leash,
 }
@@ -40,13 +38,13 @@ struct Output {
 
 impl SshSession {
     pub(super) fn new(handle: Handle<Guard>, leash: Leash) -> Self {
-        SshSession { handle, channel: None, complaints: Complaints::default(), password: BecomePassword::default(), _leash: leash }
+        SshSession { handle, channel: None, complaints: Complaints::default(), purpose: Purpose::default(), _leash: leash }
     }
 
-    /// Answers sudo's prompt with this password, when it is `host`'s turn.
+    /// Uses it for this.
     #[must_use]
-    pub fn with_become_password(mut self, gate: Option<Arc<Gate>>, host: &str) -> Self {
-        self.password = BecomePassword { gate, host: host.to_string() };
+    pub fn used_for(mut self, purpose: Purpose) -> Self {
+        self.purpose = purpose;
         self
     }
 }
@@ -93,10 +91,10 @@ impl Session for SshSession {
             }
         };
         // No reply is asked for: the first request follows in the same flight.
-        channel.exec(false, run_as.command(self.password.gate.is_some()).as_ref()).await.map_err(trouble)?;
+        channel.exec(false, run_as.command(self.purpose.program, self.purpose.gate.is_some()).as_ref()).await.map_err(trouble)?;
         let (half, write) = channel.split();
         let (output, write) = self.channel.insert((Output { half, status: None }, write));
-        talk::enter(run_as, &self.password, output, write).await
+        talk::enter(run_as, &self.purpose, output, write).await
     }
 
     async fn exchange(&mut self, request: Zeroizing<Vec<u8>>, last: bool, reader: &mut ReplyReader) -> Result<Reply, Trouble> {
