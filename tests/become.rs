@@ -273,6 +273,59 @@ fn a_simulated_root_squash_home_is_written_by_its_user() {
     assert!(node.read("/home/alice/.docker/config.json").is_some());
 }
 
+/// A diskless image has users of its own; the program that writes has the same number there and here, or nothing is written.
+#[test]
+#[ignore = "needs sshd, sudo and root"]
+fn below_a_root_the_image_tells_the_home() {
+    let Some((fleet, site)) = bed(1, Options::default(), "") else { return };
+    let node = &fleet.nodes[0];
+    let image = |uid: &str| {
+        let passwd = format!("alice:x:{uid}:{uid}::/people/alice:/bin/sh");
+        sh(
+            node,
+            &format!(
+                "rm -rf /home/image; mkdir -p -m 755 /home/image/etc /home/image/people/alice; chown alice: /home/image/people/alice; echo {passwd} >/home/image/etc/passwd"
+            ),
+        );
+    };
+    site.inventory(&fleet, "user: root\n    root: /home/image\n    targets: [docker: {user: alice}]", "");
+    let alice = sh(node, "id -u alice").trim().to_string();
+    image(&alice);
+    site.apply(&["--json"]).ended(0, &["/home/image/~alice/.docker/config.json"]);
+    assert!(node.read("/home/image/people/alice/.docker/config.json").is_some());
+    assert!(node.read("/home/alice/.docker/config.json").is_none());
+    image("7777");
+    site.apply(&[]).ended(3, &["as alice: its number is 7777 in the passwd file there, but the program runs as"]);
+    sh(node, ": >/home/image/etc/passwd");
+    site.apply(&[]).ended(3, &["as alice: there is no user `alice` on the node"]);
+}
+
+/// The connection goes without a word: the watchdog ends the program and what it runs under, with sudo's own terminal or without,
+/// and with su.
+#[test]
+#[ignore = "needs sshd, sudo and root"]
+fn the_watchdog_reaches_through_sudo_and_su() {
+    use std::os::unix::process::CommandExt as _;
+    let Some((fleet, _site)) = bed(1, Options::default(), "ops ALL=(ALL) NOPASSWD: ALL") else { return };
+    let node = &fleet.nodes[0];
+    let sudo = "exec setpriv --reuid ops --regid ops --clear-groups sudo -n -u alice -- /bin/sh -c \"$1\"";
+    for (rule, way) in [("Defaults use_pty", sudo), ("Defaults !use_pty", sudo), ("", "exec su -s /bin/sh -c \"$1\" alice")] {
+        rules(node, &format!("{rule}\nops ALL=(ALL) NOPASSWD: ALL"));
+        let mut command = std::process::Command::new("nsenter");
+        command.args(["-t", &node.pid.to_string(), "-m", "-p", "--", "sh", "-c", way, "sh", BOOTSTRAP]);
+        // A group of its own, since the watchdog ends its group.
+        let mut child = command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let request = format!("{}\nnonce\nlock /home/alice/lock 1\nobserve\n", regprov::node::command());
+        // The input stays open, as that of a connection whose other end has lost its power.
+        child.stdin.as_mut().unwrap().write_all(request.as_bytes()).unwrap();
+        let running = || sh(node, "cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' ' ' | grep -c ': [r]egprov;' || :").trim().to_string();
+        wait_until("the program runs", || running() != "0" && node.path("/home/alice/lock").exists());
+        wait_until("the watchdog ends it", || child.try_wait().unwrap().is_some());
+        wait_until("nothing runs on", || running() == "0");
+        sh(node, "rmdir /home/alice/lock");
+    }
+}
+
 #[test]
 #[ignore = "needs sshd, sudo and root"]
 fn one_user_s_trouble_leaves_the_others_alone() {
