@@ -6,7 +6,7 @@
 //! [`BOOTSTRAP`] has said that it runs: before that, sudo would take it for a password.
 //!
 //! Whether sudo keeps a copy of what passes is not asked of its configuration, which may lie in a directory server or a plugin, but
-//! seen: a sudo that logs a standard stream puts a pipe of its own in its place (sudo 1.9 `src/exec_pty.c`), so the streams before
+//! seen: a sudo that logs a standard stream puts a pipe of its own in its place (sudo 1.8.20 and newer, `src/exec_pty.c`), so the streams before
 //! and behind sudo are compared by the names that the kernel gives them.
 
 use std::borrow::Cow;
@@ -135,12 +135,11 @@ impl<'a> Entrance<'a> {
             return step;
         }
         self.err.extend_from_slice(bytes);
-        let text = String::from_utf8_lossy(&self.err);
         if self.answered {
-            let wrong = text.contains(PROMPT) || text.contains("Sorry, try again");
+            let wrong = [PROMPT, "Sorry, try again"].iter().any(|said| find(&self.err, said).is_some());
             return if wrong { Step::WrongPassword } else { Step::Wait };
         }
-        match text.find(PROMPT) {
+        match find(&self.err, PROMPT) {
             None => Step::Wait,
             Some(at) => {
                 let rest = self.err.split_off(at + PROMPT.len());
@@ -200,9 +199,14 @@ impl<'a> Entrance<'a> {
         let way = self.run_as.way();
         Step::Refused(format!(
             "{way} passes the {which} of its programs through its own hands, as it does when it records them (log_input, log_output), and would keep \
-             passwords in clear; nothing was sent. Exempt the command in sudoers: `Defaults!/bin/sh !log_input, !log_output` (before sudo 1.9 also !use_pty)"
+             passwords in clear; nothing was sent. Exempt the command in sudoers: `Defaults!/bin/sh !log_input, !log_output` (before sudo 1.8.20 also !use_pty)"
         ))
     }
+}
+
+/// Where a text stands; what stands before it may be no UTF-8.
+fn find(bytes: &[u8], text: &str) -> Option<usize> {
+    bytes.windows(text.len()).position(|w| w == text.as_bytes())
 }
 
 /// `pipe:[123]`, `socket:[123]`, or a path: what the kernel calls an open file.
@@ -281,6 +285,14 @@ mod tests {
         check(&["!sh: not allowed\n", "END"], &refused("the login shell did not start"));
         check(&[&"x".repeat(NOISE_BYTES_MAX + 1)], &refused("64 KiB"));
         check(&[&"x\n".repeat(NOISE_BYTES_MAX)], &refused("64 KiB"));
+    }
+
+    #[test]
+    fn a_lecture_in_another_encoding_is_read_past() {
+        let mut entrance = Entrance::new(&ROOT);
+        assert_eq!(entrance.err(&[&b"\xfc\xe4\xf6\xff\n"[..], PROMPT.as_bytes()].concat()), Step::Password);
+        assert_eq!(entrance.err(b"\xff\xff\xff\n"), Step::Wait);
+        assert_eq!(entrance.err(PROMPT.as_bytes()), Step::WrongPassword);
     }
 
     #[test]

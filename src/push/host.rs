@@ -39,7 +39,7 @@ pub(super) async fn push_host<C: Connector>(push: &Push<C>, host: &Host, memos: 
     let run = HostRun { push, host, memos, sent, progress: &progress };
     let ended = match tokio::time::timeout(push.options.host, run.run()).await {
         Ok(ended) => ended,
-        Err(_) => Err(Trouble::new(run.stage().unwrap_or(Stage::Connect), format!("not done within {} s", push.options.host.as_secs()))),
+        Err(_) => Err(Trouble::new(run.progress().stage.unwrap_or(Stage::Connect), format!("not done within {} s", push.options.host.as_secs()))),
     };
     let progress = progress.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
     row(host, &items, progress, ended)
@@ -81,12 +81,12 @@ struct HostRun<'a, C> {
 }
 
 impl<C: Connector> HostRun<'_, C> {
-    fn stage(&self) -> Option<Stage> {
-        self.progress.lock().unwrap_or_else(std::sync::PoisonError::into_inner).stage
+    fn progress(&self) -> std::sync::MutexGuard<'_, Progress> {
+        self.progress.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     async fn run(&self) -> Result<(), Trouble> {
-        self.progress.lock().unwrap_or_else(std::sync::PoisonError::into_inner).stage = Some(Stage::Connect);
+        self.progress().stage = Some(Stage::Connect);
         let mut session = self.push.connector.connect(self.host).await?;
         let result = self.all_parts(&mut session).await;
         session.close().await;
@@ -99,7 +99,7 @@ impl<C: Connector> HostRun<'_, C> {
         let mut result = Ok(());
         for mut part in parts(self.host) {
             let ended = self.part(session, &mut part, &mut places).await;
-            if self.progress.lock().unwrap_or_else(std::sync::PoisonError::into_inner).sent {
+            if self.progress().sent {
                 return ended;
             }
             result = result.and(ended.map_err(|t| match &part.user {
@@ -132,7 +132,7 @@ impl<C: Connector> HostRun<'_, C> {
     /// Starts a program with a user's rights and asks it for that user's home.
     async fn home(&self, session: &mut C::Session, run_as: &RunAs, user: &str) -> Result<(Nonce, RemotePath), Trouble> {
         let trouble = |why: String| Trouble::new(Stage::Observe, why);
-        self.progress.lock().unwrap_or_else(std::sync::PoisonError::into_inner).stage = Some(Stage::Start);
+        self.progress().stage = Some(Stage::Start);
         let mut link = Link { session, nonce: Nonce::random(), greeted: false, deadline: self.push.options.command };
         link.start(run_as).await?;
         let request = Observe { home: Some(user.to_string()), ..Observe::default() };
@@ -211,7 +211,7 @@ struct PartRun<'a, C> {
 
 impl<C: Connector> PartRun<'_, C> {
     fn progress(&self) -> std::sync::MutexGuard<'_, Progress> {
-        self.run.progress.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.run.progress()
     }
 
     fn options(&self) -> &PushOptions {
