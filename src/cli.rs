@@ -29,6 +29,8 @@ pub enum Verb {
     Hosts(HostsArgs),
     /// Look whether the hosts can be reached and worked on; writes nothing there
     Ping(Box<PingArgs>),
+    /// Show the hosts' SSH keys and add new ones to known_hosts, after asking; logs in nowhere
+    Trust(Box<TrustArgs>),
     /// Make, fill and read vaults
     #[command(subcommand)]
     Vault(VaultVerb),
@@ -126,7 +128,7 @@ pub struct SourceArgs {
 }
 
 /// How hosts are reached.
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "SSH")]
 pub struct SshArgs {
     /// Log in as this user, whatever the inventory says
@@ -168,7 +170,7 @@ pub struct SshArgs {
 }
 
 /// Deadlines in seconds.
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 pub struct TimeoutArgs {
     /// Seconds to look a name up
     #[arg(long, value_name = "S", default_value_t = 5, value_parser = seconds())]
@@ -242,6 +244,28 @@ pub struct HostsArgs {
     #[command(flatten)]
     pub sources: SourceArgs,
     /// What opens an inventory or vault that is encrypted as a whole; nothing else needs it.
+    #[command(flatten)]
+    pub identity: IdentityArgs,
+}
+
+/// `regprov trust`.
+#[derive(Args, Debug)]
+pub struct TrustArgs {
+    /// The inventory
+    pub inventory: PathBuf,
+    /// Only hosts that match, as for apply
+    #[arg(long, value_name = "PATTERN", help_heading = "What")]
+    pub limit: Option<String>,
+    /// Learn only keys with this fingerprint, SHA256:..., and ask nobody (repeatable); without a terminal nothing else is learned
+    #[arg(long = "fingerprint", value_name = "SHA256", help_heading = "What")]
+    pub fingerprints: Vec<String>,
+    /// How the hosts are reached; new keys go to the first --known-hosts.
+    #[command(flatten)]
+    pub ssh: SshArgs,
+    /// What the inventory may do.
+    #[command(flatten)]
+    pub sources: SourceArgs,
+    /// What opens an inventory that is encrypted as a whole; nothing else needs it.
     #[command(flatten)]
     pub identity: IdentityArgs,
 }

@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, watch};
 use super::become_password::become_password;
 use super::journal::{self, Journal, LastRun, Selection};
 use super::load::{Opener, known};
-use super::reach::reach;
+use super::reach::{Purpose, reach};
 use crate::cli::{ApplyArgs, RunArgs, SshArgs, WhatArgs};
 use crate::error::{Error, Result};
 use crate::format::{self, MergeOptions};
@@ -43,7 +43,7 @@ pub async fn apply(args: &ApplyArgs, verbose: u8) -> Result<u8> {
     let logins = open(&mut opener, &inventory, &hosts, args.vault.allow_plaintext)?;
     check(&hosts, &logins)?;
     let become_password = become_password(&mut opener, &inventory, &hosts, args.ssh.ask_become_pass, args.vault.allow_plaintext)?;
-    let (ssh, files_each) = reach(&hosts, &inventory.hosts, &args.ssh).await?;
+    let (ssh, files_each) = reach(&hosts, &inventory.hosts, &args.ssh, Purpose::LogIn).await?;
     let connector = Reach { ssh, local: Local::default(), become_password, program: Program::Files };
 
     // From here on nothing fails: each host has its row.

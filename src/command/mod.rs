@@ -14,6 +14,7 @@ pub mod reach;
 mod routes;
 pub mod sources;
 pub mod terminal;
+pub mod trust;
 pub mod vault;
 
 use crate::cli::{Cli, VaultVerb, Verb};
@@ -27,6 +28,7 @@ pub async fn run(cli: &Cli) -> Result<u8> {
         Verb::Apply(args) => apply::apply(args, cli.verbose).await,
         Verb::Hosts(args) => hosts::hosts(args),
         Verb::Ping(args) => ping::ping(args).await,
+        Verb::Trust(args) => trust::trust(args).await,
         Verb::Vault(verb) => Console::of_process(|console| run_vault(verb, console)).map(|()| 0),
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::apply::{forks, targeted};
 use super::become_password::become_password;
 use super::load::Opener;
-use super::reach::reach;
+use super::reach::{Purpose, reach};
 use crate::cli::PingArgs;
 use crate::error::{Error, Result};
 use crate::node::Program;
@@ -24,7 +24,7 @@ pub async fn ping(args: &PingArgs) -> Result<u8> {
     let chosen = opener.limit(&inventory, args.limit.as_deref())?;
     let hosts = targeted(&inventory, &chosen, &args.ssh)?;
     let become_password = become_password(&mut opener, &inventory, &hosts, args.ssh.ask_become_pass, args.vault.allow_plaintext)?;
-    let (ssh, files_each) = reach(&hosts, &inventory.hosts, &args.ssh).await?;
+    let (ssh, files_each) = reach(&hosts, &inventory.hosts, &args.ssh, Purpose::LogIn).await?;
     let connector = Arc::new(Reach { ssh, local: Local::default(), become_password, program: Program::Probe });
     let options = PingOptions {
         forks: forks(args.ssh.forks, files_each),

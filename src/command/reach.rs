@@ -15,15 +15,24 @@ use crate::transport::ssh::openssh::SshConfig;
 use crate::transport::ssh::password::Asking;
 use crate::transport::ssh::{Deadlines, Ssh};
 
+/// What hosts are reached for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// To log in, for which there must be a key or a password.
+    LogIn,
+    /// To see their keys, for which we need none.
+    HostKeys,
+}
+
 /// What reaches these hosts, and how many files each of them takes while it is in flight. `inventory` is all of its hosts: any of them
 /// may be a jump host.
-pub async fn reach(hosts: &[Host], inventory: &[Host], args: &SshArgs) -> Result<(Ssh, u64)> {
+pub async fn reach(hosts: &[Host], inventory: &[Host], args: &SshArgs, purpose: Purpose) -> Result<(Ssh, u64)> {
     let home = std::env::var_os("HOME").map(PathBuf::from).filter(|h| h.is_absolute());
     let config = match args.no_ssh_config {
         true => SshConfig::none(),
         false => SshConfig::load(home.as_deref(), args.ssh_config.as_deref()).await.map_err(Error::usage)?,
     };
-    let (routes, files_each) = Router::new(inventory, config, args, home).routes(hosts).await?;
+    let (routes, files_each) = Router::new(inventory, config, args, home, purpose).routes(hosts).await?;
     let seconds = Duration::from_secs;
     let t = &args.timeouts;
     let deadlines = Deadlines {

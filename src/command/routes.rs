@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use super::console::ask_terminal;
 use super::files;
+use super::reach::Purpose;
 use crate::cli::SshArgs;
 use crate::error::{Error, Kind, Result};
 use crate::model::{Address, Connection, Hop, Host, Jump, SSH_PORT};
@@ -35,6 +36,7 @@ pub(super) struct Router<'a> {
     args: &'a SshArgs,
     home: Option<PathBuf>,
     machine: Tokens,
+    purpose: Purpose,
     ring: KeyRing,
     known_hosts: HashMap<Vec<PathBuf>, KnownHosts>,
     /// Jump hosts, each made once, so that all behind it share one connection.
@@ -43,7 +45,7 @@ pub(super) struct Router<'a> {
 
 impl<'a> Router<'a> {
     /// For this inventory.
-    pub(super) fn new(inventory: &'a [Host], config: SshConfig, args: &'a SshArgs, home: Option<PathBuf>) -> Self {
+    pub(super) fn new(inventory: &'a [Host], config: SshConfig, args: &'a SshArgs, home: Option<PathBuf>, purpose: Purpose) -> Self {
         use std::os::unix::fs::MetadataExt as _;
         let text = |path: &str| std::fs::read_to_string(path).map(|t| t.trim().to_string()).unwrap_or_default();
         let machine = Tokens {
@@ -54,7 +56,7 @@ impl<'a> Router<'a> {
             ..Tokens::default()
         };
         let inventory = inventory.iter().map(|h| (h.name.as_str(), h)).collect();
-        Router { inventory, config, args, home, machine, ring: KeyRing::default(), known_hosts: HashMap::new(), bastions: HashMap::new() }
+        Router { inventory, config, args, home, machine, purpose, ring: KeyRing::default(), known_hosts: HashMap::new(), bastions: HashMap::new() }
     }
 
     /// The routes of these hosts, and how many files each host takes while it is in flight.
@@ -155,7 +157,9 @@ impl<'a> Router<'a> {
                     Via::Jump(before.expect("there is a hop"))
                 }
             };
-            let end = self.endpoint(host, &answer, &via).await?;
+            // Jump hosts are logged in to whatever it is for.
+            let logs_in = self.purpose == Purpose::LogIn || !path.is_empty();
+            let end = self.endpoint(host, &answer, &via, logs_in).await?;
             tracing::info!(host = %host.name, address = %end.address, user = %end.user, way = %way(&via), "reached so");
             Ok(Route { via, end })
         })
@@ -167,7 +171,7 @@ impl<'a> Router<'a> {
         Ok(self.bastions.entry(key).or_insert_with(|| Arc::new(route)).clone())
     }
 
-    async fn endpoint(&mut self, host: &Host, answer: &Answer, via: &Via) -> Result<Endpoint> {
+    async fn endpoint(&mut self, host: &Host, answer: &Answer, via: &Via, logs_in: bool) -> Result<Endpoint> {
         let address = Address {
             host: host.address.clone().or_else(|| answer.host_name.clone()).unwrap_or_else(|| host.name.clone()),
             port: host.port.or(answer.port).unwrap_or(SSH_PORT),
@@ -186,7 +190,7 @@ impl<'a> Router<'a> {
             },
             ..self.machine.clone()
         };
-        let keys = self.keys(host, answer, &tokens).await?;
+        let keys = if logs_in { self.keys(host, answer, &tokens).await? } else { Arc::default() };
         let known_hosts = self.known_hosts(host, answer, &tokens)?;
         let connect = answer.connect;
         Ok(Endpoint { name: host.name.clone(), address, user, keys, host_keys: host.host_keys.clone(), host_key_alias, known_hosts, connect })

@@ -8,6 +8,7 @@ pub mod log;
 pub mod ping;
 pub mod progress;
 pub mod recap;
+pub mod trust;
 
 use std::io::{self, IsTerminal, Write};
 

@@ -304,7 +304,7 @@ impl Trust {
                 }
                 let files = if index.files.is_empty() { "there is no known_hosts file".to_string() } else { format!("nothing in {} names it", index.files) };
                 Err(format!(
-                    "the host's key is not known: {files}; it shows {algorithm} {}: compare that with the host's own, then learn it with ssh or ssh-keyscan, or pin it with `host_key:`",
+                    "the host's key is not known: {files}; it shows {algorithm} {}: compare that with the host's own, then learn it with `regprov trust`, or pin it with `host_key:`",
                     fingerprint(key)
                 ))
             }

@@ -15,6 +15,7 @@ pub mod openssh;
 pub mod password;
 mod patience;
 pub mod route;
+pub mod scan;
 mod session;
 mod starting;
 
@@ -35,7 +36,7 @@ use super::{Connector, Trouble};
 use crate::model::text::sanitize;
 use crate::model::{Address, Host, Stage};
 use auth::Keys;
-use command::Commands;
+use command::{Commands, Said};
 use jump::Bastions;
 use known_hosts::{KnownHosts, Trust};
 use leash::{Leash, Leashed, Stream, leash};
@@ -112,15 +113,21 @@ impl Connector for Ssh {
 
 type LoggedIn = (Handle<Guard>, Leash);
 
+/// A way that has been gone, before anything of SSH.
+struct Opened {
+    socket: Box<dyn Stream>,
+    /// What a proxy command says beside it.
+    said: Option<Said>,
+    /// Held until the server has let us in: what is not yet authenticated is what MaxStartups counts.
+    turn: OwnedSemaphorePermit,
+}
+
 impl Ssh {
     /// Goes a route to its end and logs in there. What a busy server does (refusing, closing before its version line) is tried again
     /// while the connect deadline lasts; a time-out, a host key and an authentication are not. Boxed, since a route may lead through another.
     fn log_in<'a>(&'a self, route: &'a Arc<Route>, role: Role) -> Pin<Box<dyn Future<Output = Result<LoggedIn, Trouble>> + Send + 'a>> {
         Box::pin(async move {
-            let addresses = match route.via {
-                Via::Direct => self.resolve(&route.end).await?,
-                Via::Command(_) | Via::Jump(_) => Vec::new(),
-            };
+            let addresses = self.addresses(route).await?;
             let mut patience = Patience::new(self.connect_deadline(&route.end));
             loop {
                 match self.try_once(route, role, &addresses, &mut patience).await {
@@ -133,31 +140,13 @@ impl Ssh {
 
     async fn try_once(&self, route: &Arc<Route>, role: Role, addresses: &[SocketAddr], patience: &mut Patience) -> Result<LoggedIn, Setback> {
         let end = &route.end;
-        let mut command = None;
-        // Held until the server has let us in: what is not yet authenticated is what MaxStartups counts.
-        let (_turn, socket): (_, Box<dyn Stream>) = match &route.via {
-            Via::Direct => {
-                let (turn, socket) = self.dial(addresses, patience).await?;
-                (turn, Box::new(socket))
-            }
-            Via::Command(line) => {
-                let turn = self.starting.turn(Server::OfCommands).await;
-                patience.begin();
-                let (pipes, said) = self.commands.run(line, end, patience).await?;
-                command = Some(said);
-                (turn, Box::new(pipes))
-            }
-            Via::Jump(bastion) => {
-                let turn = self.starting.turn(Server::Forwarded(end.address.host.clone())).await;
-                (turn, Box::new(self.forward(bastion, &end.address, patience).await?))
-            }
-        };
+        let Opened { socket, said, turn: _turn } = self.open(route, addresses, patience).await?;
         let room = if role == Role::Host { leash::CONNECTION_BYTES_MAX } else { leash::NO_LIMIT };
         let (leash, socket) = leash(socket, room);
         let mut handle = match self.handshake(end, role, socket, &leash).await {
             Ok(handle) => handle,
             Err(setback) => {
-                return Err(match command {
+                return Err(match said {
                     Some(said) => said.explain(setback).await,
                     None => setback,
                 });
@@ -165,6 +154,35 @@ impl Ssh {
         };
         end.keys.authenticate(&mut handle, &end.user, &end.name, role, &self.asking, self.deadlines.authenticate).await?;
         Ok((handle, leash))
+    }
+
+    /// What the end's name stands for, where it is we who look it up.
+    async fn addresses(&self, route: &Route) -> Result<Vec<SocketAddr>, Trouble> {
+        match route.via {
+            Via::Direct => self.resolve(&route.end).await,
+            Via::Command(_) | Via::Jump(_) => Ok(Vec::new()),
+        }
+    }
+
+    /// The bytes to and from the end of a route.
+    async fn open(&self, route: &Route, addresses: &[SocketAddr], patience: &mut Patience) -> Result<Opened, Setback> {
+        let end = &route.end;
+        Ok(match &route.via {
+            Via::Direct => {
+                let (turn, socket) = self.dial(addresses, patience).await?;
+                Opened { turn, socket: Box::new(socket), said: None }
+            }
+            Via::Command(line) => {
+                let turn = self.starting.turn(Server::OfCommands).await;
+                patience.begin();
+                let (pipes, said) = self.commands.run(line, end, patience).await?;
+                Opened { turn, socket: Box::new(pipes), said: Some(said) }
+            }
+            Via::Jump(bastion) => {
+                let turn = self.starting.turn(Server::Forwarded(end.address.host.clone())).await;
+                Opened { turn, socket: Box::new(self.forward(bastion, &end.address, patience).await?), said: None }
+            }
+        })
     }
 
     /// Ours, or ssh_config's where that is shorter.
