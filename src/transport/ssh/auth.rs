@@ -27,6 +27,9 @@ const ATTEMPTS_MAX: usize = 6;
 /// Attempts that are left to passwords, where there is one.
 const PASSWORD_ATTEMPTS: usize = 2;
 
+/// What to do when there are too many keys.
+const NAME_THE_KEY: &str = "name the right one with --ssh-key or `ssh_key:`";
+
 /// The keys of this run, read and decrypted once, shared by all hosts.
 #[derive(Clone, Default)]
 pub struct Keys {
@@ -168,7 +171,14 @@ impl Login<'_> {
                 continue;
             }
             tracing::debug!(host = self.name, key = %offer.name, "offered");
-            match self.offer(offer).await.map_err(|reason| self.broke(reason, &offered))? {
+            let came = match self.offer(offer).await {
+                Ok(came) => came,
+                Err(reason) => {
+                    offered.push(offer.name.clone());
+                    return Err(trouble(self.hung_up(reason, &offered, keys.offers.len() - offered.len())));
+                }
+            };
+            match came {
                 Came::In => return Ok(()),
                 Came::Half(methods) => return self.second_factor(&methods).await,
                 Came::Unsigned(why) => unsigned.push(format!("{}: {why}", offer.name)),
@@ -191,7 +201,7 @@ impl Login<'_> {
             },
         };
         if takes.is_empty() {
-            return Err(self.broke("the host closed the connection".to_string(), &offered));
+            return Err(trouble("the host closed the connection"));
         }
         if self.asking.has_password(self.role) && (takes.contains(&MethodKind::Password) || takes.contains(&MethodKind::KeyboardInteractive)) {
             return self.password(&takes).await;
@@ -224,14 +234,14 @@ impl Login<'_> {
         }
     }
 
-    /// The connection is gone, and how many keys it took.
-    fn broke(&self, reason: String, offered: &[String]) -> Trouble {
-        match offered.len() {
-            0..=2 => trouble(reason),
-            n => {
-                trouble(format!("{reason} after {n} keys; its MaxAuthTries may be lower than {ATTEMPTS_MAX}: name the right key with --ssh-key or `ssh_key:`"))
-            }
+    /// The connection ended while a key was offered: after several, sshd has had enough of them.
+    fn hung_up(&self, reason: String, offered: &[String], left_out: usize) -> String {
+        const ENOUGH: usize = 3;
+        if offered.len() < ENOUGH {
+            return reason;
         }
+        let more = if left_out > 0 { format!("; {left_out} more were not offered") } else { String::new() };
+        format!("{reason} after {} keys (MaxAuthTries), none of which counts: {}{more}; {NAME_THE_KEY}", offered.len(), offered.join(", "))
     }
 
     /// Why nothing that we have counts.
@@ -247,9 +257,7 @@ impl Login<'_> {
             why += &format!("; {one}");
         }
         if left_out > 0 {
-            why += &format!(
-                "; {left_out} more were not offered, since sshd hangs up after {ATTEMPTS_MAX} (MaxAuthTries): name the right one with --ssh-key or `ssh_key:`"
-            );
+            why += &format!("; {left_out} more were not offered, since sshd hangs up after {ATTEMPTS_MAX} (MaxAuthTries): {NAME_THE_KEY}");
         }
         why
     }

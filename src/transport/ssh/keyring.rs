@@ -56,12 +56,15 @@ impl KeyRing {
     }
 }
 
+/// An agent and what it holds.
+type Listed = (Arc<AgentOfRun>, Arc<Vec<Held>>);
+
 /// What was read, asked and opened so far.
 #[derive(Default)]
 pub(super) struct Seen {
     files: BTreeMap<PathBuf, Arc<Result<KeyFile, String>>>,
     opened: BTreeMap<PathBuf, Result<Arc<PrivateKey>, String>>,
-    agents: BTreeMap<PathBuf, Result<(Arc<AgentOfRun>, Arc<Vec<Held>>), String>>,
+    agents: BTreeMap<PathBuf, Result<Listed, String>>,
 }
 
 /// A public key or certificate that the sources name, and where its private half may lie.
@@ -76,7 +79,7 @@ impl Seen {
         self.files.entry(path.to_path_buf()).or_insert_with(|| Arc::new(KeyFile::read(path))).clone()
     }
 
-    async fn agent(&mut self, path: &Path) -> Result<(Arc<AgentOfRun>, Arc<Vec<Held>>), String> {
+    async fn agent(&mut self, path: &Path) -> Result<Listed, String> {
         if let Some(known) = self.agents.get(path) {
             return known.clone();
         }

@@ -356,7 +356,6 @@ pub fn preferred(trust: &Trust) -> Preferred {
         cipher: vec![cipher::AES_128_GCM, cipher::AES_256_GCM, cipher::CHACHA20_POLY1305, cipher::AES_256_CTR, cipher::AES_192_CTR, cipher::AES_128_CTR].into(),
         mac: vec![mac::HMAC_SHA256_ETM, mac::HMAC_SHA512_ETM, mac::HMAC_SHA256, mac::HMAC_SHA512].into(),
         compression: vec![compression::NONE].into(),
-        ..Preferred::default()
     }
 }
 

@@ -220,3 +220,191 @@ fn words(methods: &MethodSet) -> String {
 fn quoted(prompts: &[Prompt]) -> String {
     sanitize(&prompts.iter().map(|p| format!("\"{}\"", p.prompt.trim())).collect::<Vec<_>>().join(", "))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::borrow::Cow;
+    use std::sync::Mutex;
+    use std::time::Duration;
+
+    use russh::keys::PrivateKey;
+    use russh::keys::ssh_key::private::Ed25519Keypair;
+    use russh::{client, server};
+
+    use super::*;
+    use crate::transport::ssh::Guard;
+    use crate::transport::ssh::auth::Keys;
+    use crate::transport::ssh::keyring::KeySources;
+    use crate::transport::ssh::known_hosts::Trust;
+
+    /// What is said first, the questions (with echo or without), and the answers that are right.
+    type Round = (&'static str, &'static [(&'static str, bool)], &'static [&'static str]);
+
+    /// A server in this process that wants a key, and then answers to its questions.
+    #[derive(Clone)]
+    struct Server {
+        /// Whether a key counts as the first of two factors.
+        key_counts: bool,
+        rounds: Vec<Round>,
+        at: usize,
+        answered: Arc<Mutex<Vec<String>>>,
+    }
+
+    fn more(partial_success: bool) -> server::Auth {
+        server::Auth::Reject { proceed_with_methods: Some(MethodSet::from(&[MethodKind::KeyboardInteractive][..])), partial_success }
+    }
+
+    impl Server {
+        fn question(&self) -> server::Auth {
+            let (said, prompts, _) = &self.rounds[self.at];
+            let prompts: Vec<_> = prompts.iter().map(|(text, echo)| (Cow::Borrowed(*text), *echo)).collect();
+            server::Auth::Partial { name: Cow::Borrowed(""), instructions: Cow::Borrowed(*said), prompts: prompts.into() }
+        }
+    }
+
+    impl server::Handler for Server {
+        type Error = russh::Error;
+
+        async fn auth_publickey(&mut self, _: &str, _: server::VerifiedPublicKey<'_>) -> Result<server::Auth, russh::Error> {
+            Ok(more(self.key_counts))
+        }
+
+        async fn auth_keyboard_interactive<'a>(&'a mut self, _: &str, _: &str, response: Option<server::Response<'a>>) -> Result<server::Auth, russh::Error> {
+            let Some(response) = response else { return Ok(self.question()) };
+            let answers: Vec<String> = response.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).collect();
+            self.answered.lock().unwrap().extend(answers.clone());
+            if answers != self.rounds[self.at].2 {
+                return Ok(server::Auth::Reject { proceed_with_methods: None, partial_success: false });
+            }
+            self.at += 1;
+            Ok(if self.at == self.rounds.len() { server::Auth::Accept } else { self.question() })
+        }
+    }
+
+    /// Types what it was told to, and keeps what it was asked.
+    struct Person {
+        types: Mutex<Vec<&'static str>>,
+        asked: Mutex<Vec<(String, bool)>>,
+        takes: Duration,
+    }
+
+    impl Prompter for Person {
+        fn ask(&self, prompt: String, echo: bool) -> Answer<'_> {
+            Box::pin(async move {
+                tokio::time::sleep(self.takes).await;
+                self.asked.lock().unwrap().push((prompt, echo));
+                self.types.lock().unwrap().pop().map(|t| Secret::new(t.to_string()))
+            })
+        }
+    }
+
+    struct Scene {
+        server: Server,
+        role: Role,
+        asking: Asking,
+    }
+
+    impl Scene {
+        fn new(role: Role, rounds: &[Round]) -> Self {
+            Scene { server: Server { key_counts: true, rounds: rounds.to_vec(), at: 0, answered: Arc::default() }, role, asking: Asking::default() }
+        }
+
+        fn person(&mut self, types: &[&'static str], takes: Duration) -> Arc<Person> {
+            let person = Arc::new(Person { types: Mutex::new(types.iter().rev().copied().collect()), asked: Mutex::default(), takes });
+            self.asking.prompter = Some(person.clone());
+            person
+        }
+
+        fn password(&mut self, password: &str) -> Arc<Gate> {
+            let gate = Arc::new(Gate::new("the SSH password", Secret::new(password.to_string())));
+            self.asking.password = Some(gate.clone());
+            gate
+        }
+
+        async fn log_in(&self) -> Result<(), String> {
+            let dir = tempfile::tempdir().unwrap();
+            let key = PrivateKey::from(Ed25519Keypair::from_seed(&[1; 32]));
+            let file = dir.path().join("id");
+            std::fs::write(&file, key.to_openssh(Default::default()).unwrap().as_bytes()).unwrap();
+            let keys = Keys::load(&KeySources::only(&[file]), &mut |_| None).await.unwrap();
+            let (ours, theirs) = tokio::io::duplex(64 << 10);
+            let config = server::Config { keys: vec![key.clone()], auth_rejection_time: Duration::from_millis(1), ..Default::default() };
+            let running = tokio::spawn(server::run_stream(Arc::new(config), theirs, self.server.clone()));
+            use russh::keys::PublicKeyBase64 as _;
+            let pin = crate::model::HostKeyPin { algorithm: "ssh-ed25519".into(), base64: key.public_key().public_key_base64() };
+            let guard = Guard { trust: Trust::Pinned(vec![pin]), refused: Arc::default() };
+            let mut handle = client::connect_stream(Arc::default(), ours, guard).await.unwrap();
+            let result = keys.authenticate(&mut handle, "me", "bastion1", self.role, &self.asking, Duration::from_secs(2)).await;
+            drop(handle);
+            running.abort();
+            result.map_err(|t| t.reason)
+        }
+
+        fn answered(&self) -> Vec<String> {
+            self.server.answered.lock().unwrap().clone()
+        }
+    }
+
+    #[tokio::test]
+    async fn a_bastion_s_questions_go_to_a_person_who_may_take_long() {
+        let rounds: &[Round] = &[
+            ("Two factors\u{1b}[2J", &[("Password:", false), ("::error::Token", true)], &["pw", "123"]),
+            ("", &[], &[]),
+            ("", &[("Again:", false)], &["456"]),
+        ];
+        let mut scene = Scene::new(Role::Bastion, rounds);
+        // Three times longer than what the server may take in all.
+        let person = scene.person(&["pw", "123", "456"], Duration::from_millis(900));
+        scene.log_in().await.unwrap();
+        let asked = person.asked.lock().unwrap().clone();
+        let want = [("bastion1: Two factors\\u{1b}[2J Password: ", false), ("bastion1: : :error::Token ", true), ("bastion1: Again: ", false)];
+        assert_eq!(asked, want.map(|(prompt, echo)| (prompt.to_string(), echo)));
+    }
+
+    #[tokio::test]
+    async fn a_wrong_answer_is_not_asked_for_again() {
+        let mut scene = Scene::new(Role::Bastion, &[("", &[("Token:", false)], &["right"])]);
+        let person = scene.person(&["wrong", "right"], Duration::ZERO);
+        assert!(scene.log_in().await.unwrap_err().contains("bastion1 did not take the answer"));
+        assert_eq!((person.asked.lock().unwrap().len(), scene.answered()), (1, vec!["wrong".to_string()]));
+        scene.person(&[], Duration::ZERO);
+        assert!(scene.log_in().await.unwrap_err().contains("nobody answered"));
+        scene.asking.prompter = None;
+        let why = scene.log_in().await.unwrap_err();
+        assert!(why.contains("no terminal") && why.contains("ssh -W %h:%p bastion1"), "{why}");
+    }
+
+    #[tokio::test]
+    async fn a_host_s_one_prompt_without_echo_gets_the_password() {
+        let mut scene = Scene::new(Role::Host, &[("", &[("Password:", false)], &["pw"])]);
+        let gate = scene.password("pw");
+        scene.log_in().await.unwrap();
+        assert_eq!(gate.refused(), None);
+        let mut wrong = Scene::new(Role::Host, &[("", &[("Password:", false)], &["other"])]);
+        let gate = wrong.password("pw");
+        assert!(wrong.log_in().await.unwrap_err().contains("the SSH password was refused on bastion1"));
+        assert!(gate.refused().is_some());
+        assert!(wrong.log_in().await.is_err());
+        assert_eq!(wrong.answered(), ["pw"], "it was tried once");
+    }
+
+    #[tokio::test]
+    async fn anything_else_is_quoted_and_gets_nothing() {
+        let strange: [&'static [(&'static str, bool)]; 3] = [&[("Token:", true)], &[("Password:", false), ("Token:", false)], &[("Say\u{1b}[2J", true)]];
+        for prompts in strange {
+            let mut scene = Scene::new(Role::Host, &[("", prompts, &["x"])]);
+            let gate = scene.password("pw");
+            let why = scene.log_in().await.unwrap_err();
+            assert!(why.contains("not answered: \"") && !why.contains('\u{1b}'), "{why}");
+            assert_eq!((scene.answered(), gate.refused()), (vec![], None), "nothing was sent, so nothing was refused");
+        }
+        // Without --ask-pass nobody is asked at all.
+        let scene = Scene::new(Role::Host, &[("", &[("Password:", false)], &["pw"])]);
+        assert!(scene.log_in().await.unwrap_err().contains("only with --ask-pass"));
+        let mut scene = Scene::new(Role::Bastion, &[("", &[("Password:", false)], &["pw"])]);
+        scene.server.key_counts = false;
+        let person = scene.person(&["pw"], Duration::ZERO);
+        assert!(scene.log_in().await.unwrap_err().contains("--ask-pass"));
+        assert!(person.asked.lock().unwrap().is_empty(), "no key counted, so this is no second factor");
+    }
+}
