@@ -14,6 +14,7 @@ mod leash;
 pub mod openssh;
 pub mod password;
 mod patience;
+mod quick;
 pub mod route;
 pub mod scan;
 mod session;
@@ -42,6 +43,7 @@ use known_hosts::{KnownHosts, Trust};
 use leash::{Leash, Leashed, Stream, leash};
 use password::{Asking, Role};
 use patience::{Again, Patience, Setback};
+use quick::Quick;
 use route::{Endpoint, Route, Via};
 pub use session::SshSession;
 use starting::{Server, Starting};
@@ -170,7 +172,7 @@ impl Ssh {
         Ok(match &route.via {
             Via::Direct => {
                 let (turn, socket) = self.dial(addresses, patience).await?;
-                Opened { turn, socket: Box::new(socket), said: None }
+                Opened { turn, socket: Box::new(Quick::new(socket)), said: None }
             }
             Via::Command(line) => {
                 let turn = self.starting.turn(Server::OfCommands).await;
@@ -210,11 +212,7 @@ impl Ssh {
             }
             match tokio::time::timeout(patience.left(), TcpStream::connect(address)).await {
                 Err(_) => return Err(Trouble::new(Stage::Connect, format!("no answer within {} s", patience.total.as_secs())).into()),
-                Ok(Ok(socket)) => {
-                    // Without it each small packet waits for the last one's acknowledgement: a round trip.
-                    let _ = socket.set_nodelay(true);
-                    return Ok((turn, socket));
-                }
+                Ok(Ok(socket)) => return Ok((turn, socket)),
                 Ok(Err(e)) => last = Some(e),
             }
         }
