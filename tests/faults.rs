@@ -102,7 +102,7 @@ async fn each_phase_has_its_deadline_and_its_words() {
     check(Fault::WrongNonce, "failed observe: the node program gave no answer within 3 s").await;
     check(Fault::ResetAfterPayload, "unknown replace: ").await;
     check(Fault::StallChannel, "failed start: no channel was opened within 3 s").await;
-    check(Fault::NoWindow, "failed observe: the node program gave no answer within 3 s").await;
+    check(Fault::NoWindow, "unknown replace: the node program gave no answer within 3 s").await;
     check(Fault::Trickle, "failed observe: the node program gave no answer within 3 s").await;
     check(Fault::OpensChannels, "failed observe: the node program gave no answer within 3 s").await;
 }

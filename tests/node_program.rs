@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use regprov::model::{Host, RemotePath, StatKind};
-use regprov::node;
 use regprov::node::payload::{self, Entry};
 use regprov::node::protocol::{Nonce, Observe, Packing, Replace, Reply, ReplyReader, Swap, Verdict, hello, staging_dir};
 use regprov::node::run_as::{BOOTSTRAP, RunAs};
+use regprov::node::{self, Program};
 use regprov::transport::local::Local;
 use regprov::transport::{Connector, Session, Trouble};
 use sha2::{Digest as _, Sha256};
@@ -35,11 +35,13 @@ type New<'a> = (&'a str, Option<&'a [u8]>, &'a [u8]);
 struct Node {
     dir: tempfile::TempDir,
     local: Local,
+    /// The first request comes as arguments.
+    as_arguments: bool,
 }
 
 impl Node {
     fn new(local: Local) -> Self {
-        Node { dir: tempfile::tempdir().unwrap(), local }
+        Node { dir: tempfile::tempdir().unwrap(), local, as_arguments: false }
     }
 
     fn path(&self, p: &str) -> PathBuf {
@@ -51,10 +53,16 @@ impl Node {
     }
 
     async fn talk(&self, observe: &Observe, then: impl FnOnce(&Nonce, &Reply) -> Option<Vec<u8>>) -> Result<(Reply, Option<Reply>), Trouble> {
-        let mut session = self.local.connect(&self.host()).await?;
-        session.start(&RunAs::Login).await?;
         let nonce = Nonce::random();
-        let request = format!("{}{}", hello(&nonce), observe.encode(&self.host().root));
+        let mut request = format!("{}{}", hello(&nonce), observe.encode(&self.host().root));
+        let mut local = self.local.clone();
+        if self.as_arguments {
+            let command = Program::Files.command_with(request.as_bytes()).expect("it is plain");
+            local.command += &command[Program::Files.command().len()..];
+            request.clear();
+        }
+        let mut session = local.connect(&self.host()).await?;
+        session.start(&RunAs::Login).await?;
         let first = session.exchange(Zeroizing::new(request.into_bytes()), false, &mut ReplyReader::new(nonce.clone())).await?;
         let second = match then(&nonce, &first) {
             Some(bytes) => Some(session.exchange(Zeroizing::new(bytes), true, &mut ReplyReader::new(nonce.clone())).await?),
@@ -120,9 +128,14 @@ impl Node {
     }
 }
 
-/// One whole conversation: observe what is there, replace two files in two directories, read back.
 async fn whole_conversation(local: Local, packing: Packing) {
-    let node = Node::new(local);
+    for as_arguments in [false, true] {
+        converse(Node { as_arguments, ..Node::new(local.clone()) }, packing).await;
+    }
+}
+
+/// One whole conversation: observe what is there, replace two files in two directories, read back.
+async fn converse(node: Node, packing: Packing) {
     fs::create_dir(node.path("a")).unwrap();
     let old: &[u8] = b"old \\ $HOME\nwithout a last newline";
     let new: &[u8] = b"new 'quotes' \"and\" `more`\n\n\xff\xc3\xa4 \\n\n";

@@ -89,9 +89,11 @@ impl server::Handler for Host {
 
     async fn exec_request(&mut self, channel: ChannelId, command: &[u8], session: &mut Session) -> Result<(), Self::Error> {
         session.channel_success(channel)?;
-        if command == node::command().as_bytes() {
+        if let Some(arguments) = command.strip_prefix(node::command().as_bytes()) {
             self.program = Some(Program::new());
-            return Ok(());
+            // The lines of the first request, each in single quotes.
+            let request = arguments.split(|b| *b == b'\'').skip(1).step_by(2).fold(Vec::new(), |lines, line| [&lines, line, b"\n"].concat());
+            return self.data(channel, &request, session).await;
         }
         if let Some(address) = command.strip_prefix(b"files ") {
             let address = std::str::from_utf8(address).ok().and_then(|a| a.parse::<Ipv4Addr>().ok());

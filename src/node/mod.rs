@@ -28,6 +28,19 @@ impl Program {
     }
 }
 
+/// The longest request that travels as arguments, in bytes; Linux takes 128 KiB for the whole command.
+const ARGUMENTS_BYTES_MAX: usize = 32 << 10;
+
+impl Program {
+    /// The command with the lines of its first request as arguments. They hold no secret: the nonce, paths, names of users. `None` for
+    /// one that is too long, or with a character that a login shell might not hand on as it is; that goes over standard input.
+    pub fn command_with(self, request: &[u8]) -> Option<String> {
+        let plain = |b: &u8| b.is_ascii_alphanumeric() || b" \n/._*~@%+,:=-".contains(b);
+        let lines = std::str::from_utf8(request).ok().filter(|r| r.len() <= ARGUMENTS_BYTES_MAX && r.bytes().all(|b| plain(&b)))?;
+        Some(lines.lines().fold(self.command().to_string(), |command, line| command + " '" + line + "'"))
+    }
+}
+
 fn command_of(source: &str) -> String {
     format!("exec /usr/bin/env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C /bin/sh -c ': regprov; {}' regprov", join_lines(source))
 }
@@ -58,6 +71,15 @@ mod tests {
     fn the_command_reads_alike_in_sh_csh_and_fish() {
         for program in [Program::Files, Program::Probe] {
             reads_alike(program.command());
+        }
+    }
+
+    #[test]
+    fn a_request_becomes_arguments_where_every_shell_hands_it_on() {
+        let with = |request: &str| Program::Files.command_with(request.as_bytes()).map(|c| c[Program::Files.command().len()..].to_string());
+        assert_eq!(with("0f\npath /root/.docker/.regprov.*\nobserve\n").as_deref(), Some(" '0f' 'path /root/.docker/.regprov.*' 'observe'"));
+        for odd in ["path /a'b", "path /a!b", "path /a\\b", "path /a$b", "path /ä", "path /a\tb", &"x".repeat(ARGUMENTS_BYTES_MAX + 1)] {
+            assert_eq!(with(odd), None, "{odd}");
         }
     }
 

@@ -6,7 +6,7 @@ set +xva
 umask 077
 n=${IFS#??}
 n=${n%"${n#?}"}
-read -r k
+case $# in 0) read -r k ;; *) k=$1; shift ;; esac
 
 p=$PATH
 PATH=/nonexistent
@@ -49,13 +49,21 @@ probe() {
   say time "$(date +%s 2>/dev/null)"
 }
 
-while read -r verb a; do
-  case $verb in
-    space) space "$a" ;;
+serve() {
+  case $1 in
+    space) space "$2" ;;
     probe)
       probe
       printf "%s end\n" "$k"
       exit 0
       ;;
   esac
+}
+
+set -f
+for l; do
+  serve $l
+done
+while read -r verb a; do
+  serve "$verb" "$a"
 done

@@ -4,7 +4,8 @@
 # joins the lines.
 #
 # Around it: umask 077, LC_ALL=C, a fixed PATH, an otherwise empty environment. What varies comes as lines on standard
-# input. Each fork costs a node about 1 ms: observe takes two (ls, cat); replace eleven (two for the watchdog, flock, tar,
+# input; the lines of the first request may come as arguments, since sshd takes no input before the program runs, which
+# would cost a round trip. Each fork costs a node about 1 ms: observe takes two (ls, cat); replace eleven (two for the watchdog, flock, tar,
 # sync, the hash, mv, sync, rmdir, ls, cat), a further mv for each further directory, and one when the lock's is made.
 #
 # $k is the nonce that starts every reply line, $n a newline, $blank what shells split words at.
@@ -13,7 +14,7 @@ umask 077
 n=${IFS#??}
 n=${n%"${n#?}"}
 blank=${IFS%"${IFS#???}"}
-read -r k
+case $# in 0) read -r k ;; *) k=$1; shift ;; esac
 
 # Only a builtin printf may ever hold a secret; mksh and posh have none.
 p=$PATH
@@ -249,30 +250,38 @@ replace() {
   look
 }
 
-# One request a line; the connection's end ends the program.
-while read -r verb a b c; do
-  case $verb in
-    path) paths="$paths $a" ;;
-    id) number "$a" "$b" "$c" ;;
-    home) home "$a" "$b" ;;
+serve() {
+  case $1 in
+    path) paths="$paths $2" ;;
+    id) number "$2" "$3" "$4" ;;
+    home) home "$2" "$3" ;;
     curl)
       v=$(PATH=/usr/local/bin:/usr/bin:/bin curl --version 2>/dev/null 9<&-)
       printf "%s curl %s\n" "$k" "${v%%"$n"*}"
       ;;
     lock)
-      watch "$b"
-      lock "$a"
+      watch "$3"
+      lock "$2"
       case $? in
         1) printf "%s busy\n" "$k"; exit 0 ;;
-        2) printf "%s refuse the directory %s of its lock and record cannot be made\n" "$k" "$a"; exit 0 ;;
+        2) printf "%s refuse the directory %s of its lock and record cannot be made\n" "$k" "$2"; exit 0 ;;
       esac
       ;;
-    sweep) set +f; for f in "$a"/.regprov.*; do [ ! -d "$f" ] || rm -rf "$f" 9<&-; done ;;
+    sweep) set +f; for f in "$2"/.regprov.*; do [ ! -d "$f" ] || rm -rf "$f" 9<&-; done ;;
     observe)
       command -v tar >/dev/null 2>&1 && printf "%s tar\n" "$k"
       look
       paths=
       ;;
-    replace) replace "$a"; exit 0 ;;
+    replace) replace "$2"; exit 0 ;;
   esac
+}
+
+# One request a line; the connection's end ends the program.
+set -f
+for l; do
+  serve $l
+done
+while read -r verb a b c; do
+  serve "$verb" "$a" "$b" "$c"
 done

@@ -117,7 +117,9 @@ pub(super) async fn exchange(
     sink: &mut impl Sink,
 ) -> Result<Reply, Trouble> {
     let write = async {
-        sink.send(request).await;
+        if !request.is_empty() {
+            sink.send(request).await;
+        }
         if last {
             sink.finish().await;
         }

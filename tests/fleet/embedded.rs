@@ -249,6 +249,10 @@ impl server::Handler for Node {
         session.channel_success(channel)?;
         let handle = session.handle();
         let (input, lines) = mpsc::unbounded_channel();
+        if matches!(self.fault, Fault::Forged(_) | Fault::Says(_) | Fault::Repeats(_) | Fault::Trickle) {
+            // Who only plays the program reads its arguments as input.
+            let _ = input.send(arguments(command));
+        }
         self.programs.insert(channel, input);
         match self.fault {
             Fault::StallExec => {}
@@ -359,6 +363,13 @@ async fn program(command: String, mut input: mpsc::UnboundedReceiver<Vec<u8>>, c
     let _ = handle.exit_status_request(channel, u32::try_from(status).unwrap_or(255)).await;
     let _ = handle.eof(channel).await;
     let _ = handle.close(channel).await;
+}
+
+/// The lines of the first request, which are arguments of the program.
+fn arguments(command: &[u8]) -> Vec<u8> {
+    let command = String::from_utf8_lossy(command);
+    let arguments = command.strip_prefix(regprov::node::command()).unwrap_or_default();
+    arguments.split('\'').skip(1).step_by(2).fold(String::new(), |lines, line| lines + line + "\n").into_bytes()
 }
 
 /// The nonce: the first line of what comes.

@@ -1,5 +1,6 @@
 //! One SSH connection and the channel on it.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use russh::client::{Handle, Msg};
@@ -26,6 +27,8 @@ pub struct SshSession {
     channel: Option<(Output, ChannelWriteHalf<Msg>)>,
     complaints: Complaints,
     purpose: Purpose,
+    /// A channel is open, on which the program is started together with its first request.
+    waits_for_request: bool,
     /// The socket closes with it, even when russh's task waits for a peer that has stopped.
     _leash: Leash,
 }
@@ -38,7 +41,7 @@ struct Output {
 
 impl SshSession {
     pub(super) fn new(handle: Handle<Guard>, leash: Leash) -> Self {
-        SshSession { handle, channel: None, complaints: Complaints::default(), purpose: Purpose::default(), _leash: leash }
+        SshSession { handle, channel: None, complaints: Complaints::default(), purpose: Purpose::default(), waits_for_request: false, _leash: leash }
     }
 
     /// Uses it for this.
@@ -90,8 +93,10 @@ impl Session for SshSession {
                 opened => break opened.map_err(trouble)?,
             }
         };
-        // No reply is asked for: the first request follows in the same flight.
-        channel.exec(false, run_as.command(self.purpose.program, self.purpose.gate.is_some()).as_ref()).await.map_err(trouble)?;
+        self.waits_for_request = *run_as == RunAs::Login;
+        if !self.waits_for_request {
+            channel.exec(false, run_as.command(self.purpose.program, self.purpose.gate.is_some()).as_ref()).await.map_err(trouble)?;
+        }
         let (half, write) = channel.split();
         let (output, write) = self.channel.insert((Output { half, status: None }, write));
         talk::enter(run_as, &self.purpose, output, write).await
@@ -99,7 +104,16 @@ impl Session for SshSession {
 
     async fn exchange(&mut self, request: Zeroizing<Vec<u8>>, last: bool, reader: &mut ReplyReader) -> Result<Reply, Trouble> {
         let (output, write) = self.channel.as_mut().expect("start comes before exchange");
-        talk::exchange(&request, last, reader, &mut self.complaints, output, write).await
+        let mut request = &request[..];
+        if std::mem::take(&mut self.waits_for_request) {
+            // sshd opens the channel's window when the program runs: what goes with the command is there a round trip earlier.
+            let program = self.purpose.program;
+            let command = program.command_with(request).map(|command| (Cow::Owned(command), &[][..]));
+            let (command, rest) = command.unwrap_or((Cow::Borrowed(program.command()), request));
+            write.exec(false, command.as_bytes()).await.map_err(|e| Trouble::new(Stage::Start, ssh_reason(&e)))?;
+            request = rest;
+        }
+        talk::exchange(request, last, reader, &mut self.complaints, output, write).await
     }
 
     async fn close(mut self) {
