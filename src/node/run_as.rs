@@ -81,6 +81,17 @@ pub enum Step {
     Refused(String),
 }
 
+/// What the password that was sent has come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Counted {
+    /// sudo took it: the command behind it runs.
+    Right,
+    /// sudo refuses for another reason, which it says only to who gave the right one, or needed none.
+    NotWrong,
+    /// Nobody can say.
+    Unknown,
+}
+
 /// Reads what comes until the node program can be sent.
 pub struct Entrance<'a> {
     run_as: &'a RunAs,
@@ -166,9 +177,8 @@ impl<'a> Entrance<'a> {
     /// What to say when everything ended before the program could be sent.
     pub fn ended(&self) -> Step {
         let text = String::from_utf8_lossy(&self.err);
-        let way = self.run_as.way();
-        let known = SENTENCES.iter().find(|(sentence, _)| way == "sudo" && text.contains(sentence)).map(|(_, means)| *means);
-        match known {
+        let way = self.way();
+        match self.known_sentence() {
             Some(means) => Step::Refused(means.to_string()),
             // Whatever sudo calls it: nobody else is to get this password.
             None if self.answered => Step::WrongPassword,
@@ -180,6 +190,25 @@ impl<'a> Entrance<'a> {
                 Step::Refused(format!("{who} did not start the node program{said}"))
             }
         }
+    }
+
+    /// What the password has come to, when there is no way in.
+    pub fn password_counted(&self) -> Counted {
+        match self.lines.len() > 3 {
+            true => Counted::Right,
+            false if self.known_sentence().is_some() => Counted::NotWrong,
+            false => Counted::Unknown,
+        }
+    }
+
+    /// What sudo's own words mean, where they are known.
+    fn known_sentence(&self) -> Option<&'static str> {
+        let text = String::from_utf8_lossy(&self.err);
+        SENTENCES.iter().find(|(sentence, _)| self.way() == "sudo" && text.contains(sentence)).map(|(_, means)| *means)
+    }
+
+    fn way(&self) -> &'static str {
+        self.run_as.way()
     }
 
     fn count(&mut self, bytes: &[u8]) -> Option<Step> {

@@ -79,6 +79,11 @@ impl Turn<'_> {
         self.gate.turns.add_permits(1);
     }
 
+    /// There was no verdict on it, and it was certainly no failed attempt: another host may try.
+    pub fn released(mut self) {
+        self.sent_to = None;
+    }
+
     /// It was wrong: nobody tries it any more.
     pub fn refused(mut self, host: &str) {
         self.sent_to = None;
