@@ -87,3 +87,60 @@ fn a_merge_request_on_gitlab_gets_no_secret() {
         check(&file[name], false, &[verb]);
     }
 }
+
+/// What `regprov hosts` prints of an inventory in a repository, as a CI system runs it.
+fn hosts_in_ci(repository: &Path, source: &str, more: &[&str]) -> (bool, String) {
+    fs::write(repository.join("site/i.yml"), format!("version: 1\nid: x\ngroups:\n  g:\n    hosts: {{ansible: \"{source}\"}}\n    logins: []\n")).unwrap();
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_regprov"));
+    let out = command.args(["hosts", "site/i.yml"]).args(more).current_dir(repository).env("CI", "true").output().unwrap();
+    (out.status.success(), String::from_utf8([out.stdout, out.stderr].concat()).unwrap())
+}
+
+/// Whoever proposes an inventory gets to see no file of the machine that reads it: names of hosts are printed, and so is what is none.
+#[test]
+fn a_merge_request_shows_no_file_from_outside_of_the_repository() {
+    let dir = tempfile::tempdir().unwrap();
+    let (repository, outside) = (dir.path().join("repository"), dir.path().join("outside"));
+    for folder in [&repository.join(".git"), &repository.join("site/linked"), &outside] {
+        fs::create_dir_all(folder).unwrap();
+    }
+    for (file, text) in [
+        ("outside/token", "planted-token\n"),
+        ("outside/odd", "planted/token+\n"),
+        ("outside/vars.yml", "{planted-token: [}\n"),
+        ("repository/.git/config", "planted-token\n"),
+        ("repository/ours", "gpu[1:2]\n"),
+        ("repository/site/near", "gpu3\n"),
+    ] {
+        fs::write(dir.path().join(file), text).unwrap();
+    }
+    let link = |to: &Path, name: &str| std::os::unix::fs::symlink(to, repository.join("site").join(name)).unwrap();
+    link(&outside.join("token"), "link");
+    link(&outside, "folder");
+    link(&outside.join("token"), "linked/inside");
+    link(Path::new("../ours"), "own");
+    let absolute = outside.join("token");
+    for source in [
+        absolute.to_str().unwrap(),
+        "../../outside/token",
+        "../../outside/odd",
+        "../../outside",
+        "../.git/config",
+        "link",
+        "folder",
+        "folder/vars.yml",
+        "linked",
+    ] {
+        let (good, said) = hosts_in_ci(&repository, source, &[]);
+        assert!(!good && said.contains("is not read: CI is set, and it is no file of the repository at "), "{source}: {said}");
+        assert!(!said.contains("planted"), "{source}: {said}");
+    }
+    for source in ["../ours", "near", "own"] {
+        let (good, said) = hosts_in_ci(&repository, source, &[]);
+        assert!(good && said.contains("gpu"), "{source}: {said}");
+    }
+    // Whoever lets it run programs has let it read what they can; and variables from outside count as the rest does.
+    assert!(hosts_in_ci(&repository, "link", &["--allow-commands"]).1.contains("planted-token"));
+    link(&outside, "group_vars");
+    assert!(hosts_in_ci(&repository, "near", &[]).1.contains("group_vars is not read"));
+}

@@ -138,4 +138,9 @@ impl World for Opener {
     fn may_not_run(&mut self, file: &Path) -> Option<String> {
         if self.allow_commands { None } else { sources::may_not_run(file) }
     }
+
+    fn may_not_show(&mut self, path: &Path, beside: &Path) -> Option<String> {
+        // Whoever lets the inventory run programs lets it read what they can.
+        if self.allow_commands || !sources::is_ci() { None } else { sources::outside_of_repository(path, beside) }
+    }
 }

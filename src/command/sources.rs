@@ -53,7 +53,7 @@ pub fn list(path: &Path) -> Result<Option<Vec<Entry>>> {
 /// Why what this file says must not run programs, as the end of a sentence: in CI a file may come from a merge request, and what others can
 /// write may be theirs.
 pub fn may_not_run(file: &Path) -> Option<String> {
-    if std::env::var_os("CI").is_some_and(|v| !v.is_empty() && v != "false") {
+    if is_ci() {
         return Some("CI is set".to_string());
     }
     let shown = sanitize(&file.display().to_string());
@@ -65,6 +65,27 @@ pub fn may_not_run(file: &Path) -> Option<String> {
     }
     let others = if meta.mode() & 0o002 != 0 { "everybody" } else { "its group" };
     (meta.mode() & 0o022 != 0).then(|| format!("{others} can write {shown} (mode {:04o})", meta.mode() & 0o7777))
+}
+
+/// Whether a CI system runs us: what we are given may come from a merge request, and others read what we print.
+pub fn is_ci() -> bool {
+    std::env::var_os("CI").is_some_and(|v| !v.is_empty() && v != "false")
+}
+
+/// Why a file is none of the repository in which an inventory lies (in the directory `beside`), as the end of a sentence. Where there is no
+/// repository, that directory takes its place. Links count as what they lead to, and Git's own files, which hold a CI job's token, as outside.
+pub fn outside_of_repository(path: &Path, beside: &Path) -> Option<String> {
+    let beside = if beside.as_os_str().is_empty() { Path::new(".") } else { beside };
+    let Ok(beside) = fs::canonicalize(beside) else { return Some(format!("{} cannot be looked at", beside.display())) };
+    let root = beside.ancestors().find(|dir| dir.join(".git").exists()).unwrap_or(&beside);
+    // What is not there is told when it is read.
+    let path = match fs::canonicalize(path) {
+        Ok(path) => path,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return None,
+        Err(e) => return Some(e.to_string()),
+    };
+    let inside = path.strip_prefix(root).is_ok_and(|rest| rest.components().all(|c| c.as_os_str() != ".git"));
+    (!inside).then(|| format!("CI is set, and it is no file of the repository at {}", root.display()))
 }
 
 /// Runs a program without a shell and without input, and returns what it printed. At the deadline it is killed with all that it started.

@@ -126,6 +126,12 @@ pub trait World {
     fn may_not_run(&mut self, _file: &Path) -> Option<String> {
         None
     }
+
+    /// Why hosts must not be taken from this file or directory, as the end of a sentence, by an inventory in the directory `beside`; `None`
+    /// when they may. What is read as hosts is shown.
+    fn may_not_show(&mut self, _path: &Path, _beside: &Path) -> Option<String> {
+        None
+    }
 }
 
 fn not_at_hand(what: &str) -> Error {

@@ -325,7 +325,7 @@ impl Gather<'_> {
 
     fn read_ansible(&mut self, path: &str) -> Result<Rc<ansible::Ansible>, Rc<Fault>> {
         if !self.ansible.contains_key(path) {
-            let read = ansible::read(&self.directory.join(path), self.world).map(Rc::new).map_err(Rc::new);
+            let read = ansible::read(&self.directory.join(path), self.directory, self.world).map(Rc::new).map_err(Rc::new);
             self.ansible.insert(path.to_string(), read);
         }
         self.ansible[path].clone()

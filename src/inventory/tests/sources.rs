@@ -104,6 +104,13 @@ fn faults_stand_at_the_source_s_key() {
     ansible("#!/bin/sh\n", "inv/hosts is a script", "command: [ansible-inventory, -i, inv/hosts, --list]");
     ansible("plugin: aws_ec2\n", "inv/hosts configures an inventory plugin", "ansible-inventory");
     ansible("$ANSIBLE_VAULT;1.1;AES256\n61\n", "inv/hosts is encrypted", "password file");
+    // Small files that would take gigabytes, or hours.
+    let chain: String = (0..1500).map(|g| format!("[g{g}:children]\ng{}\n", g + 1)).collect();
+    ansible(&format!("{chain}[g1500]\nh[1:90000]\n"), "inv/hosts: hosts and the groups that they are in multiply to more than 5000000", "");
+    ansible(&"h[1:90000]\n".repeat(60), "inv/hosts: line 23: names hosts more than 2000000 times", "");
+    let many: Vec<String> = (0..110).map(|g| format!("[p{g}:children]\n{}", (0..100).map(|c| format!("c{c}\n")).collect::<String>())).collect();
+    let declared: String = (0..100).map(|c| format!("[c{c}]\n")).collect();
+    ansible(&format!("{declared}{}", many.concat()), "inv/hosts: line 10202: has more than 10000 groups among the children of others", "");
     fault("groups: {a: {hosts: {ansible: none}}}", &[], &[], "2:22: ansible source of group `a`: inv/none cannot be read", "");
     fault("groups: {a: {hosts: {slurm: x}}}", &[], &[], "2:22: slurm source of group `a`: `sinfo` cannot be run", "");
     fault("groups: {a: {hosts: {slurm: x}}}", &[], &[SINFO], "2:22: slurm source of group `a`: Slurm has no partition `x`", "the partitions are cpu, gpu");

@@ -3,7 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 
 use super::value::Value;
-use crate::inventory::{GROUPS_MAX, HOSTS_MAX};
+use crate::inventory::{GROUPS_MAX, HOSTS_MAX, RESOLVED_MAX};
+
+/// Groups that are named as children of others, in all: each is looked at for a loop.
+const CHILDREN_MAX: usize = 10_000;
+
+/// How often hosts are named, repeated ones included.
+const NAMED_MAX: usize = 20 * HOSTS_MAX;
 
 /// The variables that say how a host is reached. Others are not kept: some hold passwords.
 pub(super) const USED: [&str; 19] = [
@@ -61,6 +67,10 @@ pub(super) struct Data {
     depths: Vec<usize>,
     /// For each host the groups it is in, ancestors included, `all` not.
     memberships: Vec<Vec<usize>>,
+    /// How often a host was named in a group, repeated ones included.
+    named: usize,
+    /// How many groups are children of others.
+    children: usize,
 }
 
 /// Where `all` stands among the groups.
@@ -70,8 +80,16 @@ const UNGROUPED: usize = 1;
 
 impl Data {
     pub(super) fn new() -> Self {
-        let mut data =
-            Data { groups: Vec::new(), group_at: HashMap::new(), hosts: Vec::new(), host_at: HashMap::new(), depths: Vec::new(), memberships: Vec::new() };
+        let mut data = Data {
+            groups: Vec::new(),
+            group_at: HashMap::new(),
+            hosts: Vec::new(),
+            host_at: HashMap::new(),
+            depths: Vec::new(),
+            memberships: Vec::new(),
+            named: 0,
+            children: 0,
+        };
         for name in ["all", "ungrouped"] {
             data.group(name).expect("two groups are few");
         }
@@ -107,6 +125,10 @@ impl Data {
 
     /// Puts a host into a group. The port counts where the host is named first, as with Ansible.
     pub(super) fn host(&mut self, name: &str, group: usize, port: Option<u16>) -> Result<(), String> {
+        self.named += 1;
+        if self.named > NAMED_MAX {
+            return Err(format!("names hosts more than {NAMED_MAX} times"));
+        }
         let at = match self.host_at.get(name) {
             Some(&at) => at,
             None => {
@@ -157,12 +179,17 @@ impl Data {
         if parent == child {
             return Err(format!("group `{parent_name}` is its own child"));
         }
+        if self.groups[parent].children.contains(&child) {
+            return Ok(());
+        }
+        self.children += 1;
+        if self.children > CHILDREN_MAX {
+            return Err(format!("has more than {CHILDREN_MAX} groups among the children of others"));
+        }
         if self.descendants(child).contains(&parent) {
             return Err(format!("group `{child_name}` as a child of `{parent_name}` makes a loop"));
         }
-        if !self.groups[parent].children.contains(&child) {
-            self.groups[parent].children.push(child);
-        }
+        self.groups[parent].children.push(child);
         Ok(())
     }
 
@@ -177,7 +204,7 @@ impl Data {
     }
 
     /// What Ansible does when all is read: every group hangs below `all`, and `ungrouped` holds those that are in no other group.
-    pub(super) fn reconcile(&mut self) {
+    pub(super) fn reconcile(&mut self) -> Result<(), String> {
         let mut has_parent = vec![false; self.groups.len()];
         for g in 0..self.groups.len() {
             for &child in &self.groups[g].children {
@@ -198,7 +225,8 @@ impl Data {
         self.groups[UNGROUPED].hosts_seen = alone.iter().copied().collect();
         self.groups[UNGROUPED].hosts = alone;
         self.depths = self.depths();
-        self.memberships = self.memberships();
+        self.memberships = self.memberships()?;
+        Ok(())
     }
 
     /// The longest way from `all` to each group. There are no loops, so it ends.
@@ -219,7 +247,7 @@ impl Data {
         depths
     }
 
-    fn memberships(&self) -> Vec<Vec<usize>> {
+    fn memberships(&self) -> Result<Vec<Vec<usize>>, String> {
         let mut above: Vec<BTreeSet<usize>> = vec![BTreeSet::new(); self.groups.len()];
         let mut by_depth: Vec<usize> = (0..self.groups.len()).collect();
         by_depth.sort_by_key(|g| self.depths[*g]);
@@ -229,6 +257,11 @@ impl Data {
             for &child in &self.groups[g].children {
                 above[child].extend(&mine);
             }
+        }
+        // Each of many hosts in each of many groups is more than fits into memory.
+        let all: usize = self.groups.iter().zip(&above).map(|(group, above)| group.hosts.len().saturating_mul(1 + above.len())).sum();
+        if all > RESOLVED_MAX {
+            return Err(format!("hosts and the groups that they are in multiply to more than {RESOLVED_MAX}"));
         }
         let mut of_hosts: Vec<BTreeSet<usize>> = vec![BTreeSet::new(); self.hosts.len()];
         for (g, group) in self.groups.iter().enumerate() {
@@ -244,7 +277,7 @@ impl Data {
             groups.sort_by_key(order);
             groups
         };
-        of_hosts.into_iter().map(sorted).collect()
+        Ok(of_hosts.into_iter().map(sorted).collect())
     }
 
     /// The hosts of a group and of those below it, in the inventory's order.

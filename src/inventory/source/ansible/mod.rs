@@ -38,9 +38,9 @@ pub(super) struct Members {
     pub(super) proxy_command: Option<String>,
 }
 
-/// Reads an inventory file, or a directory of them, and the variables beside it.
-pub(super) fn read(path: &Path, world: &mut dyn World) -> Result<Ansible, Fault> {
-    let mut walk = Walk { world, files: Vec::new(), notes: BTreeSet::new() };
+/// Reads an inventory file, or a directory of them, and the variables beside it. `beside` is where the inventory lies that names it.
+pub(super) fn read(path: &Path, beside: &Path, world: &mut dyn World) -> Result<Ansible, Fault> {
+    let mut walk = Walk { world, directory: beside, files: Vec::new(), notes: BTreeSet::new() };
     let mut data = Data::new();
     let beside = match walk.list(path)? {
         Some(entries) => {
@@ -52,7 +52,7 @@ pub(super) fn read(path: &Path, world: &mut dyn World) -> Result<Ansible, Fault>
             path.parent().unwrap_or(Path::new("")).to_path_buf()
         }
     };
-    data.reconcile();
+    data.reconcile().map_err(|why| Fault::from(format!("{}: {why}", path.display())))?;
     let groups = walk.vars_directory(&beside.join("group_vars"))?;
     for group in &mut data.groups {
         group.file_vars = walk.vars_of(&groups, &group.name)?;
@@ -69,7 +69,7 @@ pub(super) fn read(path: &Path, world: &mut dyn World) -> Result<Ansible, Fault>
 pub(super) fn of_script(json: &serde_json::Value) -> Result<Ansible, String> {
     let mut data = Data::new();
     tree::read_script(&Value::of_json(json), &mut data)?;
-    data.reconcile();
+    data.reconcile()?;
     Ok(Ansible { data, files: Vec::new(), notes: BTreeSet::new() })
 }
 
@@ -110,6 +110,8 @@ impl Ansible {
 /// Reads files through the world and remembers which.
 struct Walk<'w> {
     world: &'w mut dyn World,
+    /// Where the inventory lies that names all this.
+    directory: &'w Path,
     files: Vec<PathBuf>,
     notes: BTreeSet<String>,
 }
@@ -132,11 +134,20 @@ fn extension(path: &Path) -> &str {
 }
 
 impl Walk<'_> {
+    /// Names of hosts are shown, and so are names that cannot be one.
+    fn may_show(&mut self, path: &Path) -> Result<(), Fault> {
+        let Some(why) = self.world.may_not_show(path, self.directory) else { return Ok(()) };
+        let hint = Some("copy it into the repository; or look at what it holds, then allow it with --allow-commands".into());
+        Err(Fault { message: format!("{} is not read: {why}", path.display()), hint })
+    }
+
     fn list(&mut self, path: &Path) -> Result<Option<Vec<Entry>>, Fault> {
+        self.may_show(path)?;
         self.world.list(path).map_err(Fault::from)
     }
 
     fn text(&mut self, path: &Path) -> Result<String, Fault> {
+        self.may_show(path)?;
         let text = self.world.read(path).map_err(Fault::from)?;
         self.files.push(path.to_path_buf());
         Ok(text)
