@@ -26,8 +26,13 @@ use super::{Guard, Ssh};
 use crate::model::{Address, Stage};
 use crate::transport::Trouble;
 
-/// The most that waits for one host's reader, in bytes: twice what may be on its way at once (russh's window).
-const WAITING_BYTES_MAX: usize = 4 << 20;
+/// What a server may send on one forwarded channel before we take it, in bytes. A thousand hosts may be behind one jump host, and
+/// files of 1 MiB come in time at any distance.
+pub(super) const WINDOW_BYTES: u32 = 256 << 10;
+/// The most that waits for one host's reader, in bytes: twice what may be on its way at once.
+const WAITING_BYTES_MAX: usize = 2 * WINDOW_BYTES as usize;
+/// What a message costs beside its bytes, so that many small ones are no way around the limit.
+const MESSAGE_BYTES: usize = 128;
 /// Connections to one jump host, where it refuses further channels on those that there are.
 const CONNECTIONS_MAX: usize = 8;
 /// How long the failure of a jump host counts for all hosts behind it, before one of them tries again. A refused login counts for the
@@ -196,7 +201,7 @@ async fn take(read: &mut ChannelReadHalf, to: mpsc::UnboundedSender<Vec<u8>>, sh
 /// What the task of a channel and its reader share.
 #[derive(Default)]
 struct Shared {
-    /// Bytes that came and were not read yet.
+    /// What came and was not read yet costs so many bytes.
     waiting: AtomicUsize,
     flooded: AtomicBool,
 }
@@ -204,7 +209,12 @@ struct Shared {
 impl Shared {
     /// Hands over what came; `false` when nobody takes it any more, or it was too much.
     fn keep(&self, data: &[u8], to: &mpsc::UnboundedSender<Vec<u8>>) -> bool {
-        if self.waiting.fetch_add(data.len(), Ordering::Relaxed) + data.len() > WAITING_BYTES_MAX {
+        // It would read as the end of the stream.
+        if data.is_empty() {
+            return true;
+        }
+        let cost = data.len() + MESSAGE_BYTES;
+        if self.waiting.fetch_add(cost, Ordering::Relaxed) + cost > WAITING_BYTES_MAX {
             self.flooded.store(true, Ordering::Release);
             return false;
         }
@@ -225,9 +235,12 @@ impl AsyncRead for Forwarded {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if self.rest.is_empty() {
             match ready!(self.incoming.poll_recv(cx)) {
-                Some(data) => self.rest = data.into(),
+                Some(data) => {
+                    self.shared.waiting.fetch_sub(MESSAGE_BYTES, Ordering::Relaxed);
+                    self.rest = data.into();
+                }
                 None if self.shared.flooded.load(Ordering::Acquire) => {
-                    let why = format!("the host sent more than {} MiB at once", WAITING_BYTES_MAX >> 20);
+                    let why = format!("the host sent more than {} KiB at once", WAITING_BYTES_MAX >> 10);
                     return Poll::Ready(Err(io::Error::other(why)));
                 }
                 None => return Poll::Ready(Ok(())),
@@ -262,25 +275,52 @@ mod tests {
 
     use super::*;
 
-    #[tokio::test]
-    async fn who_sends_more_than_is_read_is_ended_and_nobody_waits() {
+    const PIECE: usize = 16 << 10;
+
+    /// A channel: who fills it, and who reads.
+    fn channel() -> (Arc<Shared>, mpsc::UnboundedSender<Vec<u8>>, Forwarded) {
         let (sender, incoming) = mpsc::unbounded_channel();
         let (_held, _) = oneshot::channel();
         let shared = Arc::new(Shared::default());
-        let writer = Box::pin(tokio::io::sink());
-        let mut stream = Forwarded { incoming, rest: VecDeque::new(), shared: shared.clone(), writer, _held };
-        let mut buffer = vec![0; 64 << 10];
+        let stream = Forwarded { incoming, rest: VecDeque::new(), shared: shared.clone(), writer: Box::pin(tokio::io::sink()), _held };
+        (shared, sender, stream)
+    }
+
+    #[tokio::test]
+    async fn who_sends_more_than_is_read_is_ended_and_nobody_waits() {
+        let (shared, sender, mut stream) = channel();
+        let mut buffer = vec![0; PIECE];
         // What is read makes room, however much comes in all.
         for _ in 0..200 {
-            assert!(shared.keep(&[b'x'; 64 << 10], &sender));
+            assert!(shared.keep(&[b'x'; PIECE], &sender));
             stream.read_exact(&mut buffer).await.unwrap();
         }
+        assert_eq!(shared.waiting.load(Ordering::Relaxed), 0);
         // What is not read ends at the limit.
-        let kept = (0..200).take_while(|_| shared.keep(&[b'y'; 64 << 10], &sender)).count();
-        assert_eq!(kept, WAITING_BYTES_MAX / (64 << 10));
+        let kept = (0..200).take_while(|_| shared.keep(&[b'y'; PIECE], &sender)).count();
+        assert_eq!(kept, WAITING_BYTES_MAX / (PIECE + MESSAGE_BYTES));
         drop(sender);
         let mut all = Vec::new();
         let error = stream.read_to_end(&mut all).await.unwrap_err();
-        assert_eq!((all.len(), error.to_string().as_str()), (WAITING_BYTES_MAX, "the host sent more than 4 MiB at once"));
+        assert_eq!((all.len(), error.to_string().as_str()), (kept * PIECE, "the host sent more than 512 KiB at once"));
+    }
+
+    #[tokio::test]
+    async fn small_messages_count_and_empty_ones_are_nothing() {
+        let (shared, sender, mut stream) = channel();
+        let kept = (0..1_000_000).take_while(|_| shared.keep(b"x", &sender)).count();
+        assert_eq!(kept, WAITING_BYTES_MAX / (1 + MESSAGE_BYTES));
+        drop((shared, sender));
+        let mut all = Vec::new();
+        assert!(stream.read_to_end(&mut all).await.is_err());
+
+        let (shared, sender, mut stream) = channel();
+        assert!((0..1_000_000).all(|_| shared.keep(b"", &sender)));
+        assert!(shared.keep(b"x", &sender) && shared.keep(b"", &sender) && shared.keep(b"y", &sender));
+        assert_eq!(stream.incoming.len(), 2, "empty messages take no room");
+        drop(sender);
+        let mut all = String::new();
+        stream.read_to_string(&mut all).await.unwrap();
+        assert_eq!(all, "xy", "an empty message is not the end");
     }
 }

@@ -228,7 +228,9 @@ impl Ssh {
         let guard = Guard { trust, refused: refused.clone() };
         // A jump host that has gone without a word takes everything behind it along; a host of its own has its deadlines.
         let keepalive_interval = (role == Role::Bastion).then_some(KEEPALIVE);
-        let config = Arc::new(client::Config { preferred, nodelay: true, keepalive_interval, ..Default::default() });
+        let usual = client::Config::default();
+        let window_size = if role == Role::Bastion { jump::WINDOW_BYTES } else { usual.window_size };
+        let config = Arc::new(client::Config { preferred, nodelay: true, keepalive_interval, window_size, ..usual });
         let trouble = |why: String| Trouble::new(Stage::Handshake, why);
         match tokio::time::timeout(self.deadlines.handshake, client::connect_stream(config, socket, guard)).await {
             Err(_) => Err(trouble(format!("no answer within {} s", self.deadlines.handshake.as_secs())).into()),
