@@ -1,15 +1,13 @@
-//! The conversation with the node program: requests to bytes, replies from bytes. What a node says is data: fixed grammar,
-//! a cap on everything, and nothing is believed that does not carry the nonce of this connection.
+//! What the node program answers, read as it arrives.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 
 use zeroize::Zeroizing;
 
-use crate::model::{CurlVersion, ObservedFile, RemotePath, Stat, StatKind};
+use super::ls::parse_ls;
+use super::{FILE_BYTES_MAX, Nonce};
+use crate::model::{CurlVersion, ObservedFile, Stat, StatKind};
 
-/// Files above this are not read; the same number stands in program.sh.
-pub const FILE_BYTES_MAX: u64 = 1 << 20;
 /// The longest reply line.
 const LINE_BYTES_MAX: usize = 8 << 10;
 /// What a login shell may print before our program speaks.
@@ -20,141 +18,8 @@ const REPLY_BYTES_MAX: usize = 8 << 20;
 const LINES_MAX: usize = 4096;
 /// What is kept of the tools' complaints.
 const COMPLAINT_BYTES_MAX: usize = 8 << 10;
-/// Seconds after which the node program ends by itself once it holds a lock.
-const WATCHDOG_SECONDS: u32 = 90;
 
-/// The word that this connection chose and that starts every line of the node's reply.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Nonce(String);
-
-impl Nonce {
-    /// 128 random bits.
-    pub fn random() -> Self {
-        let mut bytes = [0u8; 16];
-        getrandom::fill(&mut bytes).expect("the kernel gives random bytes");
-        Nonce(bytes.iter().fold(String::new(), |mut s, b| {
-            let _ = write!(s, "{b:02x}");
-            s
-        }))
-    }
-
-    /// The word.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-/// What to look at.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Observe {
-    /// Paths; the last component may hold `*`.
-    pub paths: Vec<String>,
-    /// Users whose numbers are needed.
-    pub users: Vec<String>,
-    /// Groups whose numbers are needed.
-    pub groups: Vec<String>,
-    /// The user whose home is needed.
-    pub home: Option<String>,
-    /// Whether curl's version is needed.
-    pub curl: bool,
-    /// A directory to lock first, when an earlier attempt met a conflict.
-    pub lock: Option<RemotePath>,
-}
-
-impl Observe {
-    /// The request's bytes. The first one of a connection starts with [`hello`].
-    pub fn encode(&self, root: &RemotePath) -> String {
-        let mut out = String::new();
-        if let Some(lock) = &self.lock {
-            let _ = writeln!(out, "lock {lock} {WATCHDOG_SECONDS}");
-        }
-        for path in &self.paths {
-            let _ = writeln!(out, "path {path}");
-        }
-        let file = |kind| RemotePath::parse("/etc").expect("a constant").join(kind).below(root);
-        if let Some(name) = &self.home {
-            let _ = writeln!(out, "home {name} {}", file("passwd"));
-        }
-        for (kind, names) in [("passwd", &self.users), ("group", &self.groups)] {
-            let file = file(kind);
-            for name in names {
-                let _ = writeln!(out, "id {kind} {name} {file}");
-            }
-        }
-        if self.curl {
-            out.push_str("curl\n");
-        }
-        out.push_str("observe\n");
-        out
-    }
-}
-
-/// The first line of a connection: the nonce.
-pub fn hello(nonce: &Nonce) -> String {
-    format!("{}\n", nonce.0)
-}
-
-/// How the payload of a replacement travels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Packing {
-    /// As a tar archive.
-    Tar,
-    /// As lines, for nodes without tar.
-    Lines,
-}
-
-/// One file to replace.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Swap {
-    /// SHA-256 of the new content, in hexadecimal.
-    pub new: String,
-    /// SHA-256 of what was observed; `None` when nothing is to be there.
-    pub old: Option<String>,
-    /// The file, links resolved.
-    pub path: RemotePath,
-}
-
-/// What to replace. The payload follows it, then the end of input.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Replace {
-    /// The directory to lock.
-    pub lock: RemotePath,
-    /// Directories in which stale staging directories of ours are removed.
-    pub sweep: Vec<RemotePath>,
-    /// The files; those of one directory stand together.
-    pub swaps: Vec<Swap>,
-    /// How the payload travels.
-    pub packing: Packing,
-}
-
-impl Replace {
-    /// The request's bytes, without the payload.
-    pub fn encode(&self) -> String {
-        let mut out = format!("lock {} {WATCHDOG_SECONDS}\n", self.lock);
-        for dir in &self.sweep {
-            let _ = writeln!(out, "sweep {dir}");
-        }
-        let _ = writeln!(out, "replace {}", if self.packing == Packing::Tar { "tar" } else { "lines" });
-        for swap in &self.swaps {
-            let old = swap.old.as_deref().unwrap_or("-");
-            let _ = writeln!(out, "{} {old} {} {}", swap.new, swap.path.parent(), swap.path.file_name());
-        }
-        out.push_str(".\n");
-        out
-    }
-}
-
-/// Where a file is staged: in a directory of ours beside it.
-pub fn staging_dir(dir: &RemotePath, nonce: &Nonce) -> RemotePath {
-    dir.join(&format!(".regprov.{}", nonce.0))
-}
-
-/// The pattern of staging directories, stale ones of earlier runs among them.
-pub fn staging_pattern(dir: &RemotePath) -> String {
-    format!("{}/.regprov.*", dir.as_str().trim_end_matches('/'))
-}
-
-/// What became of one [`Swap`] that was not carried out.
+/// What became of one [`Swap`](super::Swap) that was not carried out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// What is there is no longer what was observed.
@@ -187,7 +52,7 @@ pub struct Reply {
     pub ids: BTreeMap<(String, String), Option<u32>>,
     /// The user whose home was asked for; `None` where the node knows none.
     pub home: Option<Home>,
-    /// What [`super::Program::Probe`] tells: a name, and words that nobody has looked at yet.
+    /// What [`crate::node::Program::Probe`] tells: a name, and words that nobody has looked at yet.
     pub facts: Vec<(String, String)>,
     /// The line of `curl --version`, read.
     pub curl: Option<CurlVersion>,
@@ -448,79 +313,12 @@ fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
     haystack.windows(needle.len()).position(|w| w == needle)
 }
 
-/// One line of `ls -ldn` in the C locale: mode, links, uid, gid, size, month, day, time or year, path, and for a link
-/// ` -> ` and its target. Devices have two numbers for a size.
-fn parse_ls(line: &str) -> Option<(String, Stat)> {
-    let mut rest = line;
-    let mut word = || {
-        rest = rest.trim_start_matches(' ');
-        let (word, after) = rest.split_once(' ')?;
-        rest = after;
-        Some(word)
-    };
-    let mode = word()?;
-    let (_links, uid, gid) = (word()?, word()?.parse().ok()?, word()?.parse().ok()?);
-    let size = word()?;
-    let size = if size.ends_with(',') { word().map(|_| 0)? } else { size.parse().ok()? };
-    let _date = (word()?, word()?, word()?);
-    let name = rest.trim_start_matches(' ');
-    let (kind, mode) = parse_mode(mode)?;
-    let (path, kind) = match kind {
-        StatKind::Symlink(_) => {
-            let (path, to) = name.split_once(" -> ")?;
-            (path, StatKind::Symlink(to.to_string()))
-        }
-        kind => (name, kind),
-    };
-    Some((path.to_string(), Stat { kind, mode, uid, gid, size }))
-}
-
-/// `drwxr-xr-x`, with `s`, `t` and their capitals, and whatever `ls` puts behind it for ACLs and SELinux.
-fn parse_mode(text: &str) -> Option<(StatKind, u32)> {
-    let b = text.as_bytes();
-    let kind = match b.first()? {
-        b'-' => StatKind::File,
-        b'd' => StatKind::Dir,
-        b'l' => StatKind::Symlink(String::new()),
-        b'p' => StatKind::Other("a fifo"),
-        b's' => StatKind::Other("a socket"),
-        b'b' | b'c' => StatKind::Other("a device"),
-        _ => return None,
-    };
-    let mut mode = 0;
-    for (i, c) in b.get(1..10)?.iter().enumerate() {
-        let bit = 1 << (8 - i);
-        let special = 1 << (11 - i / 3);
-        mode |= match (i % 3, c) {
-            (_, b'-') => 0,
-            (0, b'r') | (1, b'w') | (2, b'x') => bit,
-            (2, b's' | b't') => bit | special,
-            (2, b'S' | b'T') => special,
-            _ => return None,
-        };
-    }
-    Some((kind, mode))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn reader() -> ReplyReader {
         ReplyReader::new(Nonce("n0".into()))
-    }
-
-    #[test]
-    fn lines_of_ls() {
-        let s = |l: &str| parse_ls(l).map(|(p, s)| (p, s.kind, format!("{:o}", s.mode), s.uid, s.gid, s.size));
-        assert_eq!(s("drwxrwxrwt 12 0 0 4096 Nov 21 02:18 /tmp"), Some(("/tmp".into(), StatKind::Dir, "1777".into(), 0, 0, 4096)));
-        assert_eq!(s("-rw-r-----.  1 0 100 12 Nov 21  2025 /e/c"), Some(("/e/c".into(), StatKind::File, "640".into(), 0, 100, 12)));
-        assert_eq!(s("lrwxrwxrwx 1 0 0 9 Nov  1 02:18 /a -> ../b c"), Some(("/a".into(), StatKind::Symlink("../b c".into()), "777".into(), 0, 0, 9)));
-        assert_eq!(s("crw-rw-rw- 1 0 0 1, 3 Nov 21 02:18 /dev/null"), Some(("/dev/null".into(), StatKind::Other("a device"), "666".into(), 0, 0, 0)));
-        assert_eq!(s("-rwsr-Sr-x+   1 0 0 1 Nov 21 02:18 /x").unwrap().2, "6745");
-        for bad in ["", "total 0", "-rw-r--r-- 1 root root 1 Nov 21 02:18 /x", "-rw 1 0 0 1 a b c /x"] {
-            assert_eq!(parse_ls(bad), None, "{bad}");
-        }
     }
 
     const WHOLE: &[u8] =
