@@ -1,11 +1,11 @@
-//! One file parsed: the logins and recipients that a vault or an inventory holds, each with the bytes it takes up, so that
-//! the vault commands can splice text and leave every other byte as it is.
-
-use std::ops::Range;
+//! The keys that a vault and an inventory share: logins, recipients, the password of sudo, the inventory's name.
+//!
+//! This is the strict reader, which finds every fault of a file that a run stands on. The commands of `regprov vault` read with
+//! [`VaultDocument`](crate::vault::VaultDocument), which takes files that are still to be completed.
 
 use granit_parser::ScalarStyle;
 
-use super::fields::{Keys, Reader};
+use super::fields::{Fields, Keys, Reader};
 use super::yaml::{self, Entry, Node, Pos, Value};
 use super::{sanitize, schema};
 use crate::error::Problem;
@@ -13,99 +13,63 @@ use crate::model::registry::{NameNote, Registry};
 use crate::model::{Expiry, PasswordText, Secret, Username};
 
 /// What a file says of logins.
-pub struct Document {
+pub(super) struct Document {
     /// `id:`, the name of the inventory.
-    pub id: Option<String>,
+    pub(super) id: Option<String>,
     /// `recipients:`, the public keys for which its passwords are sealed, in their order.
-    pub recipients: Vec<String>,
-    /// Where `recipients:` stands.
-    pub recipients_section: Option<Section>,
+    pub(super) recipients: Vec<String>,
     /// `logins:`, in the file's order.
-    pub logins: Vec<LoginItem>,
-    /// Where `logins:` stands.
-    pub logins_section: Option<Section>,
+    pub(super) logins: Vec<LoginItem>,
     /// `become_password:`, with line and column from 1.
-    pub become_password: Option<(PasswordText, u64, u64)>,
+    pub(super) become_password: Option<(PasswordText, u64, u64)>,
     /// What was put right or looks wrong without being an error.
-    pub notes: Vec<Problem>,
-}
-
-/// A top-level key and its value in the text.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Section {
-    /// The bytes of the key.
-    pub key: Range<usize>,
-    /// The bytes of the value, from its first to behind its last. A block ends with or behind its last line's text.
-    pub value: Range<usize>,
-    /// Written in brackets or braces, or absent, and not as a block of lines.
-    pub flow: bool,
+    pub(super) notes: Vec<Problem>,
 }
 
 /// One login of a file.
 #[derive(Clone)]
-pub struct LoginItem {
+pub(super) struct LoginItem {
     /// Its name.
-    pub name: String,
+    pub(super) name: String,
     /// The registry it is for.
-    pub registry: Registry,
+    pub(super) registry: Registry,
     /// The account.
-    pub username: Username,
+    pub(super) username: Username,
     /// Sealed or plain; `None` when it is still to be set.
-    pub password: Option<PasswordText>,
+    pub(super) password: Option<PasswordText>,
     /// After this it is not used any more.
-    pub expires: Option<Expiry>,
+    pub(super) expires: Option<Expiry>,
     /// Line of its name, from 1.
-    pub line: u64,
+    pub(super) line: u64,
     /// Column of its name in characters, from 1.
-    pub column: u64,
-    /// Bytes of its name.
-    pub key: Range<usize>,
-    /// Bytes of the map behind its name, from its first to behind its last. A block ends with or behind its last line's text.
-    pub value: Range<usize>,
-    /// The map is written with braces and not as a block of lines.
-    pub flow: bool,
-    /// Its fields (`registry`, `username`, `password`, `expires`) in their order: name, bytes of the key, bytes of the value.
-    pub fields: Vec<(String, Range<usize>, Range<usize>)>,
+    pub(super) column: u64,
 }
 
 /// The first line of an armored age file.
-pub const ARMOR_BEGIN: &str = "-----BEGIN AGE ENCRYPTED FILE-----";
+const ARMOR_BEGIN: &str = "-----BEGIN AGE ENCRYPTED FILE-----";
 /// The last line of an armored age file.
-pub const ARMOR_END: &str = "-----END AGE ENCRYPTED FILE-----";
+const ARMOR_END: &str = "-----END AGE ENCRYPTED FILE-----";
 
 const LOGIN_KEYS: Keys =
     Keys { known: &["registry", "username", "password", "expires"], reserved: &["auth_hosts", "command", "password_command", "kubernetes"], private: true };
 
-/// Reads a vault or an inventory as far as logins go. `file` is its name in messages. A login without a password and a plain password are read;
-/// whether they may stand is for [`super::load`] to say.
+/// Reads a file that is a vault and nothing else. `file` is its name in messages.
 ///
 /// # Errors
-/// All that is wrong with the keys of the file and with its `id`, `recipients` and `logins`.
-pub fn parse_document(file: &str, text: &str) -> Result<Document, Vec<Problem>> {
-    parse(file, text, false)
-}
-
-/// Reads a file that is a vault and nothing else.
+/// All that is wrong with its keys and values.
 pub(super) fn parse_vault(file: &str, text: &str) -> Result<Document, Vec<Problem>> {
-    parse(file, text, true)
-}
-
-fn parse(file: &str, text: &str, vault_only: bool) -> Result<Document, Vec<Problem>> {
     let root = yaml::parse(file, text).map_err(|p| vec![sanitize(*p)])?;
     let mut problems = Vec::new();
     let mut reader = Reader { file, problems: &mut problems };
-    // A file with hosts is an inventory, and the rest of it is not looked at here.
-    let is_inventory = !vault_only
-        && matches!(&root.value, Value::Map { entries, .. } if entries.iter().any(|e| ["hosts", "groups", "defaults", "vault"].contains(&e.key.as_str())));
-    let (what, keys) = if is_inventory { ("the inventory", schema::TOP_KEYS) } else { ("the vault", schema::VAULT_KEYS) };
-    let fields = reader.keyed(&root, what, keys);
+    let fields = reader.keyed(&root, "the vault", schema::VAULT_KEYS);
     schema::version(&mut reader, &fields, false);
     let document = read(&mut reader, &fields);
     if problems.is_empty() { Ok(document) } else { Err(problems.into_iter().map(sanitize).collect()) }
 }
 
-/// Reads the keys that a vault and an inventory share.
-pub(super) fn read(reader: &mut Reader<'_>, fields: &super::fields::Fields<'_>) -> Document {
+/// Reads the keys that a vault and an inventory share. A login without a password and a plain password are read; whether they
+/// may stand is for [`load`](super::load) to say.
+pub(super) fn read(reader: &mut Reader<'_>, fields: &Fields<'_>) -> Document {
     let mut notes = Vec::new();
     let id = fields.value("id").and_then(|n| id(reader, n));
     let recipients = fields.value("recipients").map(|n| recipients(reader, n)).unwrap_or_default();
@@ -127,19 +91,7 @@ pub(super) fn read(reader: &mut Reader<'_>, fields: &super::fields::Fields<'_>) 
             }
         }
     });
-    let section = |key| fields.get(key).map(section);
-    Document { id, recipients, recipients_section: section("recipients"), logins, logins_section: section("logins"), become_password, notes }
-}
-
-fn section(entry: &Entry) -> Section {
-    Section { key: entry.key_bytes.clone(), value: entry.value.bytes.clone(), flow: is_flow(&entry.value) }
-}
-
-fn is_flow(node: &Node) -> bool {
-    match &node.value {
-        Value::Map { flow, .. } | Value::Seq { flow, .. } => *flow,
-        Value::Scalar { .. } => true,
-    }
+    Document { id, recipients, logins, become_password, notes }
 }
 
 /// `id:` travels to the nodes and names files there, so it is narrow.
@@ -212,26 +164,13 @@ fn login(reader: &mut Reader<'_>, entry: &Entry, notes: &mut Vec<Problem>) -> Op
     if reader.problems.len() > before {
         return None;
     }
-    let Value::Map { entries, flow } = &entry.value.value else { return None };
     let Pos { line, column } = entry.key_pos;
-    Some(LoginItem {
-        name: name.clone(),
-        registry: registry?,
-        username: username?,
-        password,
-        expires,
-        line,
-        column,
-        key: entry.key_bytes.clone(),
-        value: entry.value.bytes.clone(),
-        flow: *flow,
-        fields: entries.iter().map(|e| (e.key.clone(), e.key_bytes.clone(), e.value.bytes.clone())).collect(),
-    })
+    Some(LoginItem { name: name.clone(), registry: registry?, username: username?, password, expires, line, column })
 }
 
 fn missing<T>(reader: &mut Reader<'_>, entry: &Entry, what: &str, key: &str) -> Option<T> {
     // Where the login is no map at all, that has been said.
-    if matches!(entry.value.value, Value::Map { .. }) {
+    if matches!(entry.value.value, Value::Map(_)) {
         reader.fault(entry.key_pos, format!("{what} has no `{key}`"));
     }
     None

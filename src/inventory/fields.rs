@@ -103,7 +103,7 @@ impl Reader<'_> {
     }
 
     fn entries<'n>(&mut self, node: &'n Node, what: &str) -> Option<&'n [Entry]> {
-        if let Value::Map { entries, .. } = &node.value {
+        if let Value::Map(entries) = &node.value {
             return Some(entries);
         }
         self.fault(node.pos, format!("{what} must be a map of keys and values, not {}", node.word()));
@@ -165,7 +165,7 @@ impl Reader<'_> {
 
     /// A list of texts.
     pub(crate) fn texts<'n>(&mut self, node: &'n Node, what: &str) -> Option<Vec<Placed<&'n str>>> {
-        let Value::Seq { items, .. } = &node.value else {
+        let Value::Seq(items) = &node.value else {
             let message = format!("{what} must be a list, not {}", node.word());
             match node.value {
                 Value::Scalar { .. } if !node.is_null() => self.fault_hint(node.pos, message, "put it into brackets: [...]"),
@@ -180,7 +180,7 @@ impl Reader<'_> {
     /// One text or a list of texts.
     pub(crate) fn one_or_more<'n>(&mut self, node: &'n Node, what: &str) -> Option<Vec<Placed<&'n str>>> {
         match node.value {
-            Value::Seq { .. } => self.texts(node, what),
+            Value::Seq(_) => self.texts(node, what),
             _ => self.text(node, what).map(|t| vec![t]),
         }
     }
@@ -188,7 +188,7 @@ impl Reader<'_> {
     /// `None` for a list of more than [`LIST_MAX`](super::LIST_MAX) items, which would cost more to check than it can mean.
     pub(crate) fn short(&mut self, node: &Node, what: &str) -> Option<()> {
         match &node.value {
-            Value::Seq { items, .. } if items.len() > super::LIST_MAX => {
+            Value::Seq(items) if items.len() > super::LIST_MAX => {
                 self.fault(node.pos, format!("{what} has more than {} items", super::LIST_MAX));
                 None
             }

@@ -3,10 +3,10 @@
 //! Pure: files are read through a function handed in. Every problem is found in one pass and told at once, with file,
 //! line and column, and never with a value that might be secret. Nothing is ever interpolated: `$oauthtoken` is a name.
 //!
-//! The way through: `yaml` (a tree that knows its places), `schema` and [`document`] (each key by itself),
+//! The way through: `yaml` (a tree that knows its places), `schema` and `document` (each key by itself),
 //! `resolve` (what they mean together), then [`limit`] and [`select`] (which part of it this run is about).
 
-pub mod document;
+mod document;
 mod fields;
 mod hostlist;
 mod limit;
@@ -173,7 +173,7 @@ pub fn load(path: &Path, world: &mut dyn World, options: LoadOptions) -> Result<
     let mut problems = Vec::new();
     let mut reader = Reader { file: &file, problems: &mut problems };
     let fields = reader.keyed(&root, "the inventory", schema::TOP_KEYS);
-    if !matches!(root.value, yaml::Value::Map { .. }) {
+    if !matches!(root.value, yaml::Value::Map(_)) {
         return Err(told(problems));
     }
     let faults_at_top = reader.problems.len();

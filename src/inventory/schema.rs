@@ -206,7 +206,7 @@ pub(super) fn read(reader: &mut Reader<'_>, fields: &Fields<'_>) -> Parts {
     }
     if let Some(node) = fields.value("hosts") {
         match &node.value {
-            Value::Map { .. } => {
+            Value::Map(_) => {
                 for entry in reader.named(node, "`hosts`") {
                     let host = host(reader, entry);
                     parts.hosts.push(host);
@@ -241,7 +241,7 @@ pub(super) fn version(reader: &mut Reader<'_>, fields: &Fields<'_>, required: bo
 fn serial(reader: &mut Reader<'_>, node: &Node) -> Vec<Portion> {
     const WHAT: &str = "`serial` of `defaults`";
     let items = match &node.value {
-        Value::Seq { items, .. } => &items[..],
+        Value::Seq(items) => &items[..],
         _ => std::slice::from_ref(node),
     };
     if items.is_empty() || items.len() > SERIAL_MAX {
@@ -434,7 +434,7 @@ fn host_keys(reader: &mut Reader<'_>, fields: &Fields<'_>, what: &str) -> Option
             ),
         }
     }
-    if pins.is_empty() && matches!(&node.value, Value::Seq { items, .. } if items.is_empty()) {
+    if pins.is_empty() && matches!(&node.value, Value::Seq(items) if items.is_empty()) {
         // An empty pin list would quietly mean known_hosts.
         reader.fault(node.pos, format!("{label} is an empty list"));
     }
@@ -465,7 +465,7 @@ fn host_key(line: &str) -> Option<HostKeyPin> {
 
 /// A list of targets: names, or maps of one name and its options.
 fn targets(reader: &mut Reader<'_>, node: &Node, what: &str) -> Option<Vec<TargetSpec>> {
-    let Value::Seq { items, .. } = &node.value else {
+    let Value::Seq(items) = &node.value else {
         reader.fault_hint(node.pos, format!("`targets` of {what} must be a list, not {}", node.word()), "for example `targets: [docker, enroot]`");
         return None;
     };
@@ -484,7 +484,7 @@ fn targets(reader: &mut Reader<'_>, node: &Node, what: &str) -> Option<Vec<Targe
 
 fn target(reader: &mut Reader<'_>, node: &Node, what: &str) -> Option<TargetSpec> {
     let (name, pos, options) = match &node.value {
-        Value::Map { entries, .. } => match &entries[..] {
+        Value::Map(entries) => match &entries[..] {
             [entry] => (entry.key.as_str(), entry.key_pos, Some(&entry.value)),
             _ => {
                 reader.fault_hint(

@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use granit_parser::{ErrorKind, Event, Parser, ScalarStyle, ScanError, Span, StructureStyle};
+use granit_parser::{ErrorKind, Event, Parser, ScalarStyle, ScanError, Span};
 use zeroize::Zeroizing;
 
 use super::INVENTORY_BYTES_MAX;
@@ -29,24 +29,17 @@ pub(crate) struct Pos {
 /// A value with its place.
 pub(crate) struct Node {
     pub(crate) pos: Pos,
-    /// The bytes of the file that it takes up.
-    pub(crate) bytes: Range<usize>,
     pub(crate) value: Value,
 }
 
 pub(crate) enum Value {
     /// Text, number, truth value or nothing: YAML tells them apart by looks, and so does [`Node::word`].
-    Scalar { text: Zeroizing<String>, style: ScalarStyle },
-    Seq {
-        items: Vec<Node>,
-        /// Written with brackets.
-        flow: bool,
+    Scalar {
+        text: Zeroizing<String>,
+        style: ScalarStyle,
     },
-    Map {
-        entries: Vec<Entry>,
-        /// Written with braces.
-        flow: bool,
-    },
+    Seq(Vec<Node>),
+    Map(Vec<Entry>),
 }
 
 /// A key and its value.
@@ -55,7 +48,6 @@ pub(crate) struct Entry {
     /// Whether the key is text to every YAML reader, and not a number, a truth value or nothing.
     pub(crate) key_is_text: bool,
     pub(crate) key_pos: Pos,
-    pub(crate) key_bytes: Range<usize>,
     pub(crate) value: Node,
 }
 
@@ -63,8 +55,8 @@ impl Node {
     /// What it is, for messages: "text", "a number", ...
     pub(crate) fn word(&self) -> &'static str {
         match &self.value {
-            Value::Seq { .. } => "a list",
-            Value::Map { .. } => "a map",
+            Value::Seq(_) => "a list",
+            Value::Map(_) => "a map",
             Value::Scalar { text, style } => scalar_word(text, *style),
         }
     }
@@ -186,41 +178,32 @@ impl<'a> Builder<'a> {
         if depth > DEPTH_MAX {
             return Err(fault(span, format!("lists and maps are nested more than {DEPTH_MAX} deep")));
         }
-        let bytes = span.byte_range().unwrap_or(0..0);
-        let start = bytes.start;
-        let (value, end) = match event {
+        let value = match event {
             Event::Scalar(text, style, anchor, tag) => {
                 plain_node(span, anchor, tag.is_some())?;
-                (Value::Scalar { text: Zeroizing::new(text.into_owned()), style }, bytes.end)
+                Value::Scalar { text: Zeroizing::new(text.into_owned()), style }
             }
-            Event::SequenceStart(style, anchor, tag) => {
+            Event::SequenceStart(_, anchor, tag) => {
                 plain_node(span, anchor, tag.is_some())?;
                 let mut items = Vec::new();
-                let end = loop {
+                loop {
                     let (event, span) = self.next()?;
                     if matches!(event, Event::SequenceEnd) {
-                        break span.byte_range().map_or(start, |b| b.end);
+                        break Value::Seq(items);
                     }
                     items.push(self.node(event, &span, depth + 1)?);
-                };
-                let flow = style == StructureStyle::Flow;
-                // A block's end event stands at what follows it; the block itself ends with its last child.
-                let end = if flow { end } else { items.last().map_or(start, |n| n.bytes.end) };
-                (Value::Seq { items, flow }, end)
+                }
             }
-            Event::MappingStart(style, anchor, tag) => {
+            Event::MappingStart(_, anchor, tag) => {
                 plain_node(span, anchor, tag.is_some())?;
                 let mut entries: Vec<Entry> = Vec::new();
-                let end = loop {
+                loop {
                     let (event, span) = self.next()?;
                     if matches!(event, Event::MappingEnd) {
-                        break span.byte_range().map_or(start, |b| b.end);
+                        break Value::Map(entries);
                     }
                     entries.push(self.entry(event, &span, depth + 1)?);
-                };
-                let flow = style == StructureStyle::Flow;
-                let end = if flow { end } else { entries.last().map_or(start, |e| e.value.bytes.end.max(e.key_bytes.end)) };
-                (Value::Map { entries, flow }, end)
+                }
             }
             Event::Alias(_) | Event::UnresolvedAlias(_) => {
                 return Err(Fault {
@@ -230,42 +213,45 @@ impl<'a> Builder<'a> {
             }
             _ => return Err(fault(span, "is no YAML that regprov understands")),
         };
-        Ok(Node { pos: pos_of(span), bytes: start..end.max(start), value })
+        Ok(Node { pos: pos_of(span), value })
     }
 
     fn entry(&mut self, event: Event<'a>, span: &Span, depth: usize) -> Result<Entry, Fault> {
         let key = self.node(event, span, depth)?;
+        let key_end = span.byte_range().map_or(0, |b| b.end);
         let key_is_text = key.text().is_some();
         let Value::Scalar { text, .. } = &key.value else {
             return Err(fault(span, "a key is a list or a map; regprov reads keys that are text"));
         };
         let (event, span) = self.next()?;
         let mut value = self.node(event, &span, depth)?;
+        let bytes = span.byte_range().unwrap_or(0..0);
         if let Value::Scalar { style: ScalarStyle::Literal | ScalarStyle::Folded, .. } = value.value {
-            self.include_block_header(&key, &mut value);
+            value.pos = self.block_header(key.pos, key_end..bytes.start).unwrap_or(value.pos);
         }
-        if value.is_null() && value.bytes.is_empty() {
+        if value.is_null() && bytes.is_empty() {
             // A value that is not there has no place of its own that a person would look at.
             value.pos = key.pos;
         }
-        Ok(Entry { key: text.to_string(), key_is_text, key_pos: key.pos, key_bytes: key.bytes, value })
+        Ok(Entry { key: text.to_string(), key_is_text, key_pos: key.pos, value })
     }
 }
 
 impl Builder<'_> {
-    /// The parser lets a block begin with its first line of text; for us it begins with its `|` or `>`.
-    fn include_block_header(&self, key: &Node, value: &mut Node) {
-        let between = self.text.get(key.bytes.end..value.bytes.start).unwrap_or("");
+    /// The place of the `|` or `>` between a key and the first line of its block of text, with which the block begins for a
+    /// person; for the parser it begins with that line.
+    fn block_header(&self, key: Pos, between: Range<usize>) -> Option<Pos> {
+        let from = between.start;
+        let between = self.text.get(between)?;
         let mut comment = false;
-        let indicator = between.char_indices().find(|(_, c)| {
+        let (at, _) = between.char_indices().find(|(_, c)| {
             comment = *c == '#' || comment && *c != '\n';
             !comment && matches!(c, '|' | '>')
-        });
-        let Some((at, _)) = indicator else { return };
-        value.bytes.start = key.bytes.end + at;
-        let line_start = self.text[..value.bytes.start].rfind('\n').map_or(0, |n| n + 1);
-        let column = self.text[line_start..value.bytes.start].trim_start_matches('\u{feff}').chars().count() as u64 + 1;
-        value.pos = Pos { line: key.pos.line + between[..at].matches('\n').count() as u64, column };
+        })?;
+        let before = &self.text[..from + at];
+        let line_start = before.rfind('\n').map_or(0, |n| n + 1);
+        let column = before[line_start..].trim_start_matches('\u{feff}').chars().count() as u64 + 1;
+        Some(Pos { line: key.line + between[..at].matches('\n').count() as u64, column })
     }
 }
 
@@ -333,32 +319,29 @@ mod tests {
     #[test]
     fn every_key_and_value_knows_its_place() {
         let text = "a: 1\nb:\n  - x\n  - {c: 'd', e: }\n";
-        let Value::Map { entries, flow: false } = &ok(text).value else { panic!("a block map") };
+        let Value::Map(entries) = &ok(text).value else { panic!("a block map") };
         assert_eq!((entries[0].key_pos, entries[0].value.pos), (Pos { line: 1, column: 1 }, Pos { line: 1, column: 4 }));
-        let Value::Seq { items, flow: false } = &entries[1].value.value else { panic!("a list") };
+        let Value::Seq(items) = &entries[1].value.value else { panic!("a list") };
         assert_eq!(items[1].pos, Pos { line: 4, column: 5 });
-        let Value::Map { entries, flow: true } = &items[1].value else { panic!("a flow map") };
-        assert_eq!(&text[entries[0].key_bytes.clone()], "c");
-        assert_eq!(&text[entries[0].value.bytes.clone()], "'d'");
-        assert_eq!(&text[items[1].bytes.clone()], "{c: 'd', e: }");
+        let Value::Map(entries) = &items[1].value else { panic!("a flow map") };
+        assert_eq!((entries[0].key_pos, entries[0].value.pos), (Pos { line: 4, column: 6 }, Pos { line: 4, column: 9 }));
         assert_eq!((entries[1].value.is_null(), entries[1].value.pos), (true, Pos { line: 4, column: 14 }));
     }
 
     #[test]
     fn a_block_of_text_begins_with_its_indicator() {
         for (text, pos) in [("a:\n  b: |-\n    x\n", (2, 6)), ("a:\n  b: # c|d\n    >\n    x\n", (3, 5))] {
-            let Value::Map { entries, .. } = ok(text).value else { panic!("a map") };
-            let Value::Map { entries, .. } = &entries[0].value.value else { panic!("a map") };
+            let Value::Map(entries) = ok(text).value else { panic!("a map") };
+            let Value::Map(entries) = &entries[0].value.value else { panic!("a map") };
             let value = &entries[0].value;
             assert_eq!((value.pos.line, value.pos.column), pos);
-            assert!(text[value.bytes.clone()].starts_with(['|', '>']) && text[value.bytes.clone()].contains('x'), "{:?}", &text[value.bytes.clone()]);
         }
     }
 
     #[test]
     fn a_byte_order_mark_and_windows_line_ends_change_nothing() {
         for text in ["\u{feff}a: 1\r\nb: |\r\n  x\r\n  y\r\n", "a: 1\nb: |\n  x\n  y\n"] {
-            let Value::Map { entries, .. } = ok(text).value else { panic!("a map") };
+            let Value::Map(entries) = ok(text).value else { panic!("a map") };
             assert_eq!((entries[0].key.as_str(), entries[0].key_pos), ("a", Pos { line: 1, column: 1 }));
             assert_eq!(entries[1].key_pos, Pos { line: 2, column: 1 });
             assert_eq!(entries[1].value.text(), Some("x\ny\n"));
@@ -391,7 +374,7 @@ mod tests {
             ("{}", "a map"),
         ];
         for (yaml, want) in cases {
-            let Value::Map { entries, .. } = ok(&format!("k: {yaml}\n")).value else { panic!("a map") };
+            let Value::Map(entries) = ok(&format!("k: {yaml}\n")).value else { panic!("a map") };
             assert_eq!(entries[0].value.word(), want, "{yaml}");
         }
     }

@@ -111,7 +111,7 @@ pub(super) fn read(reader: &mut Reader<'_>, node: &Node, what: &str) -> Option<P
         }
         "command" => {
             let label = format!("`command` of {label}");
-            if !matches!(entry.value.value, Value::Seq { .. }) {
+            if !matches!(entry.value.value, Value::Seq(_)) {
                 reader.fault_hint(
                     entry.value.pos,
                     format!("{label} must be a list, not {}", entry.value.word()),
@@ -367,11 +367,11 @@ fn of_group(ansible: &ansible::Ansible, group: Option<&str>) -> Result<Given, Fa
 /// Reads a group's `hosts:`: host lists and sources, one or a list of them. `room` is how many more names the inventory may list.
 pub(super) fn read_listed(reader: &mut Reader<'_>, node: &Node, what: &str, room: &mut usize) -> Vec<Listed> {
     let one = std::slice::from_ref(node);
-    let items = if let Value::Seq { items, .. } = &node.value { items } else { one };
-    let label = if matches!(node.value, Value::Seq { .. }) { format!("an item of `hosts` of {what}") } else { format!("`hosts` of {what}") };
+    let items = if let Value::Seq(items) = &node.value { items } else { one };
+    let label = if matches!(node.value, Value::Seq(_)) { format!("an item of `hosts` of {what}") } else { format!("`hosts` of {what}") };
     let mut listed = Vec::new();
     for item in items {
-        if matches!(item.value, Value::Map { .. }) {
+        if matches!(item.value, Value::Map(_)) {
             listed.extend(read(reader, item, what).map(Listed::Source));
             continue;
         }
