@@ -16,6 +16,7 @@ use regprov::error::{Error, Result};
 use regprov::inventory::{self, Entry, Inventory, LoadOptions, World};
 use regprov::model::{Connection, Host};
 use serde_json::{Map, Value, json};
+use zeroize::Zeroizing;
 
 /// The variables that say how a host is reached.
 const USED: [&str; 13] = [
@@ -53,9 +54,9 @@ struct Disk<'a> {
 }
 
 impl World for Disk<'_> {
-    fn read(&mut self, path: &Path) -> Result<String> {
+    fn read(&mut self, path: &Path) -> Result<Zeroizing<String>> {
         if path == self.case.join("ours.yml") {
-            return Ok(self.text.clone());
+            return Ok(self.text.clone().into());
         }
         inventory::decode(path, fs::read(path).map_err(|e| Error::usage(e.to_string()))?)
     }

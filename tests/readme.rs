@@ -7,6 +7,7 @@ use clap::Parser;
 use regprov::cli::Cli;
 use regprov::error::{Error, Result};
 use regprov::inventory::{self, Entry, LoadOptions, Program, World};
+use zeroize::Zeroizing;
 
 const PAGES: [&str; 3] = ["README.md", "CONTRIBUTING.md", "inventories/README.md"];
 
@@ -119,10 +120,10 @@ fn every_yaml_block_loads() {
 struct Sources(String);
 
 impl World for Sources {
-    fn read(&mut self, path: &Path) -> Result<String> {
+    fn read(&mut self, path: &Path) -> Result<Zeroizing<String>> {
         match path.to_str().unwrap() {
-            "inventory.yml" => Ok(self.0.clone()),
-            "config/inventory" => Ok("[slurm-node]\nnode[01:02]\n".to_string()),
+            "inventory.yml" => Ok(self.0.clone().into()),
+            "config/inventory" => Ok("[slurm-node]\nnode[01:02]\n".to_string().into()),
             other => panic!("{other}"),
         }
     }

@@ -13,6 +13,7 @@ use regprov::format;
 use regprov::inventory::{self, Entry, Inventory, LoadOptions, World};
 use regprov::model::Login;
 use regprov::vault::{Identities, open_login};
+use zeroize::Zeroizing;
 
 fn samples() -> Vec<PathBuf> {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("inventories");
@@ -26,7 +27,7 @@ fn samples() -> Vec<PathBuf> {
 struct Disk;
 
 impl World for Disk {
-    fn read(&mut self, path: &Path) -> Result<String> {
+    fn read(&mut self, path: &Path) -> Result<Zeroizing<String>> {
         inventory::decode(path, fs::read(path).map_err(|e| Error::usage(format!("{}: {e}", path.display())))?)
     }
 

@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use zeroize::Zeroizing;
+
 use super::console::ask_terminal;
 use super::identity::IdentitySources;
 use super::journal::LastRun;
@@ -41,12 +43,12 @@ impl Opener {
     }
 
     /// A file's text; one that is encrypted as a whole is opened.
-    pub fn read(&mut self, path: &Path) -> Result<String> {
+    pub fn read(&mut self, path: &Path) -> Result<Zeroizing<String>> {
         // A wrong path is wrong input; inside the inventory it is told with its place.
         let bytes = files::read(path, INVENTORY_BYTES_MAX as u64).map_err(|e| Error { kind: Kind::Usage, ..e })?;
         let bytes = match is_age_file(&bytes) {
-            true => decrypt(&bytes, self.identities()?).map_err(|e| e.explain(&path.display().to_string()))?.to_vec(),
-            false => bytes.to_vec(),
+            true => decrypt(&bytes, self.identities()?).map_err(|e| e.explain(&path.display().to_string()))?,
+            false => bytes,
         };
         inventory::decode(path, bytes)
     }
@@ -123,7 +125,7 @@ pub fn known(inventory: &Inventory, names: &[&str]) -> Vec<usize> {
 }
 
 impl World for Opener {
-    fn read(&mut self, path: &Path) -> Result<String> {
+    fn read(&mut self, path: &Path) -> Result<Zeroizing<String>> {
         Opener::read(self, path)
     }
 

@@ -3,6 +3,8 @@
 use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 
+use zeroize::Zeroizing;
+
 use super::fields::suggest;
 use super::{Inventory, hostlist};
 use crate::error::{Error, Result};
@@ -21,7 +23,7 @@ use crate::model::TargetKind;
 pub fn limit(
     inventory: &Inventory,
     pattern: &str,
-    read: &mut dyn FnMut(&Path) -> Result<String>,
+    read: &mut dyn FnMut(&Path) -> Result<Zeroizing<String>>,
     failed: &mut dyn FnMut() -> Result<Vec<String>>,
 ) -> Result<Vec<usize>> {
     let all: BTreeSet<usize> = (0..inventory.hosts.len()).collect();
@@ -95,7 +97,7 @@ impl Lookup<'_> {
     }
 
     /// A term without its sign.
-    fn term(&self, term: &str, read: &mut dyn FnMut(&Path) -> Result<String>) -> Result<BTreeSet<usize>> {
+    fn term(&self, term: &str, read: &mut dyn FnMut(&Path) -> Result<Zeroizing<String>>) -> Result<BTreeSet<usize>> {
         let Some(file) = term.strip_prefix('@') else {
             return self.name(term).map_err(|why| with_way_out(format!("--limit: {}", why.0), why.1));
         };

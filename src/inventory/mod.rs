@@ -23,6 +23,7 @@ use std::path::{Path, PathBuf};
 
 use fields::Reader;
 use yaml::Pos;
+use zeroize::Zeroizing;
 
 pub use limit::{limit, select};
 
@@ -86,25 +87,26 @@ pub struct LoadOptions {
 ///
 /// # Errors
 /// Says on which line the first byte stands that is no UTF-8; [`Kind::Usage`].
-pub fn decode(path: &Path, bytes: Vec<u8>) -> Result<String> {
-    let file = path.display();
+pub fn decode(path: &Path, bytes: impl Into<Zeroizing<Vec<u8>>>) -> Result<Zeroizing<String>> {
+    let (file, mut bytes) = (path.display(), bytes.into());
     if bytes.len() > INVENTORY_BYTES_MAX {
         return Err(Error::usage(format!("{file}: is larger than {} MiB", INVENTORY_BYTES_MAX >> 20)));
     }
-    String::from_utf8(bytes).map_err(|e| {
-        let good = e.utf8_error().valid_up_to();
-        let line = 1 + e.as_bytes()[..good].iter().filter(|b| **b == b'\n').count();
-        Error::usage(format!("{file}:{line}: is not UTF-8")).hint("save the file as UTF-8")
-    })
+    if let Err(e) = std::str::from_utf8(&bytes) {
+        let line = 1 + bytes[..e.valid_up_to()].iter().filter(|b| **b == b'\n').count();
+        return Err(Error::usage(format!("{file}:{line}: is not UTF-8")).hint("save the file as UTF-8"));
+    }
+    // Moved, not copied: a copy would have to be wiped too.
+    Ok(Zeroizing::new(String::from_utf8(std::mem::take(&mut *bytes)).expect("it was checked two lines above")))
 }
 
 /// What [`load`] asks of the world: files, and for sources of hosts directories and programs.
 pub trait World {
-    /// A file's text; see [`decode`].
+    /// A file's text; see [`decode`]. It may hold passwords, and is wiped when it is dropped.
     ///
     /// # Errors
     /// Of [`Kind::Usage`], or of another kind when a file that is encrypted cannot be opened.
-    fn read(&mut self, path: &Path) -> Result<String>;
+    fn read(&mut self, path: &Path) -> Result<Zeroizing<String>>;
 
     /// What is in a directory, sorted by name; `None` when the path is no directory.
     ///
@@ -138,9 +140,9 @@ fn not_at_hand(what: &str) -> Error {
     Error::usage(format!("{what}: sources of hosts are not at hand here"))
 }
 
-impl<F: FnMut(&Path) -> Result<String>> World for F {
-    fn read(&mut self, path: &Path) -> Result<String> {
-        self(path)
+impl<F: FnMut(&Path) -> Result<T>, T: Into<Zeroizing<String>>> World for F {
+    fn read(&mut self, path: &Path) -> Result<Zeroizing<String>> {
+        self(path).map(Into::into)
     }
 }
 

@@ -13,8 +13,11 @@ struct Memory {
 }
 
 impl World for Memory {
-    fn read(&mut self, path: &Path) -> Result<String> {
-        self.files.get(path.to_str().unwrap()).cloned().ok_or_else(|| Error::usage(format!("{} cannot be read: there is no such file", path.display())))
+    fn read(&mut self, path: &Path) -> Result<Zeroizing<String>> {
+        self.files
+            .get(path.to_str().unwrap())
+            .map(|text| text.clone().into())
+            .ok_or_else(|| Error::usage(format!("{} cannot be read: there is no such file", path.display())))
     }
 
     fn list(&mut self, path: &Path) -> Result<Option<Vec<Entry>>> {

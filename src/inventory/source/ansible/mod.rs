@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 use data::{Data, USED, Vars};
 use value::Value;
+use zeroize::Zeroizing;
 
 use super::{Fault, Found};
 use crate::inventory::fields::hint_for;
@@ -146,7 +147,7 @@ impl Walk<'_> {
         self.world.list(path).map_err(Fault::from)
     }
 
-    fn text(&mut self, path: &Path) -> Result<String, Fault> {
+    fn text(&mut self, path: &Path) -> Result<Zeroizing<String>, Fault> {
         self.may_show(path)?;
         let text = self.world.read(path).map_err(Fault::from)?;
         self.files.push(path.to_path_buf());
