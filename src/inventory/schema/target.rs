@@ -1,0 +1,209 @@
+//! Targets, as lists of targets name them.
+
+use super::connection::account;
+use crate::format::consumer;
+use crate::inventory::fields::{Keys, Placed, Reader, hint_for};
+use crate::inventory::yaml::{Node, Pos, Value};
+use crate::model::{FileMode, HelperPolicy, RemotePath, Target, TargetKind};
+
+const TARGET_KEYS: Keys = Keys { known: &["user", "path", "owner", "group", "mode", "logins", "login", "helper"], reserved: &["auth_file"], private: false };
+
+/// Consumers that later versions will write for.
+const LATER_TARGETS: [&str; 9] = ["podman", "helm", "kubernetes", "kubelet", "k3s", "rke2", "crio", "containerd", "nerdctl"];
+
+/// A target as a list of targets names it.
+#[derive(Clone)]
+pub(crate) struct TargetSpec {
+    pub(crate) pos: Pos,
+    pub(crate) kind: TargetKind,
+    pub(crate) user: Option<String>,
+    pub(crate) path: RemotePath,
+    pub(crate) owner: Option<String>,
+    pub(crate) group: Option<String>,
+    pub(crate) mode: FileMode,
+    pub(crate) helper: HelperPolicy,
+    /// `logins:` or `login:`, which narrow it.
+    pub(crate) narrow: Option<Vec<Placed<String>>>,
+}
+
+impl TargetSpec {
+    /// Whether both name one file. Those in the homes of two users are two.
+    pub(crate) fn is_file_of(&self, other: &TargetSpec) -> bool {
+        self.path == other.path && (self.user == other.user || Target::below_home(&self.path).is_none())
+    }
+}
+
+/// A list of targets: names, or maps of one name and its options.
+pub(crate) fn targets(reader: &mut Reader<'_>, node: &Node, what: &str) -> Option<Vec<TargetSpec>> {
+    let Value::Seq(items) = &node.value else {
+        reader.fault_hint(node.pos, format!("`targets` of {what} must be a list, not {}", node.word()), "for example `targets: [docker, enroot]`");
+        return None;
+    };
+    reader.short(node, &format!("`targets` of {what}"))?;
+    let mut found: Vec<TargetSpec> = Vec::new();
+    for item in items {
+        let Some(target) = target(reader, item, what) else { continue };
+        match found.iter().find(|f| f.is_file_of(&target)) {
+            Some(twin) if twin.kind == target.kind => reader.fault(target.pos, format!("target {} at {} stands twice in {what}", target.kind, target.path)),
+            Some(twin) => reader.fault(target.pos, format!("targets {} and {} of {what} are both at {}", twin.kind, target.kind, target.path)),
+            None => found.push(target),
+        }
+    }
+    Some(found)
+}
+
+fn target(reader: &mut Reader<'_>, node: &Node, what: &str) -> Option<TargetSpec> {
+    let (name, pos, options) = match &node.value {
+        Value::Map(entries) => match &entries[..] {
+            [entry] => (entry.key.as_str(), entry.key_pos, Some(&entry.value)),
+            _ => {
+                reader.fault_hint(
+                    node.pos,
+                    format!("a target of {what} must be one name with its options, not a map of {}", entries.len()),
+                    "indent the options below the name: `- enroot: {group: users}`",
+                );
+                return None;
+            }
+        },
+        _ => {
+            let text = reader.text(node, &format!("a target of {what}"))?;
+            (text.value, text.pos, None)
+        }
+    };
+    let Some(kind) = TargetKind::parse(name) else {
+        if LATER_TARGETS.contains(&name) {
+            reader.fault(pos, format!("target `{name}` is not supported yet"));
+        } else {
+            let names = TargetKind::ALL.map(TargetKind::name);
+            let hint = hint_for(name, names, "targets").unwrap_or_default();
+            reader.fault_hint(pos, format!("unknown target `{name}`"), hint);
+        }
+        return None;
+    };
+    let before = reader.problems.len();
+    let mut spec = TargetSpec {
+        pos,
+        kind,
+        user: None,
+        path: RemotePath::parse(consumer(kind).default_path).expect("the default paths are absolute and plain"),
+        owner: None,
+        group: None,
+        mode: FileMode::public(0o600),
+        helper: HelperPolicy::default(),
+        narrow: None,
+    };
+    match options {
+        Some(node) if node.is_null() => reader.fault_hint(pos, format!("target `{name}` of {what} has no options"), format!("write `- {name}`")),
+        Some(node) => target_options(reader, node, &mut spec),
+        None => {}
+    }
+    (reader.problems.len() == before).then_some(spec)
+}
+
+fn target_options(reader: &mut Reader<'_>, node: &Node, spec: &mut TargetSpec) {
+    let kind = spec.kind;
+    let label = |key: &str| format!("`{key}` of target {kind}");
+    let fields = reader.keyed(node, &format!("target {kind}"), TARGET_KEYS);
+    if let Some(user) = fields.value("user").and_then(|n| reader.text(n, &label("user"))) {
+        match account(user.value, "is no user name") {
+            Ok(_) if kind == TargetKind::Singularity => {
+                reader.fault_hint(user.pos, format!("{}: its files are root's, also those in /etc/profile.d", label("user")), "let a `group:` read them");
+            }
+            Ok(user) if user == "root" => {}
+            Ok(user) => {
+                let below = spec.path.as_str().trim_start_matches("/root");
+                spec.path = RemotePath::parse(&format!("{}{below}", Target::HOME)).expect("a default path below another directory");
+                spec.user = Some(user);
+            }
+            Err(why) => reader.fault(user.pos, format!("{} {why}", label("user"))),
+        }
+    }
+    if let Some(path) = fields.value("path").and_then(|n| reader.text(n, &label("path"))) {
+        let text = match path.value.strip_prefix("~/") {
+            Some(rest) if spec.user.is_some() => format!("{}/{rest}", Target::HOME),
+            Some(_) if fields.get("user").is_none() => {
+                reader.fault_hint(path.pos, format!("{} begins with `~/`, and no `user:` says whose home that is", label("path")), "add `user: NAME`");
+                return;
+            }
+            Some(rest) => format!("/root/{rest}"),
+            None if RemotePath::parse(path.value).is_ok_and(|p| p.as_str() == Target::HOME || Target::below_home(&p).is_some()) => {
+                reader.fault(path.pos, format!("{} begins with `/~`; a path in the home of the target's `user:` begins with `~/`", label("path")));
+                return;
+            }
+            None => path.value.to_string(),
+        };
+        match RemotePath::parse(&text) {
+            Ok(p) if p.as_str() == Target::HOME => reader.fault(path.pos, format!("{} is the home itself; name a file", label("path"))),
+            Ok(p) if p.as_str() == "/" => reader.fault(path.pos, format!("{} is the root directory", label("path"))),
+            Ok(p) if kind != TargetKind::Singularity && path.value.ends_with('/') => {
+                reader.fault(path.pos, format!("{}: `{}` is a directory; name the file", label("path"), p));
+            }
+            Ok(p) => spec.path = p,
+            Err(why) => reader.fault(path.pos, format!("{}: {why}", label("path"))),
+        }
+    }
+    for (key, slot) in [("owner", &mut spec.owner), ("group", &mut spec.group)] {
+        if let Some(text) = fields.value(key).and_then(|n| reader.text_or_number(n, &label(key))) {
+            // 4294967295 is what chown takes for "leave it".
+            let number_fits = !text.value.bytes().all(|b| b.is_ascii_digit()) || text.value.parse::<u32>().is_ok_and(|n| n < u32::MAX);
+            match account(text.value, "is no name or number of the node's passwd or group file") {
+                Ok(account) if number_fits => *slot = Some(account),
+                Ok(_) => reader.fault(text.pos, format!("{} is no name or number of the node's passwd or group file", label(key))),
+                Err(why) => reader.fault(text.pos, format!("{} {why}", label(key))),
+            }
+        }
+    }
+    if let (Some(user), Some(owner)) = (&spec.user, &spec.owner)
+        && user != owner
+    {
+        let pos = fields.get("owner").map_or(node.pos, |e| e.key_pos);
+        reader.fault_hint(pos, format!("target {kind} is written as {user}, who cannot give files to {owner}"), "leave `owner` out, or `user`");
+    }
+    match fields.value("mode").map(|n| (n, mode(reader, n, &label("mode")))) {
+        Some((_, Some(mode))) => spec.mode = mode,
+        Some((_, None)) => {}
+        None if kind == TargetKind::Singularity && spec.group.is_some() => spec.mode = FileMode::public(0o640),
+        None => {}
+    }
+    match (fields.get("logins"), fields.get("login")) {
+        (Some(_), Some(login)) => reader.fault(login.key_pos, format!("target {kind} has both `logins` and `login`; keep one")),
+        (Some(logins), None) => {
+            spec.narrow = reader.names(&logins.value, &label("logins"));
+            if spec.narrow.as_ref().is_some_and(Vec::is_empty) {
+                reader.fault_hint(logins.value.pos, format!("{} is empty, so it would get none", label("logins")), "leave the target out");
+            }
+        }
+        (None, Some(login)) => {
+            let text = reader.text(&login.value, &label("login"));
+            spec.narrow = text.map(|t| vec![Placed { value: t.value.to_string(), pos: t.pos }]);
+        }
+        (None, None) => {}
+    }
+    if let Some(entry) = fields.get("helper")
+        && let Some(text) = reader.text(&entry.value, &label("helper"))
+    {
+        match text.value {
+            _ if kind != TargetKind::Docker => reader.fault(entry.key_pos, format!("target {kind} knows no credential helpers; `helper` is for docker")),
+            "fail" => spec.helper = HelperPolicy::Fail,
+            "remove" => spec.helper = HelperPolicy::Remove,
+            "store" => reader.fault(text.pos, format!("{}: `store` is not supported yet", label("helper"))),
+            _ => reader.fault_hint(text.pos, format!("{} is unknown", label("helper")), "it is `fail` or `remove`"),
+        }
+    }
+}
+
+/// `"0640"`: YAML 1.1 reads 0640 as 416, YAML 1.2 as 640, so only text is taken.
+fn mode(reader: &mut Reader<'_>, node: &Node, label: &str) -> Option<FileMode> {
+    if let Some((_, _)) = node.scalar().filter(|_| node.word() == "a number") {
+        reader.fault_hint(node.pos, format!("{label} is a number, which YAML readers take as octal or decimal"), "write it in quotes: \"0640\"");
+        return None;
+    }
+    let text = reader.text(node, label)?;
+    let octal = (3..=4).contains(&text.value.len()) && text.value.bytes().all(|b| (b'0'..=b'7').contains(&b));
+    let bits = if octal { u32::from_str_radix(text.value, 8).ok() } else { None };
+    let Some(bits) = bits else {
+        reader.fault_hint(text.pos, format!("{label} is no octal mode"), "write \"0600\" or \"0640\"");
+        return None;
+    };
+    FileMode::secret(bits).map_err(|why| reader.fault(text.pos, format!("{label}: {why}"))).ok()
+}
