@@ -5,7 +5,7 @@
 //! `apply` is one straight line, and `src/command/apply.rs` shows it top to bottom:
 //!
 //! ```text
-//! load -> resolve -> limit -> open -> check -> [ connect -> observe -> merge -> replace -> read back ] per host -> report
+//! load -> resolve -> limit -> open -> check -> route -> [ connect -> start -> observe -> merge -> replace -> read back ] per host -> report
 //! ```
 //!
 //! - Everything that can be wrong with the *input* is found before the first socket opens, all problems at once.
@@ -19,12 +19,48 @@
 //! [`model::Login`]s. On each host [`push`] asks the one program of [`node`] what is there, lets each [`format::Consumer`] merge its
 //! logins into it, sends what differs, and reads it back. Every host gives one [`model::HostRow`], and [`ui`] makes a report of them.
 //!
+//! The other verbs are parts of that line: `hosts` ends after `limit`, `trust` after the key exchange of `connect`, and `ping` starts
+//! a program that only looks. `vault` works on the files of the admin alone.
+//!
+//! # Where hosts come from
+//!
+//! An inventory lists hosts, or names a source of them: an Ansible inventory, Slurm, a command (`src/inventory/source/`).
+//! Sources are parsed as purely as the rest. What they need of the world they ask an [`inventory::World`] for, which reads
+//! files, lists directories, runs programs and says whether this file may run any; [`command::load::Opener`] is the real one.
+//!
+//! # How a host is reached
+//!
+//! - `src/command/routes.rs` lays flags, inventory and ssh_config (`ssh -G`) over each other, reads keys and known_hosts, and gives each
+//!   host a [`transport::ssh::route::Route`]: the server itself, or the jump hosts or the proxy command before it.
+//! - [`transport::Connector`] and [`transport::Session`] are the seam between a run and the world. [`transport::ssh::Ssh`] goes over
+//!   those routes, and all hosts behind one jump host share its connection; [`transport::local::Local`] is a shell of this machine;
+//!   [`transport::reach::Reach`] takes for each host the one that its `connection:` names.
+//! - A [`node::run_as::RunAs`] says whose rights the node's program has, and how it gets them: as it logged in, by sudo or by su.
+//! - A [`transport::gate::Gate`] keeps a password that many hosts ask for, so that a wrong one costs one attempt.
+//!
+//! # What goes on at once
+//!
+//! Every task stands in a [`JoinSet`](tokio::task::JoinSet) and ends with its owner; nothing is spawned beside them:
+//!
+//! | task | owner | why it is a task |
+//! |---|---|---|
+//! | a host | `push` | hosts wait for each other in nothing, and one that panics is one failed row |
+//! | a server whose keys are looked at | `transport/ssh/scan.rs` | as a host, for `trust` |
+//! | a channel through a jump host | the connection, `transport/ssh/jump.rs` | always drained, since one that is not stops all others there |
+//! | a proxy command | the run's commands, `transport/ssh/command.rs` | its last words are read, and its process group is killed when its host is done |
+//! | a question to `ssh -G` | the one who asks, `transport/ssh/openssh.rs` | there are thousands, and each is a process |
+//!
+//! # What a run leaves behind
+//!
+//! On a node the files, and a record of what in them is ours. Here a journal ([`command::journal`]): how each host ended,
+//! without anything secret, written as it happens, so that `--resume` and `--limit @failed` know it however the run ended.
+//!
 //! # The modules, and what each may use
 //!
 //! | module | may use | touches the world |
 //! |---|---|---|
 //! | [`model`] | nothing of the crate | never |
-//! | [`error`] | `model` | never |
+//! | [`error`] | nothing of the crate | never |
 //! | [`format`](mod@format), [`plan`], [`node`] | `model` | never |
 //! | [`inventory`] | `error`, `model`, `format` (names and input rules) | never (files, directories and programs through [`inventory::World`]) |
 //! | [`vault`] | `error`, `model` | never (bytes in, bytes out; commands read files) |
@@ -32,10 +68,10 @@
 //! | [`push`] | `model`, `plan`, `format`, `node`, `transport` | through `transport` only |
 //! | [`ui`] | `model` | the terminal |
 //! | [`cli`] | `model` | never |
-//! | [`command`] | all above | reads and writes the admin's files, runs what names hosts |
+//! | [`command`] | all above | the admin's files and known_hosts, the journal, questions on the terminal, what names hosts |
 //! | `main` | `cli`, `command`, `ui`, `error` | exit code |
 //!
-//! `tests/architecture.rs` holds the sources to this table.
+//! `tests/architecture.rs` holds the sources to both tables.
 
 pub mod cli;
 pub mod command;

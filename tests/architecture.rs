@@ -1,5 +1,6 @@
-//! The layering table in the crate docs (`src/lib.rs`) as a test: what a module uses, the table allows. Beside it, who may
-//! print, who may exit, and who may name the libraries that are kept behind one door.
+//! The tables in the crate docs (`src/lib.rs`) as tests: what a module uses the layering table allows, and what it allows is used;
+//! what starts tasks is named as their owner. Beside them, who may print, who may exit, and who may name the libraries that are
+//! kept behind one door.
 //!
 //! Test modules are exempt: by convention `#[cfg(test)] mod tests` ends its file.
 
@@ -17,9 +18,30 @@ fn modules_use_what_the_table_allows() {
             assert!(used == *module || allowed.contains(&used), "src/{path}: `{module}` uses `{used}`, which the table of src/lib.rs does not allow");
         }
     }
-    for module in table.keys() {
+    for (module, allowed) in &table {
         assert!(sources.iter().any(|(_, m, _)| m == module), "the table of src/lib.rs has a row for `{module}`, which is not there");
+        let used: BTreeSet<String> = sources.iter().filter(|(_, m, _)| m == module).flat_map(|(_, _, code)| uses(code)).collect();
+        let spare: Vec<&String> = allowed.difference(&used).collect();
+        assert!(module == "command" || spare.is_empty(), "the table of src/lib.rs lets `{module}` use {spare:?}, which it does not");
     }
+}
+
+#[test]
+fn tasks_stand_in_the_join_sets_of_the_table() {
+    let sources = sources();
+    for (path, _, code) in &sources {
+        for word in ["tokio::spawn", "task::spawn", "spawn_blocking", "spawn_local", "thread::spawn", "thread::Builder"] {
+            assert!(!holds(code, word), "src/{path} holds `{word}`: what it starts has no owner that ends it");
+        }
+    }
+    let owners: BTreeSet<String> = sources.iter().filter(|(_, _, code)| holds(code, "JoinSet")).map(|(path, ..)| owner(path)).collect();
+    let listed: BTreeSet<String> = rows("What goes on at once").iter().flat_map(|columns| backticked(&columns[1])).collect();
+    assert_eq!(owners, listed, "the owners in the sources and those in the table of src/lib.rs");
+}
+
+/// How the table of tasks names a file: by itself in `transport`, elsewhere by its module.
+fn owner(path: &str) -> String {
+    if path.starts_with("transport/") { path.to_string() } else { path.split('/').next().unwrap().to_string() }
 }
 
 #[test]
@@ -89,20 +111,26 @@ fn first_names(group: &str) -> Vec<String> {
 
 /// The table: each module with the modules that it may use.
 fn table() -> BTreeMap<String, BTreeSet<String>> {
-    let docs = fs::read_to_string(src().join("lib.rs")).unwrap();
     let mut table = BTreeMap::new();
-    for row in docs.lines().filter_map(|l| l.strip_prefix("//! | ")) {
-        let columns: Vec<&str> = row.split('|').collect();
-        let mut allowed: BTreeSet<String> = backticked(columns[1]).into_iter().collect();
+    for columns in rows("The modules, and what each may use") {
+        let mut allowed: BTreeSet<String> = backticked(&columns[1]).into_iter().collect();
         if columns[1].contains("all above") {
             allowed.extend(table.keys().cloned());
         }
-        for module in backticked(columns[0]) {
+        for module in backticked(&columns[0]) {
             table.insert(module, allowed.clone());
         }
     }
     assert!(table.len() > 10, "the table of src/lib.rs is not read any more");
     table
+}
+
+/// The rows of the table below a heading of the crate docs, by their columns.
+fn rows(heading: &str) -> Vec<Vec<String>> {
+    let docs = fs::read_to_string(src().join("lib.rs")).unwrap();
+    let (_, section) = docs.split_once(&format!("//! # {heading}\n")).unwrap_or_else(|| panic!("src/lib.rs has no heading \"{heading}\""));
+    let section = section.lines().take_while(|l| l.starts_with("//!") && !l.starts_with("//! # "));
+    section.filter_map(|l| l.strip_prefix("//! | ")).skip(1).map(|row| row.split('|').map(str::to_string).collect()).collect()
 }
 
 fn backticked(text: &str) -> Vec<String> {
