@@ -5,76 +5,18 @@
 mod fleet;
 #[path = "common/peers.rs"]
 mod peers;
+#[path = "common/sudo.rs"]
+mod sudo;
 
 use std::io::Write as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use fleet::{Fleet, Node, Options, Ran, Site, signal, wait_until};
+use fleet::{Options, Ran, signal, wait_until};
 use peers::need;
 use regprov::node::run_as::BOOTSTRAP;
-
-/// The password of the user `ops` on the nodes.
-const SUDO_PASSWORD: &str = "sudo pass'word#7391";
-/// What stands in a file that regprov wrote.
-const WRITTEN: &str = "https://index.docker.io/v1/";
-
-/// Nodes with a user `ops`, who may become root with a password, and a site that logs in as ops.
-fn bed(n: usize, options: Options<'_>, sudoers: &str) -> Option<(Fleet, Site)> {
-    need("sudo")?;
-    need("nsenter")?;
-    // SAFETY: it takes nothing and cannot fail.
-    if unsafe { libc::geteuid() } != 0 {
-        // sudo works only where root is root.
-        need("a real root user")?;
-    }
-    let fleet = Fleet::start(n, options)?;
-    for node in &fleet.nodes {
-        sh(node, &format!("useradd -m -s /bin/sh ops && useradd -m -s /bin/sh alice && echo 'ops:{}' | chpasswd", SUDO_PASSWORD.replace('\'', "'\\''")));
-        rules(node, sudoers);
-    }
-    let site = Site::new(&fleet);
-    site.inventory(&fleet, "user: ops\n    become: true\n    targets: [docker]", "");
-    Some((fleet, site))
-}
-
-/// Runs a script as root on a node.
-#[track_caller]
-fn sh(node: &Node, script: &str) -> String {
-    let out = std::process::Command::new("nsenter").args(["-t", &node.pid.to_string(), "-m", "-p", "--", "sh", "-c", script]).output().unwrap();
-    assert!(out.status.success(), "{script}: {}", String::from_utf8_lossy(&out.stderr));
-    String::from_utf8(out.stdout).unwrap()
-}
-
-/// Puts lines of sudoers in place of all others on a node; visudo must take them. Failed attempts go to /etc/fleet/sudo.log.
-#[track_caller]
-fn rules(node: &Node, lines: &str) {
-    node.write("/etc/sudoers", format!("Defaults !fqdn, logfile=/etc/fleet/sudo.log\nroot ALL=(ALL:ALL) ALL\n{lines}\n"));
-    sh(node, "chmod 440 /etc/sudoers && visudo -c -q");
-}
-
-/// The sudo log of a node.
-fn log(node: &Node) -> String {
-    String::from_utf8(node.read("/etc/fleet/sudo.log").unwrap_or_default()).unwrap()
-}
-
-/// Failed attempts in the sudo log of a node.
-fn failures(node: &Node) -> usize {
-    log(node).matches("incorrect password attempt").count()
-}
-
-/// Seals the password of sudo in the site's vault.
-fn seal(site: &Site, password: &str) {
-    let mut child = site.command(&["vault", "set", "vault.yml", "--become"]).stdin(Stdio::piped()).spawn().unwrap();
-    child.stdin.take().unwrap().write_all(password.as_bytes()).unwrap();
-    Ran::from(child.wait_with_output().unwrap()).ended(0, &["the password of sudo is sealed"]);
-}
-
-#[track_caller]
-fn written(node: &Node) -> bool {
-    node.read("/root/.docker/config.json").is_some_and(|f| String::from_utf8_lossy(&f).contains(WRITTEN))
-}
+use sudo::{SUDO_PASSWORD, WRITTEN, bed, failures, log, rules, seal, sh, written};
 
 /// The command of regprov as sudoers writes it: what it reads specially stands behind a backslash.
 fn escaped() -> String {

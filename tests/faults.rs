@@ -45,6 +45,7 @@ use hosts::logins;
 use regprov::format::MergeOptions;
 use regprov::model::{FileMode, Host, Outcome, Pace, Portion, RemotePath, Report};
 use regprov::push::{Logins, Push, PushOptions, push_all};
+use regprov::transport::clock::Clock;
 use regprov::transport::local::Local;
 use regprov::transport::ssh::auth::Keys;
 use regprov::transport::ssh::keyring::KeySources;
@@ -153,7 +154,7 @@ enum BadWay {
 impl Connector for BadWay {
     type Session = <Local as Connector>::Session;
 
-    async fn connect(&self, host: &Host) -> Result<Self::Session, Trouble> {
+    async fn connect(&self, host: &Host, _: &Arc<Clock>) -> Result<Self::Session, Trouble> {
         assert!(!matches!(self, BadWay::Panics) || host.name != "n1", "a defect, on purpose");
         Err(Trouble::new(regprov::model::Stage::Authenticate, "no"))
     }

@@ -24,6 +24,7 @@ use regprov::node;
 use regprov::node::protocol::{Reply, ReplyReader};
 use regprov::node::run_as::RunAs;
 use regprov::push::{Logins, Push, PushOptions, push_all};
+use regprov::transport::clock::Clock;
 use regprov::transport::local::{Local, LocalSession};
 use regprov::transport::{Connector, Session, Trouble};
 use tokio::sync::{mpsc, watch};
@@ -512,8 +513,8 @@ struct LockedLaterSession {
 impl Connector for LockedLater {
     type Session = LockedLaterSession;
 
-    async fn connect(&self, host: &Host) -> Result<LockedLaterSession, Trouble> {
-        Ok(LockedLaterSession { session: self.0.connect(host).await?, attempts: 0 })
+    async fn connect(&self, host: &Host, clock: &Arc<Clock>) -> Result<LockedLaterSession, Trouble> {
+        Ok(LockedLaterSession { session: self.0.connect(host, clock).await?, attempts: 0 })
     }
 
     fn login(&self, host: &Host) -> String {
@@ -526,7 +527,7 @@ impl Session for LockedLaterSession {
         self.attempts += 1;
         if self.attempts > 1 {
             let busy = Local { command: "read -r k; printf '%s busy\\n%s end\\n' $k $k".to_string(), ..Local::default() };
-            self.session = busy.connect(&Host::named("n1")).await?;
+            self.session = busy.connect(&Host::named("n1"), &Arc::default()).await?;
         }
         self.session.start(run_as).await
     }

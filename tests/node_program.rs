@@ -5,6 +5,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 
 use regprov::model::{Host, RemotePath, StatKind};
 use regprov::node::payload::{self, Entry};
@@ -61,7 +62,7 @@ impl Node {
             local.command += &command[Program::Files.command().len()..];
             request.clear();
         }
-        let mut session = local.connect(&self.host()).await?;
+        let mut session = local.connect(&self.host(), &Arc::default()).await?;
         session.start(&RunAs::Login).await?;
         let first = session.exchange(Zeroizing::new(request.into_bytes()), false, &mut ReplyReader::new(nonce.clone())).await?;
         let second = match then(&nonce, &first) {

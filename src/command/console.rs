@@ -5,6 +5,7 @@ use std::io::{self, IsTerminal, Read, Write};
 
 use zeroize::Zeroizing;
 
+use super::terminal;
 use crate::error::{Error, Result};
 use crate::model::Secret;
 use crate::model::login::check_password;
@@ -91,6 +92,8 @@ fn read_password(stdin: &mut dyn Read) -> Result<Secret> {
 
 /// Asks on the controlling terminal, without echo. An error without one.
 pub fn ask_terminal(what: &str) -> Result<Secret> {
+    // rpassword shows the question first and takes the echo away then.
+    let _quiet = terminal::quiet();
     rpassword::prompt_password(format!("{what}: "))
         .map(Secret::new)
         .map_err(|e| Error::vault(format!("{what} is needed, and there is no terminal to ask on ({e})")))

@@ -57,8 +57,23 @@ fn open() -> io::Result<File> {
     OpenOptions::new().read(true).write(true).custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC | libc::O_NOCTTY).open("/dev/tty")
 }
 
+/// Takes the terminal's echo away, if there is a terminal, until the result is dropped: before a question is shown, so that whoever
+/// answers at once (or pastes) does not show the answer.
+pub fn quiet() -> Option<Quiet> {
+    silence(&open().ok()?, TypedAhead::Kept).ok()
+}
+
+/// What becomes of what was typed before the question.
+#[derive(Clone, Copy)]
+enum TypedAhead {
+    /// It is the answer.
+    Kept,
+    /// It was meant for something else.
+    Dropped,
+}
+
 /// Gives the echo back when it is dropped.
-struct Quiet;
+pub struct Quiet;
 
 impl Drop for Quiet {
     fn drop(&mut self) {
@@ -66,7 +81,7 @@ impl Drop for Quiet {
     }
 }
 
-fn silence(file: &File) -> io::Result<Quiet> {
+fn silence(file: &File, typed_ahead: TypedAhead) -> io::Result<Quiet> {
     // SAFETY: termios is a struct of integers, for which zeros are a value; tcgetattr overwrites it.
     let mut settings: libc::termios = unsafe { std::mem::zeroed() };
     // SAFETY: the descriptor is open and the struct lives until it returns.
@@ -76,8 +91,12 @@ fn silence(file: &File) -> io::Result<Quiet> {
     BEFORE.lock().unwrap_or_else(std::sync::PoisonError::into_inner).get_or_insert(settings);
     settings.c_lflag &= !(libc::ECHO | libc::ECHOE | libc::ECHOK);
     settings.c_lflag |= libc::ECHONL | libc::ICANON | libc::ISIG;
+    let when = match typed_ahead {
+        TypedAhead::Kept => libc::TCSANOW,
+        TypedAhead::Dropped => libc::TCSAFLUSH,
+    };
     // SAFETY: as above.
-    if unsafe { libc::tcsetattr(file.as_raw_fd(), libc::TCSAFLUSH, &settings) } != 0 {
+    if unsafe { libc::tcsetattr(file.as_raw_fd(), when, &settings) } != 0 {
         return Err(io::Error::last_os_error());
     }
     Ok(Quiet)
@@ -85,7 +104,7 @@ fn silence(file: &File) -> io::Result<Quiet> {
 
 async fn read_line(prompt: &str, echo: bool) -> io::Result<Option<Secret>> {
     let mut file = open()?;
-    let _quiet = if echo { None } else { Some(silence(&file)?) };
+    let _quiet = if echo { None } else { Some(silence(&file, TypedAhead::Dropped)?) };
     file.write_all(prompt.as_bytes())?;
     // SAFETY: the file owns its descriptor and is neither closed nor exchanged while it is registered.
     let file = unsafe { AsyncFd::register(file) }?;

@@ -1,7 +1,7 @@
 //! One host: connect, observe, merge, replace, read back; one row at the end, whatever happens.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use zeroize::Zeroizing;
@@ -17,6 +17,7 @@ use crate::model::{Change, Host, HostRow, Outcome, RemotePath, Stage, Target};
 use crate::node::protocol::{Nonce, Observe, Reply, ReplyReader, hello, staging_pattern};
 use crate::node::run_as::RunAs;
 use crate::plan::{self, Located};
+use crate::transport::clock::Clock;
 use crate::transport::{Connector, Session, Trouble};
 
 /// How often a file that others keep changing is merged again.
@@ -36,10 +37,11 @@ struct Progress {
 pub(super) async fn push_host<C: Connector>(push: &Push<C>, host: &Host, memos: &Memos, sent: &(dyn Fn() + Send + Sync)) -> HostRow {
     let progress = Mutex::new(Progress::default());
     let items = items(host, &push.logins);
-    let run = HostRun { push, host, memos, sent, progress: &progress };
-    let ended = match tokio::time::timeout(push.options.host, run.run()).await {
-        Ok(ended) => ended,
-        Err(_) => Err(Trouble::new(run.progress().stage.unwrap_or(Stage::Connect), format!("not done within {} s", push.options.host.as_secs()))),
+    let clock = Arc::new(Clock::default());
+    let run = HostRun { push, host, memos, sent, progress: &progress, clock: &clock };
+    let ended = match clock.limit(push.options.host, run.run()).await {
+        Some(ended) => ended,
+        None => Err(Trouble::new(run.progress().stage.unwrap_or(Stage::Connect), format!("not done within {} s", push.options.host.as_secs()))),
     };
     let progress = progress.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
     row(host, &items, progress, ended)
@@ -78,6 +80,7 @@ struct HostRun<'a, C> {
     memos: &'a Memos,
     sent: &'a (dyn Fn() + Send + Sync),
     progress: &'a Mutex<Progress>,
+    clock: &'a Arc<Clock>,
 }
 
 impl<C: Connector> HostRun<'_, C> {
@@ -87,7 +90,7 @@ impl<C: Connector> HostRun<'_, C> {
 
     async fn run(&self) -> Result<(), Trouble> {
         self.progress().stage = Some(Stage::Connect);
-        let mut session = self.push.connector.connect(self.host).await?;
+        let mut session = self.push.connector.connect(self.host, self.clock).await?;
         let result = self.all_parts(&mut session).await;
         session.close().await;
         result
@@ -133,7 +136,7 @@ impl<C: Connector> HostRun<'_, C> {
     async fn home(&self, session: &mut C::Session, run_as: &RunAs, user: &str) -> Result<(Nonce, RemotePath), Trouble> {
         let trouble = |why: String| Trouble::new(Stage::Observe, why);
         self.progress().stage = Some(Stage::Start);
-        let mut link = Link { session, nonce: Nonce::random(), greeted: false, deadline: self.push.options.command };
+        let mut link = Link { session, nonce: Nonce::random(), greeted: false, deadline: self.push.options.command, clock: self.clock };
         link.start(run_as).await?;
         let request = Observe { home: Some(user.to_string()), ..Observe::default() };
         let reply = link.exchange(request.encode(&self.host.root).as_bytes(), false).await?;
@@ -237,11 +240,11 @@ impl<C: Connector> PartRun<'_, C> {
                 tokio::time::sleep(jitter(attempt)).await;
             }
             self.at(Stage::Start);
-            let deadline = self.options().command;
+            let (deadline, clock) = (self.options().command, &**self.run.clock);
             let mut link = match greeted.take() {
-                Some(nonce) => Link { session: &mut *session, nonce, greeted: true, deadline },
+                Some(nonce) => Link { session: &mut *session, nonce, greeted: true, deadline, clock },
                 None => {
-                    let mut link = Link { session: &mut *session, nonce: Nonce::random(), greeted: false, deadline };
+                    let mut link = Link { session: &mut *session, nonce: Nonce::random(), greeted: false, deadline, clock };
                     link.start(&self.run_as).await?;
                     link
                 }
@@ -392,6 +395,7 @@ struct Link<'a, S> {
     nonce: Nonce,
     greeted: bool,
     deadline: Duration,
+    clock: &'a Clock,
 }
 
 impl<S: Session> Link<'_, S> {
@@ -402,7 +406,7 @@ impl<S: Session> Link<'_, S> {
             RunAs::Su { .. } => "su let nobody in",
         };
         let late = || Trouble::new(Stage::Start, format!("{what} within {} s", self.deadline.as_secs()));
-        tokio::time::timeout(self.deadline, self.session.start(run_as)).await.map_err(|_| late())?
+        self.clock.limit(self.deadline, self.session.start(run_as)).await.unwrap_or_else(|| Err(late()))
     }
 
     async fn exchange(&mut self, request: &[u8], last: bool) -> Result<Reply, Trouble> {

@@ -12,6 +12,7 @@ use crate::model::ping::{NodeState, PingRow, Space, Unseen};
 use crate::model::text::sanitize;
 use crate::model::{CurlVersion, Host, RemotePath, Stage, Target};
 use crate::node::protocol::{Nonce, ReplyReader, hello};
+use crate::transport::clock::Clock;
 use crate::transport::{Connector, Session, Trouble};
 
 /// How far a node's clock may be off before it is told, in seconds.
@@ -65,22 +66,23 @@ pub async fn ping_all<C: Connector>(connector: Arc<C>, hosts: Vec<Host>, options
 }
 
 async fn ping<C: Connector>(connector: &C, host: &Host, options: PingOptions) -> Result<NodeState, Trouble> {
-    let late = |_| Trouble::new(Stage::Connect, format!("not done within {} s", options.host.as_secs()));
+    let clock = Arc::new(Clock::default());
+    let late = || Trouble::new(Stage::Connect, format!("not done within {} s", options.host.as_secs()));
     let work = async {
-        let mut session = connector.connect(host).await?;
-        let result = look(connector, host, &mut session, options).await;
+        let mut session = connector.connect(host, &clock).await?;
+        let result = look(connector, host, &mut session, options, &clock).await;
         session.close().await;
         result
     };
-    tokio::time::timeout(options.host, work).await.map_err(late)?
+    clock.limit(options.host, work).await.unwrap_or_else(|| Err(late()))
 }
 
-async fn look<C: Connector>(connector: &C, host: &Host, session: &mut C::Session, options: PingOptions) -> Result<NodeState, Trouble> {
+async fn look<C: Connector>(connector: &C, host: &Host, session: &mut C::Session, options: PingOptions, clock: &Clock) -> Result<NodeState, Trouble> {
     // A host all of whose files are one user's is looked at as that user.
     let first = host.targets.iter().map(|t| t.user.as_deref()).min().flatten();
     let way = run_as(host, &connector.login(host), first)?;
     let late = |stage| Trouble::new(stage, format!("the node gave no answer within {} s", options.command.as_secs()));
-    tokio::time::timeout(options.command, session.start(&way)).await.map_err(|_| late(Stage::Start))??;
+    clock.limit(options.command, session.start(&way)).await.unwrap_or_else(|| Err(late(Stage::Start)))?;
     let nonce = Nonce::random();
     let dirs = dirs(host);
     let mut request = hello(&nonce);

@@ -1,11 +1,13 @@
 //! The node program on this machine, without SSH: for `connection: local`, and for tests and benchmarks of the program itself.
 
 use std::process::Stdio;
+use std::sync::Arc;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
 use zeroize::Zeroizing;
 
+use super::clock::Clock;
 use super::talk::{self, Piece, Purpose, Sink, Stream};
 use super::{Complaints, Connector, Session, Trouble};
 use crate::model::{Host, Stage};
@@ -143,7 +145,7 @@ impl Sink for Input {
 impl Connector for Local {
     type Session = LocalSession;
 
-    async fn connect(&self, _: &Host) -> Result<LocalSession, Trouble> {
+    async fn connect(&self, _: &Host, _: &Arc<Clock>) -> Result<LocalSession, Trouble> {
         Ok(LocalSession { local: self.clone(), running: None, complaints: Complaints::default(), purpose: Purpose::default() })
     }
 

@@ -1,5 +1,6 @@
 //! How the node program is reached: the seam between a run and the world.
 
+pub mod clock;
 pub mod gate;
 pub mod local;
 pub mod reach;
@@ -7,12 +8,14 @@ pub mod ssh;
 pub mod talk;
 
 use std::future::Future;
+use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
 use crate::model::{Host, Stage};
 use crate::node::protocol::{Reply, ReplyReader};
 use crate::node::run_as::RunAs;
+use clock::Clock;
 
 /// What went wrong, and at which step. The reason is for a person and holds nothing that a node said unsanitised.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,8 +37,9 @@ impl Trouble {
 pub trait Connector: Send + Sync + 'static {
     /// What a reached host gives.
     type Session: Session;
-    /// Connects, proves the host's identity and ours. Keeps its own deadline for each step.
-    fn connect(&self, host: &Host) -> impl Future<Output = Result<Self::Session, Trouble>> + Send;
+    /// Connects, proves the host's identity and ours. Keeps its own deadline for each step, and stops the host's clock while it
+    /// waits for a person, an agent or a password's turn, as the session does later.
+    fn connect(&self, host: &Host, clock: &Arc<Clock>) -> impl Future<Output = Result<Self::Session, Trouble>> + Send;
 
     /// The user that we log in as on this host.
     fn login(&self, host: &Host) -> String;

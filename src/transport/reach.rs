@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
+use super::clock::Clock;
 use super::gate::Gate;
 use super::local::{Local, LocalSession};
 use super::ssh::{Ssh, SshSession};
@@ -37,12 +38,12 @@ pub enum Reached {
 impl Connector for Reach {
     type Session = Reached;
 
-    async fn connect(&self, host: &Host) -> Result<Reached, Trouble> {
+    async fn connect(&self, host: &Host, clock: &Arc<Clock>) -> Result<Reached, Trouble> {
         let gate = if host.becomes_root { self.become_password.clone() } else { None };
-        let purpose = Purpose { program: self.program, gate, host: host.name.clone() };
+        let purpose = Purpose { program: self.program, gate, host: host.name.clone(), clock: clock.clone() };
         Ok(match host.connection {
-            Connection::Ssh => Reached::Ssh(Box::new(self.ssh.connect(host).await?.used_for(purpose))),
-            Connection::Local => Reached::Local(Box::new(self.local.connect(host).await?.used_for(purpose))),
+            Connection::Ssh => Reached::Ssh(Box::new(self.ssh.connect(host, clock).await?.used_for(purpose))),
+            Connection::Local => Reached::Local(Box::new(self.local.connect(host, clock).await?.used_for(purpose))),
         })
     }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
+use super::clock::Clock;
 use super::gate::{Gate, Turn};
 use super::{Complaints, Trouble, ended_early};
 use crate::model::{Secret, Stage};
@@ -58,6 +59,8 @@ pub struct Purpose {
     pub gate: Option<Arc<Gate>>,
     /// The host's name.
     pub host: String,
+    /// The host's clock, which stands still while the password's turn is waited for.
+    pub clock: Arc<Clock>,
 }
 
 /// Goes through sudo or su, whose command line was sent, and sends the node program.
@@ -99,7 +102,10 @@ async fn enter_within(waits: &Waits, run_as: &RunAs, purpose: &Purpose, stream: 
             Step::Password => {
                 // Without a password sudo was told not to ask (-n), so nobody is answered who asks all the same.
                 let Some(gate) = &purpose.gate else { return refused("sudo asks for a password although it was told not to".to_string()) };
-                let mut mine = gate.turn().await.map_err(|why| Trouble::new(Stage::Start, why))?;
+                let mut mine = {
+                    let _paused = purpose.clock.pause();
+                    gate.turn().await.map_err(|why| Trouble::new(Stage::Start, why))?
+                };
                 // From here on, a host that is lost without a word may have counted a failed attempt.
                 mine.sent(&purpose.host);
                 verdict_at = Some(Instant::now() + waits.verdict);

@@ -15,12 +15,13 @@ use russh::keys::{HashAlg, PrivateKey};
 use russh::{MethodKind, MethodSet};
 
 use super::agent::{self, Public};
-use super::clock::Clock;
 use super::keyring::{KeySources, Seen};
 use super::password::{Asking, Role};
+use super::route::Endpoint;
 use super::{Guard, ssh_reason};
 use crate::model::{Secret, Stage};
 use crate::transport::Trouble;
+use crate::transport::clock::Clock;
 
 /// sshd gives up after so many failed attempts (MaxAuthTries).
 const ATTEMPTS_MAX: usize = 6;
@@ -101,24 +102,20 @@ impl Keys {
         self.offers.iter().map(|o| o.name.as_str()).collect()
     }
 
-    /// Logs `user` in on the server that people call `name`: the keys one by one, then what `asking` allows. `deadline` is what
+    /// Logs in at the end of a route: the keys one by one, then what `asking` allows. `deadline` is what
     /// the server may take in all; what an agent, a person or the wait for a password's turn takes does not count.
     pub(super) async fn authenticate(
         &self,
         handle: &mut Handle<Guard>,
-        user: &str,
-        name: &str,
+        end: &Endpoint,
         role: Role,
         asking: &Asking,
+        clock: &Clock,
         deadline: Duration,
     ) -> Result<(), Trouble> {
-        let clock = Clock::default();
         let late = || trouble(format!("no answer within {} s", deadline.as_secs()));
-        let login = Login { handle, user, name, role, asking, deadline, clock: &clock };
-        tokio::select! {
-            result = login.run(self) => result,
-            () = clock.run_out(deadline) => Err(late()),
-        }
+        let login = Login { handle, user: &end.user, name: &end.name, role, asking, deadline, clock };
+        clock.limit(deadline, login.run(self)).await.unwrap_or_else(|| Err(late()))
     }
 }
 

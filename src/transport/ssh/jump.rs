@@ -25,6 +25,7 @@ use super::route::Route;
 use super::{Guard, Ssh};
 use crate::model::{Address, Stage};
 use crate::transport::Trouble;
+use crate::transport::clock::Clock;
 
 /// What a server may send on one forwarded channel before we take it, in bytes. A thousand hosts may be behind one jump host, and
 /// files of 1 MiB come in time at any distance.
@@ -51,6 +52,8 @@ pub(super) struct Bastions {
 /// One jump host.
 struct Bastion {
     route: Arc<Route>,
+    /// Stands still while a person is asked for this server; so do the clocks of all hosts that wait for it.
+    clock: Clock,
     /// Held while a connection is made, so that there is one at a time, and who waits finds it made.
     state: tokio::sync::Mutex<State>,
 }
@@ -71,14 +74,18 @@ struct Connection {
 impl Bastions {
     fn get(&self, route: &Arc<Route>) -> Arc<Bastion> {
         let mut known = self.known.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let new = || Arc::new(Bastion { route: route.clone(), state: tokio::sync::Mutex::default() });
+        let new = || Arc::new(Bastion { route: route.clone(), clock: Clock::default(), state: tokio::sync::Mutex::default() });
         known.entry(Arc::as_ptr(route).addr()).or_insert_with(new).clone()
     }
 }
 
 impl Bastion {
     /// The connection of this number, from 0; made when it is not there.
-    async fn connection(&self, ssh: &Ssh, number: usize) -> Result<Arc<Connection>, Trouble> {
+    async fn connection(&self, ssh: &Ssh, number: usize, clock: &Clock) -> Result<Arc<Connection>, Trouble> {
+        clock.with(&self.clock, self.live(ssh, number)).await
+    }
+
+    async fn live(&self, ssh: &Ssh, number: usize) -> Result<Arc<Connection>, Trouble> {
         let mut state = self.state.lock().await;
         state.live.retain(|c| !c.handle.is_closed());
         if let Some(connection) = state.live.get(number) {
@@ -89,7 +96,7 @@ impl Bastion {
         {
             return Err(trouble.clone());
         }
-        match ssh.log_in(&self.route, Role::Bastion).await {
+        match ssh.log_in(&self.route, Role::Bastion, &self.clock).await {
             Ok((handle, leash)) => {
                 tracing::debug!(jump = %self.route.end.name, number = state.live.len() + 1, "connected");
                 let connection = Arc::new(Connection { handle: Arc::new(handle), channels: Mutex::default(), _leash: leash });
@@ -107,12 +114,12 @@ impl Bastion {
 
 impl Ssh {
     /// A stream to an address, forwarded by a jump host.
-    pub(super) async fn forward(&self, route: &Arc<Route>, to: &Address, patience: &mut Patience) -> Result<Forwarded, Setback> {
+    pub(super) async fn forward(&self, route: &Arc<Route>, to: &Address, patience: &mut Patience, clock: &Clock) -> Result<Forwarded, Setback> {
         let bastion = self.bastions.get(route);
         let at_connect = |why: String| Trouble::new(Stage::Connect, through(route, &why));
         let (mut number, mut lost) = (0, false);
         loop {
-            let connection = bastion.connection(self, number).await?;
+            let connection = bastion.connection(self, number, clock).await?;
             patience.begin();
             let late = || at_connect(format!("no answer from {to} within {} s", patience.total.as_secs()));
             let opened = tokio::time::timeout(patience.left(), connection.open(to)).await.map_err(|_| late())?;

@@ -2,7 +2,6 @@
 
 mod agent;
 pub mod auth;
-mod clock;
 pub mod command;
 pub mod config;
 mod host_certificate;
@@ -33,6 +32,7 @@ use russh::{Channel, Preferred, cipher, compression, kex, mac};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::clock::Clock;
 use super::{Connector, Trouble};
 use crate::model::text::sanitize;
 use crate::model::{Address, Host, Stage};
@@ -98,9 +98,9 @@ impl Ssh {
 impl Connector for Ssh {
     type Session = SshSession;
 
-    async fn connect(&self, host: &Host) -> Result<SshSession, Trouble> {
+    async fn connect(&self, host: &Host, clock: &Arc<Clock>) -> Result<SshSession, Trouble> {
         let route = self.routes.get(&host.name).expect("every host of the run was given a route");
-        let (handle, leash) = self.log_in(route, Role::Host).await?;
+        let (handle, leash) = self.log_in(route, Role::Host, clock).await?;
         Ok(SshSession::new(handle, leash))
     }
 
@@ -127,12 +127,12 @@ struct Opened {
 impl Ssh {
     /// Goes a route to its end and logs in there. What a busy server does (refusing, closing before its version line) is tried again
     /// while the connect deadline lasts; a time-out, a host key and an authentication are not. Boxed, since a route may lead through another.
-    fn log_in<'a>(&'a self, route: &'a Arc<Route>, role: Role) -> Pin<Box<dyn Future<Output = Result<LoggedIn, Trouble>> + Send + 'a>> {
+    fn log_in<'a>(&'a self, route: &'a Arc<Route>, role: Role, clock: &'a Clock) -> Pin<Box<dyn Future<Output = Result<LoggedIn, Trouble>> + Send + 'a>> {
         Box::pin(async move {
             let addresses = self.addresses(route).await?;
             let mut patience = Patience::new(self.connect_deadline(&route.end));
             loop {
-                match self.try_once(route, role, &addresses, &mut patience).await {
+                match self.try_once(route, role, &addresses, &mut patience, clock).await {
                     Ok(logged_in) => return Ok(logged_in),
                     Err(setback) => patience.wait_or_give_up(setback).await?,
                 }
@@ -140,9 +140,9 @@ impl Ssh {
         })
     }
 
-    async fn try_once(&self, route: &Arc<Route>, role: Role, addresses: &[SocketAddr], patience: &mut Patience) -> Result<LoggedIn, Setback> {
+    async fn try_once(&self, route: &Arc<Route>, role: Role, addresses: &[SocketAddr], patience: &mut Patience, clock: &Clock) -> Result<LoggedIn, Setback> {
         let end = &route.end;
-        let Opened { socket, said, turn: _turn } = self.open(route, addresses, patience).await?;
+        let Opened { socket, said, turn: _turn } = self.open(route, addresses, patience, clock).await?;
         let room = if role == Role::Host { leash::CONNECTION_BYTES_MAX } else { leash::NO_LIMIT };
         let (leash, socket) = leash(socket, room);
         let mut handle = match self.handshake(end, role, socket, &leash).await {
@@ -154,7 +154,7 @@ impl Ssh {
                 });
             }
         };
-        end.keys.authenticate(&mut handle, &end.user, &end.name, role, &self.asking, self.deadlines.authenticate).await?;
+        end.keys.authenticate(&mut handle, end, role, &self.asking, clock, self.deadlines.authenticate).await?;
         Ok((handle, leash))
     }
 
@@ -167,7 +167,7 @@ impl Ssh {
     }
 
     /// The bytes to and from the end of a route.
-    async fn open(&self, route: &Route, addresses: &[SocketAddr], patience: &mut Patience) -> Result<Opened, Setback> {
+    async fn open(&self, route: &Route, addresses: &[SocketAddr], patience: &mut Patience, clock: &Clock) -> Result<Opened, Setback> {
         let end = &route.end;
         Ok(match &route.via {
             Via::Direct => {
@@ -182,7 +182,7 @@ impl Ssh {
             }
             Via::Jump(bastion) => {
                 let turn = self.starting.turn(Server::Forwarded(end.address.host.clone())).await;
-                Opened { turn, socket: Box::new(self.forward(bastion, &end.address, patience).await?), said: None }
+                Opened { turn, socket: Box::new(self.forward(bastion, &end.address, patience, clock).await?), said: None }
             }
         })
     }

@@ -232,10 +232,13 @@ mod tests {
     use russh::{client, server};
 
     use super::*;
+    use crate::model::Host;
+    use crate::transport::clock::Clock;
     use crate::transport::ssh::Guard;
     use crate::transport::ssh::auth::Keys;
     use crate::transport::ssh::keyring::KeySources;
-    use crate::transport::ssh::known_hosts::Trust;
+    use crate::transport::ssh::known_hosts::{KnownHosts, Trust};
+    use crate::transport::ssh::route::Endpoint;
 
     /// What is said first, the questions (with echo or without), and the answers that are right.
     type Round = (&'static str, &'static [(&'static str, bool)], &'static [&'static str]);
@@ -334,7 +337,9 @@ mod tests {
             let pin = crate::model::HostKeyPin { algorithm: "ssh-ed25519".into(), base64: key.public_key().public_key_base64() };
             let guard = Guard { trust: Trust::Pinned(vec![pin]), refused: Arc::default() };
             let mut handle = client::connect_stream(Arc::default(), ours, guard).await.unwrap();
-            let result = keys.authenticate(&mut handle, "me", "bastion1", self.role, &self.asking, Duration::from_secs(2)).await;
+            let named = Endpoint::of(&Host::named("bastion1"), Arc::default(), KnownHosts::default());
+            let end = Endpoint { user: "me".to_string(), ..named };
+            let result = keys.authenticate(&mut handle, &end, self.role, &self.asking, &Clock::default(), Duration::from_secs(2)).await;
             drop(handle);
             running.abort();
             result.map_err(|t| t.reason)

@@ -14,6 +14,7 @@ use super::route::{Route, Via};
 use super::{Opened, Ssh, preferred, ssh_reason, unix_time};
 use crate::model::{HostKeyPin, Stage};
 use crate::transport::Trouble;
+use crate::transport::clock::Clock;
 
 /// One server that was asked for its keys.
 pub struct Scanned {
@@ -146,7 +147,7 @@ impl Ssh {
         let addresses = self.addresses(route).await?;
         let mut patience = Patience::new(self.connect_deadline(&route.end));
         loop {
-            match self.open(route, &addresses, &mut patience).await {
+            match self.open(route, &addresses, &mut patience, &Clock::default()).await {
                 Ok(opened) => return Ok(opened),
                 Err(setback) => patience.wait_or_give_up(setback).await?,
             }
