@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::signal::unix::{SignalKind, signal};
+
 use super::apply::{forks, targeted};
 use super::become_password::become_password;
 use super::load::Opener;
@@ -31,14 +33,24 @@ pub async fn ping(args: &PingArgs) -> Result<u8> {
         command: Duration::from_secs(args.ssh.timeouts.command_timeout),
         host: Duration::from_secs(args.ssh.timeouts.host_timeout),
     };
-    let rows = ping_all(connector.clone(), hosts, options).await;
+    let heard = |e| Error::internal(format!("signals cannot be heard: {e}"));
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt()).map_err(heard)?, signal(SignalKind::terminate()).map_err(heard)?);
+    let mut interrupted = None;
+    let stop = async {
+        interrupted = tokio::select! {
+            _ = interrupt.recv() => Some(130),
+            _ = terminate.recv() => Some(143),
+        };
+    };
+    let rows = ping_all(connector.clone(), hosts, options, stop).await;
     let text = if args.json { ui::ping::json(&rows) } else { ui::ping::table(&rows) };
     ui::out(&text).map_err(|e| Error::internal(format!("the table cannot be written to stdout: {e}")))?;
     let any = |outcome| rows.iter().any(|r| r.outcome() == outcome);
-    Ok(match () {
-        () if connector.halted().is_some() => 7,
-        () if any("failed") => 3,
-        () if any("unreachable") => 4,
-        () => 0,
+    Ok(match interrupted {
+        Some(code) => code,
+        None if connector.halted().is_some() => 7,
+        None if any("failed") => 3,
+        None if any("unreachable") => 4,
+        None => 0,
     })
 }

@@ -18,6 +18,8 @@ pub enum Unseen {
     Failed(Stage, String),
     /// A source of hosts says that it is down, in these words; it was not contacted.
     Skipped(String),
+    /// The run was stopped before its row was known, for this reason.
+    NotAttempted(String),
 }
 
 impl PingRow {
@@ -28,6 +30,7 @@ impl PingRow {
             Err(Unseen::Failed(stage, _)) if *stage <= Stage::Authenticate => "unreachable",
             Err(Unseen::Failed(..)) => "failed",
             Err(Unseen::Skipped(_)) => "skipped",
+            Err(Unseen::NotAttempted(_)) => "not_attempted",
         }
     }
 }

@@ -34,13 +34,14 @@ pub struct PingOptions {
 }
 
 /// Looks at every host; a row for each comes back, in the order of `hosts`. A connector that halts keeps the rest
-/// from being tried, and a host to [skip](Host::skip) is not contacted.
-pub async fn ping_all<C: Connector>(connector: Arc<C>, hosts: Vec<Host>, options: PingOptions) -> Vec<PingRow> {
-    let unseen = |host: &Host, why: String| PingRow { host: host.name.clone(), result: Err(Unseen::Failed(Stage::Start, why)) };
+/// from being tried, and a host to [skip](Host::skip) is not contacted. When `stop` ends, nothing is waited for any more: nothing was
+/// written, so hosts in flight are just left.
+pub async fn ping_all<C: Connector>(connector: Arc<C>, hosts: Vec<Host>, options: PingOptions, stop: impl Future<Output = ()>) -> Vec<PingRow> {
     let mut rows: Vec<Option<PingRow>> = hosts.iter().map(|_| None).collect();
     let hosts: Vec<Arc<Host>> = hosts.into_iter().map(Arc::new).collect();
     let mut running = JoinSet::new();
-    let mut next = 0;
+    let (mut next, mut stopped) = (0, false);
+    let mut stop = std::pin::pin!(stop);
     loop {
         while running.len() < options.forks.max(1) && next < hosts.len() && connector.halted().is_none() {
             let (connector, host, index) = (connector.clone(), hosts[next].clone(), next);
@@ -51,7 +52,16 @@ pub async fn ping_all<C: Connector>(connector: Arc<C>, hosts: Vec<Host>, options
             }
             running.spawn(async move { (index, ping(&*connector, &host, options).await) });
         }
-        let Some(ended) = running.join_next().await else { break };
+        let ended = tokio::select! {
+            biased;
+            ended = running.join_next() => ended,
+            () = &mut stop => {
+                stopped = true;
+                running.shutdown().await;
+                break;
+            }
+        };
+        let Some(ended) = ended else { break };
         // A task that panicked leaves its row open.
         if let Ok((index, result)) = ended {
             rows[index] = Some(PingRow { host: hosts[index].name.clone(), result: result.map_err(|t| Unseen::Failed(t.stage, t.reason)) });
@@ -59,10 +69,11 @@ pub async fn ping_all<C: Connector>(connector: Arc<C>, hosts: Vec<Host>, options
     }
     let halted = connector.halted();
     let missing = |i: usize| match &halted {
-        Some(why) if i >= next => format!("not looked at: {why}"),
-        _ => "regprov itself failed here; this is a defect, please report it".to_string(),
+        Some(why) if i >= next => Unseen::NotAttempted(why.clone()),
+        _ if stopped => Unseen::NotAttempted("stopped by a signal".to_string()),
+        _ => Unseen::Failed(Stage::Start, "regprov itself failed here; this is a defect, please report it".to_string()),
     };
-    rows.into_iter().enumerate().map(|(i, row)| row.unwrap_or_else(|| unseen(&hosts[i], missing(i)))).collect()
+    rows.into_iter().enumerate().map(|(i, row)| row.unwrap_or_else(|| PingRow { host: hosts[i].name.clone(), result: Err(missing(i)) })).collect()
 }
 
 async fn ping<C: Connector>(connector: &C, host: &Host, options: PingOptions) -> Result<NodeState, Trouble> {

@@ -20,7 +20,7 @@ pub fn table(rows: &[PingRow]) -> String {
         match &row.result {
             Ok(state) => alike.add(cells(state), row.host.as_str()),
             Err(Unseen::Failed(stage, why)) => troubles.add((format!("{} at {}", row.outcome(), stage.name()), line(why)), row.host.as_str()),
-            Err(Unseen::Skipped(why)) => troubles.add(("skipped".to_string(), line(why)), row.host.as_str()),
+            Err(Unseen::Skipped(why) | Unseen::NotAttempted(why)) => troubles.add((spoken(row.outcome()), line(why)), row.host.as_str()),
         }
     }
     let mut out = String::new();
@@ -52,8 +52,8 @@ pub fn table(rows: &[PingRow]) -> String {
     if !out.ends_with("\n\n") {
         out.push('\n');
     }
-    let counts: Vec<String> =
-        ["reached", "failed", "unreachable", "skipped"].iter().map(|o| (count(rows, o), o)).filter(|(n, _)| *n > 0).map(|(n, o)| format!("{n} {o}")).collect();
+    let outcomes = ["reached", "failed", "unreachable", "skipped", "not_attempted"];
+    let counts: Vec<String> = outcomes.iter().map(|o| (count(rows, o), spoken(o))).filter(|(n, _)| *n > 0).map(|(n, o)| format!("{n} {o}")).collect();
     let _ = writeln!(out, "{} {}: {}", rows.len(), if rows.len() == 1 { "host" } else { "hosts" }, counts.join(", "));
     out
 }
@@ -65,6 +65,11 @@ fn cells(state: &NodeState) -> [String; 4] {
     let space = |s: &crate::model::ping::Space| format!("{} {}", line(s.dir.as_str()), s.free.as_deref().unwrap_or("?"));
     let free = state.space.iter().map(space).collect::<Vec<_>>().join("\n");
     [state.curl.map_or_else(none, |v| v.to_string()), selinux, consumers, if free.is_empty() { none() } else { free }]
+}
+
+/// An outcome as people read it.
+fn spoken(outcome: &str) -> String {
+    outcome.replace('_', " ")
 }
 
 fn count(rows: &[PingRow], outcome: &str) -> usize {
@@ -121,7 +126,7 @@ pub fn json(rows: &[PingRow]) -> String {
             let (stage, reason) = match &row.result {
                 Ok(_) => (None, None),
                 Err(Unseen::Failed(stage, why)) => (Some(stage.name()), Some(line(why))),
-                Err(Unseen::Skipped(why)) => (None, Some(line(why))),
+                Err(Unseen::Skipped(why) | Unseen::NotAttempted(why)) => (None, Some(line(why))),
             };
             HostJson { host: &row.host, outcome: row.outcome(), stage, reason, node: row.result.as_ref().ok().map(node) }
         })
