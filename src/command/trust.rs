@@ -39,25 +39,38 @@ pub async fn trust(args: &TrustArgs) -> Result<u8> {
     }
     let file = known_hosts_file(&args.ssh)?;
     let mut code = 0;
+    let mut left = BTreeSet::new();
     loop {
         let (ssh, _) = reach(&hosts, &inventory.hosts, &existing(&args.ssh), Purpose::HostKeys).await?;
         let names: Vec<&str> = hosts.iter().map(|h| h.name.as_str()).collect();
         let scanned = Arc::new(ssh).scan(&names, args.ssh.forks as usize).await;
-        // Who is on the way to others is learned before these can be asked.
-        let closed = scanned.iter().any(|s| s.on_the_way && s.keys.as_ref().is_ok_and(|keys| keys.iter().any(|k| k.standing == Standing::New)));
-        let round: Vec<&Scanned> = scanned.iter().filter(|s| !closed || s.on_the_way).collect();
+        // What was not learned in a round before was told then.
+        let scanned: Vec<&Scanned> = scanned.iter().filter(|s| !left.contains(&s.known_as)).collect();
+        // Who is on the way to others is learned before these can be asked; what lies behind it was not reached, and says so for now.
+        let closed = scanned.iter().any(|s| s.on_the_way && has_new(s));
+        let (round, later): (Vec<&Scanned>, Vec<&Scanned>) = scanned.iter().partition(|s| !closed || s.on_the_way && s.keys.is_ok());
         print(&ui::trust::table(&rows(&round)))?;
         let learned = learn(&round, &wanted, &file).await?;
-        code = code.max(learned.code);
-        if !closed || learned.lines == 0 {
+        // Unreachable hosts count where there is nothing worse.
+        code = if code == EXIT_NOT_TRUSTED { code } else { learned.code };
+        let goes_on = learned.lines > 0 || later.iter().any(|s| s.keys.is_ok());
+        if !closed || learned.cannot_write || !goes_on {
             return Ok(code);
         }
+        left.extend(learned.left);
     }
+}
+
+fn has_new(server: &Scanned) -> bool {
+    server.keys.as_ref().is_ok_and(|keys| keys.iter().any(|k| k.standing == Standing::New))
 }
 
 /// What a round came to.
 struct Learned {
     lines: usize,
+    /// The servers whose new keys were not learned, as known_hosts would name them.
+    left: Vec<String>,
+    cannot_write: bool,
     code: u8,
 }
 
@@ -99,30 +112,29 @@ async fn learn(round: &[&Scanned], wanted: &BTreeSet<String>, file: &Path) -> Re
     if !lines.is_empty() {
         if let Err(e) = append(file, &lines) {
             ui::error(&format!("{} cannot be written: {e}; no key was learned", file.display()), None);
-            return Ok(Learned { lines: 0, code: EXIT_NOT_TRUSTED });
+            return Ok(Learned { lines: 0, left: Vec::new(), cannot_write: true, code: EXIT_NOT_TRUSTED });
         }
         let what = if lines.len() == 1 { "1 key was".to_string() } else { format!("{} keys were", lines.len()) };
         print(&format!("{what} added to {}\n", file.display()))?;
     }
     // With fingerprints, one key that fits is enough for a host: the others are of types that are not needed then.
     let trusted: BTreeSet<&str> = new.iter().map(|(server, _)| server.server.as_str()).collect();
-    let left =
-        round.iter().filter(|s| s.keys.as_ref().is_ok_and(|keys| keys.iter().any(|k| k.standing == Standing::New)) && !trusted.contains(s.server.as_str()));
-    let left: Vec<&str> = left.map(|s| s.server.as_str()).collect();
+    let left: Vec<&&Scanned> = round.iter().filter(|s| has_new(s) && !trusted.contains(s.server.as_str())).collect();
     if !left.is_empty() {
         let why = match (wanted.is_empty(), Terminal::of_process().is_some()) {
             (false, _) => "no --fingerprint fits",
             (true, true) => "you did not say yes",
             (true, false) => "there is no terminal to ask on, and no --fingerprint was given",
         };
-        ui::warning(&format!("not learned: {} ({why})", left.join(", ")));
+        let names: Vec<&str> = left.iter().map(|s| s.server.as_str()).collect();
+        ui::warning(&format!("not learned: {} ({why})", names.join(", ")));
     }
     let code = match (refused || !left.is_empty(), unreachable) {
         (true, _) => EXIT_NOT_TRUSTED,
         (false, true) => EXIT_UNREACHABLE,
         (false, false) => 0,
     };
-    Ok(Learned { lines: lines.len(), code })
+    Ok(Learned { lines: lines.len(), left: left.iter().map(|s| s.known_as.clone()).collect(), cannot_write: false, code })
 }
 
 async fn confirmed(count: usize, file: &Path) -> bool {
