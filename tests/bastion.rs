@@ -1,14 +1,20 @@
 //! Hosts behind real OpenSSH servers: jump hosts, proxy commands, ssh_config, and a server that takes few log-ins at once.
 
+#[path = "fleet/embedded.rs"]
+mod embedded;
 #[path = "common/fleet.rs"]
 mod fleet;
 #[path = "common/peers.rs"]
 mod peers;
 
 use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, SystemTime};
 
-use fleet::{Fleet, Options, Site, wait_until};
+use embedded::Fault;
+use fleet::{Fleet, Options, Ran, Site, wait_until};
 use peers::need;
 
 const CONFIG: &str = "/root/.docker/config.json";
@@ -47,6 +53,81 @@ fn sixty_four_hosts_behind_one_bastion_take_one_connection() {
     }
     // The bastion is a host too, and no way to itself.
     site.apply(&[]).ended(0, &["changed:   n0 (1)", "unchanged: n[1-64] (64)"]);
+}
+
+/// A server that says its version and then goes on as it likes. Its thread ends with the test.
+fn rude(then: fn(TcpStream)) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for mut socket in listener.incoming().flatten() {
+            std::thread::spawn(move || {
+                let _ = socket.write_all(b"SSH-2.0-rude\r\n");
+                then(socket);
+            });
+        }
+    });
+    address
+}
+
+/// SSH_MSG_IGNORE (RFC 4253, 11.2) of 32 KiB in plain text, for as long as anybody takes them.
+fn floods(mut socket: TcpStream) {
+    let (data, padding) = (32_762u32, 4u32);
+    let length = 1 + 1 + 4 + data + padding;
+    let mut packet = [&length.to_be_bytes()[..], &[4, 2], &data.to_be_bytes()].concat();
+    packet.resize(4 + length as usize, b'x');
+    assert_eq!(packet.len() % 8, 0);
+    while socket.write_all(&packet).is_ok() {}
+}
+
+/// Reads nothing, for as long as the other side waits.
+fn never_reads(socket: TcpStream) {
+    std::thread::sleep(Duration::from_secs(120));
+    drop(socket);
+}
+
+/// One host that floods and one that never reads, before and after the log-in each: all are behind one bastion, and the others do not
+/// notice. How long it takes is printed, since it depends on the machine.
+#[test]
+#[ignore = "needs sshd and dash"]
+fn bad_hosts_behind_a_real_bastion_leave_sixty_two_alone() {
+    let Some(fleet) = Fleet::start(63, Options { sshd: "MaxSessions 1", ..Options::default() }) else { return };
+    let site = Site::new(&fleet);
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let user_key = russh::keys::load_public_key(fleet.key().with_extension("pub")).unwrap();
+    let strange = runtime.block_on(embedded::start(user_key, &[Fault::EndlessOutput, Fault::NoWindow])).unwrap();
+    let bad = [strange.nodes[0], strange.nodes[1], rude(floods), rude(never_reads)];
+    let names = ["pours", "deaf", "floods", "silent"];
+    let pin = strange.host_key_line();
+    let hosts = |n: usize| (0..n).map(|i| format!("  {}: {{address: 127.0.0.1, port: {}, host_key: {pin}}}\n", names[i], bad[i].port())).collect::<String>();
+    let flags = ["--limit", "!n0", "--forks", "80", "--command-timeout", "4", "--handshake-timeout", "4"];
+    // How long it took until the last of the good ones had its file.
+    let took = |start: SystemTime| {
+        let written = fleet.nodes[1..].iter().map(|n| fs::metadata(n.path(CONFIG)).unwrap().modified().unwrap()).max().unwrap();
+        written.duration_since(start).unwrap_or_default()
+    };
+
+    site.inventory(&fleet, "targets: [docker]\n    jump: n0", "");
+    let start = SystemTime::now();
+    site.apply(&flags).ended(0, &["changed: n[1-62] (62)"]);
+    let alone = took(start);
+    for node in &fleet.nodes {
+        fs::remove_file(node.path(CONFIG)).or_else(|e| if e.kind() == std::io::ErrorKind::NotFound { Ok(()) } else { Err(e) }).unwrap();
+    }
+    let bad_group = "\n  bad:\n    hosts: [pours, deaf, floods, silent]\n    logins: [ngc]\n    targets: [docker]\n    jump: n0";
+    site.inventory(&fleet, &format!("targets: [docker]\n    jump: n0{bad_group}"), &hosts(4));
+    let start = SystemTime::now();
+    let ran = site.apply(&flags).ended(3, &["62 changed"]);
+    let among = took(start);
+    println!("the last of 62 hosts was done after {alone:?} alone, after {among:?} among four bad ones");
+    let told: Vec<&str> = ran.stdout.lines().collect();
+    for (name, words) in names.iter().zip(["failed at observe", "failed at observe", "unreachable at handshake", "unreachable at handshake"]) {
+        let at = told.iter().position(|l| l.starts_with("    ") && l.contains(name)).expect("each bad host is named");
+        assert!(told[at - 1].starts_with(words), "{name}: {}", ran.all());
+    }
+    assert_eq!((connections(&fleet, 0), logins(&fleet, 0)), (2, 2), "one connection to the bastion in each run");
+    let mut byte = [0];
+    assert!(TcpStream::connect(bad[0]).unwrap().read(&mut byte).is_ok(), "the bad ones were there to the end");
 }
 
 #[test]
@@ -191,6 +272,107 @@ fn everything_stands_in_ssh_config() {
     assert_eq!(logins(&fleet, 0), before, "`jump: none` overrules ProxyJump");
     site.apply(&["--ssh-config", "ssh.conf", "--user", "nobody"]).ended(2, &["ssh_config leaves no SSH key"]);
     site.apply(&["--ssh-config", "ssh.conf", "--known-hosts", "/dev/null"]).ended(4, &["the host's key is not known"]);
+}
+
+#[test]
+#[ignore = "needs sshd, ssh, ssh-agent, ssh-add and dash"]
+fn an_agent_and_a_deadline_stand_in_ssh_config() {
+    let (Some(_), Some(agent), Some(add)) = (need("ssh"), need("ssh-agent"), need("ssh-add")) else { return };
+    let Some(fleet) = Fleet::start(1, Options::default()) else { return };
+    let site = Site::new(&fleet);
+    let socket = site.path("home/agent of mine");
+    let daemon = Command::new(agent).arg("-D").arg("-a").arg(&socket).stdout(Stdio::null()).spawn().unwrap();
+    let _agent = Daemon(daemon);
+    wait_until("the agent listens", || socket.exists());
+    let key = site.path("home/.ssh/id_ed25519");
+    assert!(Command::new(add).arg("-q").arg(&key).env("SSH_AUTH_SOCK", &socket).stderr(Stdio::null()).status().unwrap().success());
+    fs::remove_file(&key).unwrap();
+    let config = |lines: &str| fs::write(site.path("home/.ssh/config"), format!("Host n*\n  {lines}\n")).unwrap();
+    let run = |flags: &[&str]| {
+        let mut command = site.command(&[&["apply", "inventory.yml", "--check"], flags].concat());
+        Ran::from(command.env("SOCKET_OF_MINE", &socket).output().unwrap())
+    };
+    run(&[]).ended(2, &["there is no SSH key to log in with"]);
+    for value in ["\"~/agent of mine\"".to_string(), "$SOCKET_OF_MINE".to_string(), format!("\"{}\"", socket.display())] {
+        // `~` is the home of the passwd entry there, which is not this one.
+        let value = value.replace('~', site.path("home").to_str().unwrap());
+        config(&format!("IdentityAgent {value}"));
+        run(&[]).ended(0, &["would be changed: n0"]);
+        run(&["--no-agent"]).ended(2, &["no SSH key to log in with"]);
+    }
+    config("IdentityAgent none");
+    run(&[]).ended(2, &["no SSH key to log in with"]);
+
+    // A port that is taken and never answered: the queue of its listener is full.
+    fs::copy(fleet.key(), &key).unwrap();
+    let full = TcpListener::bind("127.0.0.1:0").unwrap();
+    // SAFETY: the descriptor is open; a backlog of zero is one.
+    assert_eq!(unsafe { libc::listen(std::os::fd::AsRawFd::as_raw_fd(&full), 0) }, 0);
+    let address = full.local_addr().unwrap();
+    let _queued: Vec<_> = (0..3).map(|_| TcpStream::connect_timeout(&address, Duration::from_millis(200))).collect();
+    let text = fs::read_to_string(site.path("inventory.yml")).unwrap();
+    let (head, _) = text.split_once("  n0: ").unwrap();
+    fs::write(site.path("inventory.yml"), format!("{head}  n0: {{address: 127.0.0.1, port: {}}}\n", address.port())).unwrap();
+    config("ConnectTimeout 1");
+    run(&[]).ended(4, &["unreachable at connect: no answer within 1 s"]);
+    config("ConnectTimeout 60");
+    run(&["--connect-timeout", "2"]).ended(4, &["unreachable at connect: no answer within 2 s"]);
+}
+
+/// Someone without root on their own machine: the SSH user is root, as with everybody, where ssh_config does not name another; ssh's own
+/// default (the local name) is silence, and a line that names just that user is not.
+#[test]
+#[ignore = "needs sshd, ssh, setpriv, unshare and root"]
+fn an_admin_who_is_not_root_logs_in_as_root_unless_a_user_line_speaks() {
+    let (Some(_), Some(setpriv), Some(unshare)) = (need("ssh"), need("setpriv"), need("unshare")) else { return };
+    // SAFETY: it takes nothing and cannot fail.
+    if unsafe { libc::geteuid() } != 0 {
+        return drop(need("a real root user"));
+    }
+    let Some(fleet) = Fleet::start(1, Options::default()) else { return };
+    let site = Site::new(&fleet);
+    let home = site.path("home");
+    let passwd = fs::read_to_string("/etc/passwd").unwrap();
+    fs::write(site.path("passwd"), format!("{passwd}annie:x:4711:4711::{}:/bin/sh\n", home.display())).unwrap();
+    assert!(Command::new("chown").args(["-R", "4711:4711"]).arg(site.dir.path()).status().unwrap().success());
+    // Her home is that of the passwd entry, or another one.
+    let run = |home: &std::path::Path| {
+        let script = format!("mount --bind {} /etc/passwd && exec \"$@\"", site.path("passwd").display());
+        let inner = site.command(&["apply", "inventory.yml", "--check", "-v"]);
+        let mut command = Command::new(&unshare);
+        command.args(["--mount", "--propagation", "private", "sh", "-c", &script, "sh"]).arg(&setpriv);
+        command.args(["--reuid", "4711", "--regid", "4711", "--clear-groups"]).arg(inner.get_program()).args(inner.get_args());
+        command.current_dir(site.dir.path()).env_clear().envs(inner.get_envs().filter_map(|(k, v)| Some((k, v?)))).env("HOME", home);
+        Ran::from(command.output().unwrap())
+    };
+    let other = site.path("elsewhere");
+    assert!(Command::new("cp").arg("-a").arg(&home).arg(&other).status().unwrap().success());
+    let say = |lines: &str| {
+        for home in [&home, &other] {
+            fs::write(home.join(".ssh/config"), lines).unwrap();
+            // ssh reads no configuration of somebody else's.
+            assert!(Command::new("chown").arg("4711:4711").arg(home.join(".ssh/config")).status().unwrap().success());
+        }
+    };
+    let tried = |user: &str| fleet.log(0).matches(&format!("for {user} from")).count() + fleet.log(0).matches(&format!("user {user} from")).count();
+    for home in [&home, &other] {
+        for lines in ["", "Host elsewhere\n  User annie\n", "Host *\n  ServerAliveInterval 7\n"] {
+            say(lines);
+            run(home).ended(0, &["would be changed: n0"]);
+        }
+        assert_eq!(tried("annie"), 0, "{}", fleet.log(0));
+    }
+    for (i, home) in [&home, &other].into_iter().enumerate() {
+        say("Host n*\n  User annie\n");
+        run(home).ended(4, &["unreachable at authenticate", "annie"]);
+        assert!(tried("annie") > i, "{}", fleet.log(0));
+        say("Host n*\n  User root\n");
+        run(home).ended(0, &["would be changed: n0"]);
+    }
+    // The tokens are hers too.
+    fs::rename(home.join(".ssh/id_ed25519"), home.join("key-4711-annie")).unwrap();
+    say(&format!("Host n*\n  User root\n  IdentityFile {}/key-%i-%u\n", home.display()));
+    run(&home).ended(0, &["would be changed: n0"]);
 }
 
 #[test]
