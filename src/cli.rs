@@ -10,7 +10,8 @@ use crate::model::{Portion, TargetKind};
 /// Provisions container registry logins on clusters over SSH.
 #[derive(Debug, Parser)]
 #[command(name = "regprov", version, propagate_version = true, max_term_width = 110)]
-#[command(after_help = "Exit codes: 0 done, 2 wrong usage or inventory, 3 a host failed, 4 hosts unreachable, 5 vault; all of them in the README.")]
+#[command(after_help = "Exit codes: 0 done, 2 wrong usage or inventory, 3 a host failed, 4 hosts unreachable, 5 vault, 7 stopped by a guard, 130 by Ctrl-C; \
+all of them in the README.")]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -65,10 +66,11 @@ pub struct ApplyArgs {
 #[derive(Args, Debug)]
 #[command(next_help_heading = "What")]
 pub struct WhatArgs {
-    /// Only hosts that match: names, host lists, groups; `a,b` adds, `!a` removes, `@./FILE` reads, `@failed` is the last run's
+    /// Only these hosts: names, host lists, groups; `a,b` adds, `!a` leaves out, `&a` keeps common ones, `@./FILE` reads, `@failed` is the
+    /// last run's
     #[arg(long, value_name = "PATTERN")]
     pub limit: Option<String>,
-    /// Go on with the last run: only the hosts that it left without a good end, and its --login and --target
+    /// Go on with the last run: the hosts that it left failed, unreachable, unknown or not attempted, with its --login and --target
     #[arg(long, conflicts_with = "limit")]
     pub resume: bool,
     /// Only this login (repeatable)
@@ -80,7 +82,7 @@ pub struct WhatArgs {
     /// Say what would be changed, change nothing
     #[arg(long)]
     pub check: bool,
-    /// Replace a file on a node that cannot be read, after a backup beside it
+    /// Replace a node's file that its consumer could not read, after a backup beside it
     #[arg(long)]
     pub replace_invalid: bool,
     /// Drop entries in a node's file that make its consumer ignore the whole file
@@ -95,13 +97,13 @@ pub struct WhatArgs {
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Run")]
 pub struct RunArgs {
-    /// Waves of so many hosts, each over before the next: `10`, `25%` or `1,10,25%`; the last repeats [default: `serial:`]
+    /// Waves of so many hosts, each over before the next starts: `10`, `25%` or `1,10,25%`; the last size repeats [default: `serial:`]
     #[arg(long, value_name = "SIZES", value_delimiter = ',', value_parser = wave)]
     pub batch: Vec<Portion>,
     /// The first N hosts alone; unless all of them end changed or unchanged, the run stops
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub canary: Option<u32>,
-    /// Start no further host when more than so many failed: `3`, `5%`, or 0 to stop at the first
+    /// Start no further host once more than so many ended failed, unknown or unreachable: `3`, `5%`, or 0 to stop at the first
     #[arg(long, value_name = "N|P%", value_parser = portion)]
     pub max_fail: Option<Portion>,
 }
@@ -137,7 +139,7 @@ pub struct SshArgs {
     /// Connect to this port, whatever the inventory says
     #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
     pub port: Option<u16>,
-    /// Private key file (repeatable) [default: those of ssh in ~/.ssh]
+    /// Private key file, and no other keys (repeatable) [default: `ssh_key:`, else the agent's, ssh_config's and those in ~/.ssh]
     #[arg(long = "ssh-key", value_name = "FILE")]
     pub ssh_keys: Vec<PathBuf>,
     /// known_hosts file (repeatable) [default: those of ssh]; unknown and changed keys are always refused
@@ -158,11 +160,11 @@ pub struct SshArgs {
     /// Do not ask ssh for its configuration
     #[arg(long, conflicts_with = "ssh_config")]
     pub no_ssh_config: bool,
-    /// Handshakes at a time with one server
+    /// Log-ins under way at a time with one server
     #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub starting: u32,
     /// Hosts in flight at a time
-    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    #[arg(long, value_name = "N", help_heading = "Run", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub forks: u32,
     /// Deadlines, one for each phase.
     #[command(flatten)]
@@ -175,7 +177,7 @@ pub struct TimeoutArgs {
     /// Seconds to look a name up
     #[arg(long, value_name = "S", default_value_t = 5, value_parser = seconds())]
     pub resolve_timeout: u64,
-    /// Seconds to connect
+    /// Seconds to connect, further tries included
     #[arg(long, value_name = "S", default_value_t = 10, value_parser = seconds())]
     pub connect_timeout: u64,
     /// Seconds for banner and key exchange
@@ -234,30 +236,35 @@ pub struct ApplyOutputArgs {
 pub struct HostsArgs {
     /// The inventory
     pub inventory: PathBuf,
-    /// Only hosts that match, as for apply
+    /// Only these hosts: names, host lists, groups; `a,b` adds, `!a` leaves out, `&a` keeps common ones, `@./FILE` reads, `@failed` is the
+    /// last apply's
     #[arg(long, value_name = "PATTERN", help_heading = "What")]
     pub limit: Option<String>,
-    /// One JSON document on stdout (schema regprov.hosts/1)
-    #[arg(long, help_heading = "Output")]
-    pub json: bool,
     /// What the inventory may do.
     #[command(flatten)]
     pub sources: SourceArgs,
     /// What opens an inventory or vault that is encrypted as a whole; nothing else needs it.
     #[command(flatten)]
     pub identity: IdentityArgs,
+    /// One JSON document on stdout (schema regprov.hosts/1)
+    #[arg(long, help_heading = "Output")]
+    pub json: bool,
 }
 
-/// `regprov trust`.
+/// `regprov trust`. It logs in to jump hosts alone and runs nothing, so some flags of `apply` do nothing here; they are taken all the same,
+/// so that one set of flags does for all verbs.
 #[derive(Args, Debug)]
+#[command(mut_args(|arg| if ["ask_become_pass", "command_timeout", "host_timeout"].contains(&arg.get_id().as_str()) { arg.hide(true) } else { arg }))]
 pub struct TrustArgs {
     /// The inventory
     pub inventory: PathBuf,
-    /// Only hosts that match, as for apply
+    /// Only these hosts: names, host lists, groups; `a,b` adds, `!a` leaves out, `&a` keeps common ones, `@./FILE` reads, `@failed` is the
+    /// last apply's
     #[arg(long, value_name = "PATTERN", help_heading = "What")]
     pub limit: Option<String>,
-    /// Learn only keys with this fingerprint, SHA256:..., and ask nobody (repeatable); without a terminal nothing else is learned
-    #[arg(long = "fingerprint", value_name = "SHA256", help_heading = "What")]
+    /// Learn the new keys with this fingerprint, as `ssh-keygen -l` prints it, and ask nobody (repeatable); without a terminal no other is
+    /// learned
+    #[arg(long = "fingerprint", value_name = "SHA256:...", help_heading = "What")]
     pub fingerprints: Vec<String>,
     /// How the hosts are reached; new keys go to the first --known-hosts.
     #[command(flatten)]
@@ -275,7 +282,8 @@ pub struct TrustArgs {
 pub struct PingArgs {
     /// The inventory
     pub inventory: PathBuf,
-    /// Only hosts that match, as for apply
+    /// Only these hosts: names, host lists, groups; `a,b` adds, `!a` leaves out, `&a` keeps common ones, `@./FILE` reads, `@failed` is the
+    /// last apply's
     #[arg(long, value_name = "PATTERN", help_heading = "What")]
     pub limit: Option<String>,
     /// How the hosts are reached.

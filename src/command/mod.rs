@@ -16,6 +16,7 @@ pub mod sources;
 pub mod terminal;
 pub mod trust;
 pub mod vault;
+mod watch;
 
 use crate::cli::{Cli, VaultVerb, Verb};
 use crate::error::Result;
@@ -27,8 +28,8 @@ pub async fn run(cli: &Cli) -> Result<u8> {
     match &cli.verb {
         Verb::Apply(args) => apply::apply(args, cli.verbose).await,
         Verb::Hosts(args) => hosts::hosts(args),
-        Verb::Ping(args) => ping::ping(args).await,
-        Verb::Trust(args) => trust::trust(args).await,
+        Verb::Ping(args) => ping::ping(args, cli.verbose).await,
+        Verb::Trust(args) => trust::trust(args, cli.verbose).await,
         Verb::Vault(verb) => Console::of_process(|console| run_vault(verb, console)).map(|()| 0),
     }
 }

@@ -92,6 +92,7 @@ impl<'a> Router<'a> {
         let mut asked = BTreeSet::new();
         while !open.is_empty() {
             let questions: BTreeSet<Question> = open.iter().map(|(host, has_way)| question(host, *has_way)).collect();
+            let _shown = ui::progress::waiting(format!("asking ssh for its configuration of {} hosts", questions.len()));
             self.config.ask_all(questions).await.map_err(Error::usage)?;
             let mut next = Vec::new();
             for (host, has_way) in open {
@@ -160,7 +161,10 @@ impl<'a> Router<'a> {
             // Jump hosts are logged in to whatever it is for.
             let logs_in = self.purpose == Purpose::LogIn || !path.is_empty();
             let end = self.endpoint(host, &answer, &via, logs_in).await?;
-            tracing::info!(host = %host.name, address = %end.address, user = %end.user, way = %way(&via), "reached so");
+            // The way of a host names its jump hosts.
+            if path.is_empty() {
+                tracing::info!(host = %host.name, address = %end.address, user = %end.user, way = %way(&via), "the way there");
+            }
             Ok(Route { via, end })
         })
     }

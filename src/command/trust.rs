@@ -8,14 +8,18 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::sync::mpsc;
+
 use super::load::Opener;
 use super::reach::{Purpose, reach};
 use super::terminal::Terminal;
+use super::watch::{Watched, watch};
 use crate::cli::{SshArgs, TrustArgs};
 use crate::error::{Error, Result};
 use crate::model::{Connection, Host};
+use crate::transport::ssh::Ssh;
 use crate::transport::ssh::known_hosts::Standing;
-use crate::transport::ssh::scan::Scanned;
+use crate::transport::ssh::scan::{ScanEvent, Scanned};
 use crate::ui;
 use crate::ui::trust::Row;
 
@@ -26,7 +30,7 @@ const EXIT_NOT_TRUSTED: u8 = 3;
 const EXIT_UNREACHABLE: u8 = 4;
 
 /// Shows the hosts' keys, and appends the new ones to known_hosts where a person or a fingerprint says so.
-pub async fn trust(args: &TrustArgs) -> Result<u8> {
+pub async fn trust(args: &TrustArgs, verbose: u8) -> Result<u8> {
     let wanted = fingerprints(&args.fingerprints)?;
     let mut opener = Opener::of_process(&args.identity.identities)?.allow_commands(args.sources.allow_commands);
     // Nothing is opened and nothing is written to hosts, so plain and expired passwords do no harm here.
@@ -35,7 +39,8 @@ pub async fn trust(args: &TrustArgs) -> Result<u8> {
     let hosts: Vec<Host> = chosen.into_iter().map(|i| inventory.hosts[i].clone()).filter(|h| h.connection == Connection::Ssh && h.skip.is_none()).collect();
     let hosts: Vec<Host> = hosts.into_iter().map(|h| Host { user: args.ssh.user.clone().or(h.user), port: args.ssh.port.or(h.port), ..h }).collect();
     if hosts.is_empty() {
-        return Err(Error::usage("no host is left whose key could be learned").hint("`regprov hosts` shows the hosts; --limit narrows them"));
+        return Err(Error::usage("no host is left whose key could be learned")
+            .hint("hosts with `connection: local` and skipped ones have none; `regprov hosts` shows them"));
     }
     let file = known_hosts_file(&args.ssh)?;
     let mut code = 0;
@@ -43,7 +48,13 @@ pub async fn trust(args: &TrustArgs) -> Result<u8> {
     loop {
         let (ssh, _) = reach(&hosts, &inventory.hosts, &existing(&args.ssh), Purpose::HostKeys).await?;
         let names: Vec<&str> = hosts.iter().map(|h| h.name.as_str()).collect();
-        let scanned = Arc::new(ssh).scan(&names, args.ssh.forks as usize).await;
+        let scanned = match scan(ssh, &names, args.ssh.forks as usize, verbose > 0).await? {
+            Watched::Done(scanned) => scanned,
+            Watched::Interrupted(signal) => {
+                ui::warning("stopped by a signal before all hosts had shown their keys; run it again to learn them");
+                return Ok(signal);
+            }
+        };
         // What was not learned in a round before was told then.
         let scanned: Vec<&Scanned> = scanned.iter().filter(|s| !left.contains(&s.known_as)).collect();
         // Who is on the way to others is learned before these can be asked; what lies behind it was not reached, and says so for now.
@@ -63,6 +74,23 @@ pub async fn trust(args: &TrustArgs) -> Result<u8> {
 
 fn has_new(server: &Scanned) -> bool {
     server.keys.as_ref().is_ok_and(|keys| keys.iter().any(|k| k.standing == Standing::New))
+}
+
+/// Asks the servers for their keys, and draws it.
+async fn scan(ssh: Ssh, hosts: &[&str], forks: usize, verbose: bool) -> Result<Watched<Vec<Scanned>>> {
+    let servers = ssh.servers(hosts);
+    let names: Vec<String> = servers.iter().map(|(route, _)| route.end.name.clone()).collect();
+    let mut progress = ui::progress::Progress::new(names.clone(), verbose, false);
+    let (sender, events) = mpsc::unbounded_channel();
+    let ended = watch(Arc::new(ssh).scan(servers, forks, sender), events, |event| match event {
+        ScanEvent::Started(index) => progress.started(index),
+        ScanEvent::Ended(index, true) => progress.ended(index, "answered", false, || format!("answered: {}", names[index])),
+        // Its row in the table says why.
+        ScanEvent::Ended(index, false) => progress.ended(index, "unreachable", false, || format!("unreachable: {}", names[index])),
+    });
+    let ended = ended.await?;
+    progress.finish();
+    Ok(ended)
 }
 
 /// What a round came to.
@@ -127,7 +155,7 @@ async fn learn(round: &[&Scanned], wanted: &BTreeSet<String>, file: &Path) -> Re
             (true, false) => "there is no terminal to ask on, and no --fingerprint was given",
         };
         let names: Vec<&str> = left.iter().map(|s| s.server.as_str()).collect();
-        ui::warning(&format!("not learned: {} ({why})", names.join(", ")));
+        ui::warning(&format!("not learned: {} ({why})", ui::fold::fold(&names)));
     }
     let code = match (refused || !left.is_empty(), unreachable) {
         (true, _) => EXIT_NOT_TRUSTED,

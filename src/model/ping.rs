@@ -18,8 +18,17 @@ pub enum Unseen {
     Failed(Stage, String),
     /// A source of hosts says that it is down, in these words; it was not contacted.
     Skipped(String),
-    /// The run was stopped before its row was known, for this reason.
+    /// Its turn never came to an end, for this reason.
     NotAttempted(String),
+}
+
+/// What is told while hosts are looked at.
+#[derive(Clone, Debug)]
+pub enum PingEvent {
+    /// The turn of the host at this position came.
+    Started(usize),
+    /// The host at this position ended.
+    Ended(usize, PingRow),
 }
 
 impl PingRow {

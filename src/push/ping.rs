@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use zeroize::Zeroizing;
 
 use super::host::run_as;
 use crate::format::owned;
-use crate::model::ping::{NodeState, PingRow, Space, Unseen};
+use crate::model::ping::{NodeState, PingEvent, PingRow, Space, Unseen};
 use crate::model::text::sanitize;
 use crate::model::{CurlVersion, Host, RemotePath, Stage, Target};
 use crate::node::protocol::{Nonce, ReplyReader, hello};
@@ -33,47 +34,50 @@ pub struct PingOptions {
     pub host: Duration,
 }
 
-/// Looks at every host; a row for each comes back, in the order of `hosts`. A connector that halts keeps the rest
-/// from being tried, and a host to [skip](Host::skip) is not contacted. When `stop` ends, nothing is waited for any more: nothing was
-/// written, so hosts in flight are just left.
-pub async fn ping_all<C: Connector>(connector: Arc<C>, hosts: Vec<Host>, options: PingOptions, stop: impl Future<Output = ()>) -> Vec<PingRow> {
+/// Looks at every host, and tells `events` as it goes; a row for each comes back, in the order of `hosts`. A connector that halts
+/// keeps the rest from being tried, and a host to [skip](Host::skip) is not contacted. Dropped, it leaves the hosts as they are.
+pub async fn ping_all<C: Connector>(connector: Arc<C>, hosts: Vec<Host>, options: PingOptions, events: mpsc::UnboundedSender<PingEvent>) -> Vec<PingRow> {
     let mut rows: Vec<Option<PingRow>> = hosts.iter().map(|_| None).collect();
     let hosts: Vec<Arc<Host>> = hosts.into_iter().map(Arc::new).collect();
     let mut running = JoinSet::new();
-    let (mut next, mut stopped) = (0, false);
-    let mut stop = std::pin::pin!(stop);
+    let mut next = 0;
     loop {
         while running.len() < options.forks.max(1) && next < hosts.len() && connector.halted().is_none() {
             let (connector, host, index) = (connector.clone(), hosts[next].clone(), next);
             next += 1;
-            if let Some(why) = &host.skip {
-                rows[index] = Some(PingRow { host: host.name.clone(), result: Err(Unseen::Skipped(why.clone())) });
+            if host.skip.is_some() {
+                let row = before(&host, "");
+                // Whoever draws may have gone; the look goes on.
+                let _ = events.send(PingEvent::Ended(index, row.clone()));
+                rows[index] = Some(row);
                 continue;
             }
+            let _ = events.send(PingEvent::Started(index));
             running.spawn(async move { (index, ping(&*connector, &host, options).await) });
         }
-        let ended = tokio::select! {
-            biased;
-            ended = running.join_next() => ended,
-            () = &mut stop => {
-                stopped = true;
-                running.shutdown().await;
-                break;
-            }
-        };
-        let Some(ended) = ended else { break };
+        let Some(ended) = running.join_next().await else { break };
         // A task that panicked leaves its row open.
         if let Ok((index, result)) = ended {
-            rows[index] = Some(PingRow { host: hosts[index].name.clone(), result: result.map_err(|t| Unseen::Failed(t.stage, t.reason)) });
+            let row = PingRow { host: hosts[index].name.clone(), result: result.map_err(|t| Unseen::Failed(t.stage, t.reason)) };
+            let _ = events.send(PingEvent::Ended(index, row.clone()));
+            rows[index] = Some(row);
         }
     }
     let halted = connector.halted();
-    let missing = |i: usize| match &halted {
-        Some(why) if i >= next => Unseen::NotAttempted(why.clone()),
-        _ if stopped => Unseen::NotAttempted("stopped by a signal".to_string()),
-        _ => Unseen::Failed(Stage::Start, "regprov itself failed here; this is a defect, please report it".to_string()),
+    let missing = |(index, host): (usize, &Arc<Host>)| match &halted {
+        Some(why) if index >= next => before(host, why),
+        _ => {
+            let defect = "regprov itself failed here; this is a defect, please report it".to_string();
+            PingRow { host: host.name.clone(), result: Err(Unseen::Failed(Stage::Start, defect)) }
+        }
     };
-    rows.into_iter().enumerate().map(|(i, row)| row.unwrap_or_else(|| PingRow { host: hosts[i].name.clone(), result: Err(missing(i)) })).collect()
+    rows.into_iter().zip(hosts.iter().enumerate()).map(|(row, host)| row.unwrap_or_else(|| missing(host))).collect()
+}
+
+/// The row of a host before its turn: skipped when a source of hosts says so, else not attempted for this reason.
+pub fn before(host: &Host, why: &str) -> PingRow {
+    let unseen = host.skip.clone().map_or_else(|| Unseen::NotAttempted(why.to_string()), Unseen::Skipped);
+    PingRow { host: host.name.clone(), result: Err(unseen) }
 }
 
 async fn ping<C: Connector>(connector: &C, host: &Host, options: PingOptions) -> Result<NodeState, Trouble> {

@@ -1,6 +1,7 @@
 //! What people and programs see. [`recap`], [`json`], [`hosts`] and [`ping`] turn a report into text and are pure; [`progress`] draws
 //! while the run goes on. Everything that comes from a report passes [`printable`] on its way out.
 
+mod caret;
 pub mod fold;
 pub mod hosts;
 pub mod json;

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::fold::{Groups, fold, fold_counted};
 use super::line;
+use super::recap::trouble_line;
 use crate::model::ping::{NodeState, PingRow, Unseen};
 
 /// The schema of [`json`].
@@ -20,7 +21,8 @@ pub fn table(rows: &[PingRow]) -> String {
         match &row.result {
             Ok(state) => alike.add(cells(state), row.host.as_str()),
             Err(Unseen::Failed(stage, why)) => troubles.add((format!("{} at {}", row.outcome(), stage.name()), line(why)), row.host.as_str()),
-            Err(Unseen::Skipped(why) | Unseen::NotAttempted(why)) => troubles.add((spoken(row.outcome()), line(why)), row.host.as_str()),
+            Err(Unseen::Skipped(why)) => troubles.add(("skipped".to_string(), line(why)), row.host.as_str()),
+            Err(Unseen::NotAttempted(why)) => troubles.add(("not attempted".to_string(), line(why)), row.host.as_str()),
         }
     }
     let mut out = String::new();
@@ -52,8 +54,8 @@ pub fn table(rows: &[PingRow]) -> String {
     if !out.ends_with("\n\n") {
         out.push('\n');
     }
-    let outcomes = ["reached", "failed", "unreachable", "skipped", "not_attempted"];
-    let counts: Vec<String> = outcomes.iter().map(|o| (count(rows, o), spoken(o))).filter(|(n, _)| *n > 0).map(|(n, o)| format!("{n} {o}")).collect();
+    let words = [("reached", "reached"), ("failed", "failed"), ("unreachable", "unreachable"), ("not_attempted", "not attempted"), ("skipped", "skipped")];
+    let counts: Vec<String> = words.iter().map(|(o, word)| (count(rows, o), word)).filter(|(n, _)| *n > 0).map(|(n, word)| format!("{n} {word}")).collect();
     let _ = writeln!(out, "{} {}: {}", rows.len(), if rows.len() == 1 { "host" } else { "hosts" }, counts.join(", "));
     out
 }
@@ -65,11 +67,6 @@ fn cells(state: &NodeState) -> [String; 4] {
     let space = |s: &crate::model::ping::Space| format!("{} {}", line(s.dir.as_str()), s.free.as_deref().unwrap_or("?"));
     let free = state.space.iter().map(space).collect::<Vec<_>>().join("\n");
     [state.curl.map_or_else(none, |v| v.to_string()), selinux, consumers, if free.is_empty() { none() } else { free }]
-}
-
-/// An outcome as people read it.
-fn spoken(outcome: &str) -> String {
-    outcome.replace('_', " ")
 }
 
 fn count(rows: &[PingRow], outcome: &str) -> usize {
@@ -109,6 +106,17 @@ struct SpaceJson {
     free: Option<String>,
     inodes: Option<String>,
     writable: bool,
+}
+
+/// One line about a host that has ended, for plain output.
+pub fn host_line(row: &PingRow) -> String {
+    let host = line(&row.host);
+    match &row.result {
+        Ok(_) => format!("reached: {host}"),
+        Err(Unseen::Failed(stage, why)) => trouble_line(row.outcome(), &host, *stage, why),
+        Err(Unseen::Skipped(why)) => format!("skipped: {host}: {}", line(why)),
+        Err(Unseen::NotAttempted(why)) => format!("not attempted: {host}: {}", line(why)),
+    }
 }
 
 /// The same as one JSON document with a final line feed, a row for every host in inventory order.
@@ -154,6 +162,7 @@ mod tests {
             row("n3", Err(Unseen::Failed(Stage::Connect, "connection refused".into()))),
             row("n4", Err(Unseen::Failed(Stage::Connect, "connection refused".into()))),
             row("n5", Err(Unseen::Failed(Stage::Start, "there is no sudo on the node".into()))),
+            row("n6", Err(Unseen::NotAttempted("stopped by a signal".into()))),
         ];
         let want = "\
 hosts   count  curl   SELinux  consumers       free
@@ -165,13 +174,17 @@ unreachable at connect: connection refused
     n[3-4] (2)
 failed at start: there is no sudo on the node
     n5 (1)
+not attempted: stopped by a signal
+    n6 (1)
 
-5 hosts: 2 reached, 1 failed, 2 unreachable
+6 hosts: 2 reached, 1 failed, 2 unreachable, 1 not attempted
 ";
         assert_eq!(table(&rows), want);
         let doc: serde_json::Value = serde_json::from_str(&json(&rows)).unwrap();
-        assert_eq!((&doc["schema"], doc["hosts"].as_array().unwrap().len()), (&SCHEMA.into(), 5));
+        assert_eq!((&doc["schema"], doc["hosts"].as_array().unwrap().len()), (&SCHEMA.into(), 6));
         assert_eq!(doc["hosts"][1]["node"]["warnings"][0], "its clock is days behind");
         assert_eq!(doc["hosts"][3]["stage"], "connect");
+        assert_eq!(doc["hosts"][5]["outcome"], "not_attempted");
+        assert_eq!(host_line(&rows[2]), "unreachable: n3: connect: connection refused");
     }
 }

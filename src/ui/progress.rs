@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::line;
-use super::recap::host_line;
-use crate::model::report::{Event, HostRow, Outcome};
+use super::recap::{host_line, word_of};
+use super::{caret, line};
+use crate::model::report::Event;
 
 /// Hosts in flight that are shown at a time.
 const SLOTS_MAX: usize = 8;
@@ -30,6 +30,7 @@ pub fn hide() -> Hidden {
     if let Some(all) = &drawn {
         let _ = all.clear();
         all.set_draw_target(ProgressDrawTarget::hidden());
+        caret::give_back();
     }
     Hidden(drawn)
 }
@@ -39,8 +40,33 @@ pub struct Hidden(Option<MultiProgress>);
 
 impl Drop for Hidden {
     fn drop(&mut self) {
-        if let Some(all) = &self.0 {
+        // Whoever gave a question up may have ended the bars meanwhile.
+        let still_drawn = DRAWN.lock().unwrap_or_else(std::sync::PoisonError::into_inner).is_some();
+        if let Some(all) = self.0.as_ref().filter(|_| still_drawn) {
+            caret::take();
             all.set_draw_target(ProgressDrawTarget::stderr_with_hz(DRAWS_PER_SECOND_MAX));
+        }
+    }
+}
+
+/// Says on a terminal what is waited for before the first host's turn, until the result is dropped.
+pub fn waiting(what: String) -> Waiting {
+    if !io::stderr().is_terminal() {
+        return Waiting(None);
+    }
+    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(DRAWS_PER_SECOND_MAX)).with_style(style("{spinner} {msg}  {elapsed}"));
+    bar.set_message(what);
+    bar.enable_steady_tick(Duration::from_millis(200));
+    Waiting(Some(bar))
+}
+
+/// See [`waiting`].
+pub struct Waiting(Option<ProgressBar>);
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.0 {
+            bar.finish_and_clear();
         }
     }
 }
@@ -57,7 +83,7 @@ enum Sink {
 }
 
 impl Progress {
-    /// For these hosts, in the order of the report. With `verbose` every host gets a line as it ends, and there is no bar that
+    /// For these hosts, by their positions. With `verbose` every host gets a line as it ends, and there is no bar that
     /// diagnostics would tear apart. `check` says that nothing is written.
     pub fn new(hosts: Vec<String>, verbose: bool, check: bool) -> Self {
         let total = hosts.len();
@@ -69,16 +95,31 @@ impl Progress {
         Progress { counts: Counts { total, check, ..Counts::default() }, sink }
     }
 
-    /// Something happened.
+    /// Something happened in a run that writes.
     pub fn event(&mut self, event: &Event) {
-        if let Event::Ended { row, .. } = event {
-            self.counts.add(&row.outcome);
+        match event {
+            Event::Started { index } => self.started(*index),
+            Event::Sent { .. } => {}
+            Event::Ended { index, row } => {
+                let check = self.counts.check;
+                self.ended(*index, row.outcome.name(), row.outcome.trouble().is_some(), || host_line(row, check));
+            }
         }
-        match (&mut self.sink, event) {
-            (Sink::Bars(bars), Event::Started { index }) => bars.started(*index),
-            (Sink::Bars(bars), Event::Ended { index, .. }) => bars.ended(*index, &self.counts),
-            (_, Event::Sent { .. }) | (Sink::Lines(_), Event::Started { .. }) => {}
-            (Sink::Lines(lines), Event::Ended { row, .. }) => lines.ended(row, &self.counts, Instant::now()),
+    }
+
+    /// A host's turn came.
+    pub fn started(&mut self, index: usize) {
+        if let Sink::Bars(bars) = &mut self.sink {
+            bars.started(index);
+        }
+    }
+
+    /// A host ended, in one word; of a log that shows it `text` makes a line.
+    pub fn ended(&mut self, index: usize, word: &'static str, trouble: bool, text: impl FnOnce() -> String) {
+        self.counts.add(word);
+        match &mut self.sink {
+            Sink::Bars(bars) => bars.ended(index, &self.counts),
+            Sink::Lines(lines) => lines.ended(trouble, text, &self.counts, Instant::now()),
         }
     }
 
@@ -100,38 +141,30 @@ impl Progress {
     }
 }
 
+/// The words that are counted for all to see, in their order. What else hosts end as is what they should, or is told afterwards.
+const WORDS: [&str; 7] = ["changed", "reached", "answered", "failed", "unreachable", "unknown", "skipped"];
+
 /// How many hosts ended how.
 #[derive(Default)]
 struct Counts {
     total: usize,
     check: bool,
     ended: usize,
-    changed: usize,
-    failed: usize,
-    unreachable: usize,
-    unknown: usize,
-    skipped: usize,
+    of: [usize; WORDS.len()],
 }
 
 impl Counts {
-    fn add(&mut self, outcome: &Outcome) {
+    fn add(&mut self, word: &str) {
         self.ended += 1;
-        match outcome {
-            Outcome::Changed => self.changed += 1,
-            Outcome::Failed { .. } => self.failed += 1,
-            Outcome::Unreachable { .. } => self.unreachable += 1,
-            Outcome::Unknown { .. } => self.unknown += 1,
-            Outcome::Skipped { .. } => self.skipped += 1,
-            Outcome::Unchanged | Outcome::NotAttempted => {}
+        if let Some(place) = WORDS.iter().position(|w| *w == word) {
+            self.of[place] += 1;
         }
     }
 
     /// `3 changed, 1 failed`: what is not zero.
     fn words(&self) -> String {
-        let changed = if self.check { "would be changed" } else { "changed" };
-        let all = [(self.changed, changed), (self.failed, "failed"), (self.unreachable, "unreachable"), (self.unknown, "unknown"), (self.skipped, "skipped")];
-        let words: Vec<String> = all.into_iter().filter(|(n, _)| *n > 0).map(|(n, word)| format!("{n} {word}")).collect();
-        words.join(", ")
+        let words = WORDS.iter().zip(self.of).filter(|(_, n)| *n > 0).map(|(word, n)| format!("{n} {}", word_of(word, self.check)));
+        words.collect::<Vec<_>>().join(", ")
     }
 }
 
@@ -144,11 +177,10 @@ struct Lines<W> {
 }
 
 impl<W: Write> Lines<W> {
-    fn ended(&mut self, row: &HostRow, counts: &Counts, now: Instant) {
-        let trouble = row.outcome.trouble().is_some();
+    fn ended(&mut self, trouble: bool, text: impl FnOnce() -> String, counts: &Counts, now: Instant) {
         self.troubles += usize::from(trouble);
         if self.verbose || (trouble && self.troubles <= TROUBLE_LINES_MAX) {
-            self.tell(&host_line(row, counts.check));
+            self.tell(&text());
         } else if trouble && self.troubles == TROUBLE_LINES_MAX + 1 {
             self.tell("more hosts failed; all of them stand in the recap");
         }
@@ -173,6 +205,7 @@ struct Bars {
     fleet: ProgressBar,
     lines: Vec<ProgressBar>,
     slots: Slots,
+    _caret: caret::Quiet,
 }
 
 impl Bars {
@@ -184,7 +217,7 @@ impl Bars {
         fleet.enable_steady_tick(Duration::from_millis(500));
         let count = hosts.len().min(SLOTS_MAX);
         let lines = (0..count).map(|_| all.add(ProgressBar::new_spinner().with_style(style("  {msg}")))).collect();
-        Bars { hosts, all, fleet, lines, slots: Slots::new(count) }
+        Bars { hosts, all, fleet, lines, slots: Slots::new(count), _caret: caret::Quiet::new() }
     }
 
     fn started(&mut self, index: usize) {
@@ -255,6 +288,7 @@ impl Slots {
 mod tests {
     use super::*;
     use crate::model::Stage;
+    use crate::model::report::{HostRow, Outcome};
 
     fn row(host: &str, outcome: Outcome) -> HostRow {
         HostRow { host: host.into(), outcome, files: vec![] }
@@ -270,8 +304,8 @@ mod tests {
         let mut lines = Lines { out: Vec::new(), verbose, troubles: 0, last: start };
         let mut counts = Counts { total: rows.len(), check, ..Counts::default() };
         for (i, row) in rows.iter().enumerate() {
-            counts.add(&row.outcome);
-            lines.ended(row, &counts, start + step * (i as u32 + 1));
+            counts.add(row.outcome.name());
+            lines.ended(row.outcome.trouble().is_some(), || host_line(row, check), &counts, start + step * (i as u32 + 1));
         }
         String::from_utf8(lines.out).unwrap().lines().map(str::to_string).collect()
     }

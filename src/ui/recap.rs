@@ -79,7 +79,7 @@ pub(super) fn count(report: &Report, outcome: &str) -> usize {
     report.hosts.iter().filter(|h| h.outcome.name() == outcome).count()
 }
 
-fn word_of(word: &'static str, check: bool) -> &'static str {
+pub(super) fn word_of(word: &'static str, check: bool) -> &'static str {
     if check && word == "changed" { "would be changed" } else { word }
 }
 
@@ -258,6 +258,6 @@ pub(super) fn host_line(row: &HostRow, check: bool) -> String {
     }
 }
 
-fn trouble_line(word: &str, host: &str, stage: Stage, reason: &str) -> String {
+pub(super) fn trouble_line(word: &str, host: &str, stage: Stage, reason: &str) -> String {
     format!("{word}: {host}: {stage}: {}", line(reason))
 }

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use russh::client;
 use russh::keys::{Algorithm, EcdsaCurve, HashAlg, PublicKeyBase64 as _, PublicKeyOrCertificate};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::known_hosts::{Standing, Trust, fingerprint};
@@ -28,6 +29,14 @@ pub struct Scanned {
     pub keys: Result<Vec<Shown>, Trouble>,
 }
 
+/// What is told while servers are asked.
+pub enum ScanEvent {
+    /// The turn of the server at this position came.
+    Started(usize),
+    /// The server at this position ended, with its keys or without.
+    Ended(usize, bool),
+}
+
 /// One key that a server showed, or that the inventory pins.
 pub struct Shown {
     /// Type and blob.
@@ -49,30 +58,8 @@ fn families() -> [Vec<Algorithm>; 3] {
 }
 
 impl Ssh {
-    /// Asks these hosts, and before them the servers on their way, for their keys: `forks` at a time. In the order of `hosts`.
-    pub async fn scan(self: Arc<Self>, hosts: &[&str], forks: usize) -> Vec<Scanned> {
-        let routes = self.servers(hosts);
-        let mut scanned: Vec<Option<Scanned>> = routes.iter().map(|_| None).collect();
-        let mut running = JoinSet::new();
-        let mut waiting = routes.into_iter().enumerate();
-        loop {
-            while running.len() < forks.max(1)
-                && let Some((index, (route, on_the_way))) = waiting.next()
-            {
-                let ssh = self.clone();
-                running.spawn(async move { (index, ssh.scan_one(&route, on_the_way).await) });
-            }
-            match running.join_next().await {
-                Some(Ok((index, one))) => scanned[index] = Some(one),
-                // A defect in one task; its server has no row, and the caller sees that it is missing.
-                Some(Err(_)) => {}
-                None => return scanned.into_iter().flatten().collect(),
-            }
-        }
-    }
-
-    /// Each server once, those on the way first.
-    fn servers(&self, hosts: &[&str]) -> Vec<(Arc<Route>, bool)> {
+    /// The servers that [`scan`](Self::scan) asks for these hosts, each once: those on the way to others first, and whether it is one.
+    pub fn servers(&self, hosts: &[&str]) -> Vec<(Arc<Route>, bool)> {
         let mut servers: Vec<(Arc<Route>, bool)> = Vec::new();
         for host in hosts {
             let mut via = &self.routes.get(*host).expect("every host of the run was given a route").via;
@@ -90,6 +77,32 @@ impl Ssh {
         }
         servers.extend(hosts.iter().map(|host| (self.routes[*host].clone(), false)));
         servers
+    }
+
+    /// Asks these servers for their keys, `forks` at a time, and tells `events` as it goes. In the order of `servers`.
+    pub async fn scan(self: Arc<Self>, servers: Vec<(Arc<Route>, bool)>, forks: usize, events: mpsc::UnboundedSender<ScanEvent>) -> Vec<Scanned> {
+        let mut scanned: Vec<Option<Scanned>> = servers.iter().map(|_| None).collect();
+        let mut running = JoinSet::new();
+        let mut waiting = servers.into_iter().enumerate();
+        loop {
+            while running.len() < forks.max(1)
+                && let Some((index, (route, on_the_way))) = waiting.next()
+            {
+                let ssh = self.clone();
+                // Whoever draws may have gone; the scan goes on.
+                let _ = events.send(ScanEvent::Started(index));
+                running.spawn(async move { (index, ssh.scan_one(&route, on_the_way).await) });
+            }
+            match running.join_next().await {
+                Some(Ok((index, one))) => {
+                    let _ = events.send(ScanEvent::Ended(index, one.keys.is_ok()));
+                    scanned[index] = Some(one);
+                }
+                // A defect in one task; its server has no row, and the caller sees that it is missing.
+                Some(Err(_)) => {}
+                None => return scanned.into_iter().flatten().collect(),
+            }
+        }
     }
 
     async fn scan_one(&self, route: &Arc<Route>, on_the_way: bool) -> Scanned {
