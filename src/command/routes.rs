@@ -25,6 +25,9 @@ use crate::ui;
 /// The largest known_hosts file that is read, in bytes: 10,000 nodes with three keys each are 6 MiB.
 const KNOWN_HOSTS_BYTES_MAX: u64 = 64 << 20;
 
+/// Jump hosts before one host, however they come together: each holds what the next one needs, down to the last.
+const HOPS_MAX: usize = 16;
+
 /// Routes by the names of their hosts.
 pub(super) type Routes = HashMap<String, Arc<Route>>;
 
@@ -138,6 +141,9 @@ impl<'a> Router<'a> {
                 path.push(host.name.clone());
                 return Err(Error::usage(format!("jump hosts lead in a circle: {}", path.join(", "))).hint("give one of them `jump: none`"));
             }
+            if path.len() > HOPS_MAX {
+                return Err(too_far(&path[0]));
+            }
             let answer = self.config.answer(&question(host, before.is_some())).clone();
             if answer.passes_descriptor && host.jump.is_none() && before.is_none() {
                 return Err(Error::usage(format!("host {}: ssh_config sets ProxyUseFdpass, which regprov does not do", host.name))
@@ -158,6 +164,9 @@ impl<'a> Router<'a> {
                     Via::Jump(before.expect("there is a hop"))
                 }
             };
+            if hops(&via) > HOPS_MAX {
+                return Err(too_far(path.first().unwrap_or(&host.name)));
+            }
             // Jump hosts are logged in to whatever it is for.
             let logs_in = self.purpose == Purpose::LogIn || !path.is_empty();
             let end = self.endpoint(host, &answer, &via, logs_in).await?;
@@ -296,6 +305,20 @@ impl<'a> Router<'a> {
 
 fn question(host: &Host, has_way: bool) -> Question {
     Question { name: host.name.clone(), address: host.address.clone(), user: host.user.clone(), port: host.port, has_way: has_way || host.jump.is_some() }
+}
+
+fn too_far(host: &str) -> Error {
+    Error::usage(format!("host {host}: there are more than {HOPS_MAX} jump hosts on the way to it"))
+        .hint("look at `jump:` of its jump hosts, and at ssh_config")
+}
+
+/// How many jump hosts there are on a way.
+fn hops(via: &Via) -> usize {
+    let (mut via, mut count) = (via, 0);
+    while let Via::Jump(route) = via {
+        (via, count) = (&route.via, count + 1);
+    }
+    count
 }
 
 /// The way to a server, for people and to tell ways apart.
