@@ -166,13 +166,13 @@ impl Session for LocalSession {
         command.args(arguments).arg("-c").arg(text).process_group(0).kill_on_drop(true).env_clear().env("PATH", PATH);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().map_err(|e| Trouble::new(Stage::Start, format!("{program}: {e}")))?;
-        let mut input = Input(child.stdin.take());
+        let input = Input(child.stdin.take());
         let streams = child.stdout.take().zip(child.stderr.take()).expect("they were piped three lines above");
-        let mut output = Output { stdout: streams.0, stderr: streams.1, stderr_is_open: true };
+        let output = Output { stdout: streams.0, stderr: streams.1, stderr_is_open: true };
         self.complaints = Complaints::default();
-        talk::enter(run_as, &self.purpose, &mut output, &mut input).await?;
-        self.running = Some((child, output, input));
-        Ok(())
+        // Whoever lets nobody in is not killed either: sudo logs a wrong password when its input ends.
+        let (_, output, input) = self.running.insert((child, output, input));
+        talk::enter(run_as, &self.purpose, output, input).await
     }
 
     async fn exchange(&mut self, request: Zeroizing<Vec<u8>>, last: bool, reader: &mut ReplyReader) -> Result<Reply, Trouble> {
