@@ -1,5 +1,8 @@
 //! Hosts behind real OpenSSH servers: jump hosts, proxy commands, ssh_config, and a server that takes few log-ins at once.
 
+// What was measured goes to whoever reads the output.
+#![allow(clippy::print_stdout)]
+
 #[path = "fleet/embedded.rs"]
 mod embedded;
 #[path = "common/fleet.rs"]

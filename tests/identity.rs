@@ -4,15 +4,17 @@
 mod fleet;
 #[path = "common/peers.rs"]
 mod peers;
+#[path = "common/terminal.rs"]
+mod terminal;
 
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use fleet::{Fleet, Options, Ran, Site, wait_until};
@@ -21,6 +23,7 @@ use russh::keys::signature::Signer as _;
 use russh::keys::ssh_key::private::Ed25519Keypair;
 use russh::keys::{PrivateKey, PublicKeyBase64 as _};
 use sha2::{Digest as _, Sha256};
+use terminal::converse;
 
 const CHECK: [&str; 3] = ["apply", "inventory.yml", "--check"];
 
@@ -133,31 +136,60 @@ enum Agent {
     /// Lists keys and signs with rubbish.
     SignsRubbish,
     /// Lists keys of an unknown kind and of ours, and signs as a FIDO token does.
-    Token,
+    Token(Token),
 }
 
-/// A key as a FIDO token holds it: Ed25519, bound to an application.
-fn token_key() -> PrivateKey {
-    PrivateKey::from(Ed25519Keypair::from_seed(&[9; 32]))
+/// A key as a FIDO token holds it, bound to an application.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Token {
+    Ed25519,
+    Ecdsa,
 }
 
 fn string(bytes: &[u8]) -> Vec<u8> {
     [&u32::try_from(bytes.len()).unwrap().to_be_bytes()[..], bytes].concat()
 }
 
-const TOKEN_TYPE: &[u8] = b"sk-ssh-ed25519@openssh.com";
+impl Token {
+    /// What a real token keeps to itself.
+    fn key(self) -> PrivateKey {
+        static ECDSA: OnceLock<PrivateKey> = OnceLock::new();
+        match self {
+            Token::Ed25519 => PrivateKey::from(Ed25519Keypair::from_seed(&[9; 32])),
+            Token::Ecdsa => {
+                let made = || {
+                    let dir = tempfile::tempdir().unwrap();
+                    keygen(dir.path(), &["-t", "ecdsa", "-b", "256", "-N", "", "-f", "key"]);
+                    PrivateKey::from_openssh(fs::read(dir.path().join("key")).unwrap()).unwrap()
+                };
+                ECDSA.get_or_init(made).clone()
+            }
+        }
+    }
 
-fn token_blob() -> Vec<u8> {
-    let key = token_key();
-    let bytes = key.public_key().key_data().ed25519().unwrap().0;
-    [string(TOKEN_TYPE), string(&bytes), string(b"ssh:")].concat()
-}
+    fn kind(self) -> &'static str {
+        match self {
+            Token::Ed25519 => "sk-ssh-ed25519@openssh.com",
+            Token::Ecdsa => "sk-ecdsa-sha2-nistp256@openssh.com",
+        }
+    }
 
-/// PROTOCOL.u2f: SHA256(application), flags, counter, SHA256(message); user presence is flag 1.
-fn token_signature(data: &[u8], counter: u32) -> Vec<u8> {
-    let signed = [&Sha256::digest(b"ssh:")[..], &[1], &counter.to_be_bytes(), &Sha256::digest(data)].concat();
-    let signature = token_key().try_sign(&signed).unwrap();
-    [&string(TOKEN_TYPE)[..], &string(signature.as_bytes()), &[1], &counter.to_be_bytes()].concat()
+    /// The public key (PROTOCOL.u2f, SSH U2F Key formats).
+    fn blob(self) -> Vec<u8> {
+        let key = self.key();
+        let point = match self {
+            Token::Ed25519 => string(&key.public_key().key_data().ed25519().unwrap().0),
+            Token::Ecdsa => [string(b"nistp256"), string(key.public_key().key_data().ecdsa().unwrap().as_sec1_bytes())].concat(),
+        };
+        [string(self.kind().as_bytes()), point, string(b"ssh:")].concat()
+    }
+
+    /// PROTOCOL.u2f: SHA256(application), flags, counter, SHA256(message); user presence is flag 1.
+    fn signature(self, data: &[u8], counter: u32) -> Vec<u8> {
+        let signed = [&Sha256::digest(b"ssh:")[..], &[1], &counter.to_be_bytes(), &Sha256::digest(data)].concat();
+        let signature = self.key().try_sign(&signed).unwrap();
+        [&string(self.kind().as_bytes())[..], &string(signature.as_bytes()), &[1], &counter.to_be_bytes()].concat()
+    }
 }
 
 /// Starts a false agent that lists `keys`; counts the signatures it was asked for.
@@ -202,11 +234,11 @@ fn answer(mut socket: UnixStream, agent: Agent, keys: &[Vec<u8>], asked: &Atomic
             }
             (Agent::HangsUp, _) | (Agent::DiesAtSigning, true) => return Ok(()),
             (Agent::SignsRubbish, true) => [&[14][..], &string(&[string(b"ssh-ed25519"), string(&[0; 64])].concat())].concat(),
-            (Agent::Token, true) => {
+            (Agent::Token(token), true) => {
                 let blob = u32::from_be_bytes(request[1..5].try_into().unwrap()) as usize;
-                assert_eq!(request[5..5 + blob], token_blob()[..], "the key is named by its own bytes");
+                assert_eq!(request[5..5 + blob], token.blob()[..], "the key is named by its own bytes");
                 let data = &request[5 + blob + 4..request.len() - 4];
-                [&[14][..], &string(&token_signature(data, 0x0102_0304))].concat()
+                [&[14][..], &string(&token.signature(data, 0x0102_0304))].concat()
             }
             (_, false) => list(),
         };
@@ -262,19 +294,26 @@ fn a_bad_agent_does_not_keep_the_key_files_from_logging_in() {
 }
 
 #[test]
-#[ignore = "needs sshd and dash"]
+#[ignore = "needs sshd, dash and ssh-keygen"]
 fn a_simulated_fido_key_logs_in_through_its_agent() {
+    let Some(_) = need("ssh-keygen") else { return };
+    for (token, logged) in [(Token::Ed25519, "ED25519-SK"), (Token::Ecdsa, "ECDSA-SK")] {
+        token_logs_in(token, logged);
+    }
+}
+
+fn token_logs_in(token: Token, logged: &str) {
     use base64::Engine as _;
-    let line = format!("{} {} token\n", String::from_utf8_lossy(TOKEN_TYPE), base64::engine::general_purpose::STANDARD.encode(token_blob()));
+    let line = format!("{} {} token\n", token.kind(), base64::engine::general_purpose::STANDARD.encode(token.blob()));
     let Some(fleet) = Fleet::start(1, Options { authorized: &line, ..Options::default() }) else { return };
     let site = Site::new(&fleet);
     fs::remove_file(site.path("home/.ssh/id_ed25519")).unwrap();
     let socket = site.path("agent");
     let strange = [string(b"ssh-of-tomorrow"), string(&[1; 7])].concat();
-    let asked = false_agent(&socket, Agent::Token, vec![strange, token_blob()]);
+    let asked = false_agent(&socket, Agent::Token(token), vec![strange, token.blob()]);
     with_agent(&site, &socket, &[]).ended(0, &["would be changed: n0"]);
     assert_eq!(asked.load(Ordering::Relaxed), 1);
-    assert!(fleet.log(0).contains("ED25519-SK"), "{}", fleet.log(0));
+    assert!(fleet.log(0).contains(logged), "{}", fleet.log(0));
     // The public half names it; without the agent there is nobody to sign.
     fs::write(site.path("token.pub"), &line).unwrap();
     with_agent(&site, &socket, &["--ssh-key", "token.pub"]).ended(0, &["would be changed: n0"]);
@@ -367,38 +406,28 @@ const PASSWORD: &str = "correct horse";
 /// `openssl passwd -6 -salt fleetfleet 'correct horse'`
 const SHADOW: &str = "$6$fleetfleet$YbChveAsXdDuCmadv03qkN6Oi5bZ74QRHSFjV67MLcUgknjjyTZ5XhYlnkLAamjk5zgID/e2TZbNB4mM7kGjh.";
 
-/// Runs with a terminal of its own, into which this is typed.
-fn typed(site: &Site, script: &Path, text: &str, args: &[&str]) -> Ran {
-    let line = format!("{} {}", env!("CARGO_BIN_EXE_regprov"), args.join(" "));
-    let plain = site.command(&[]);
-    let mut command = Command::new(script);
-    command.args(["-qec", &line, "/dev/null"]).current_dir(site.dir.path()).env_clear();
-    command.envs(plain.get_envs().filter_map(|(k, v)| Some((k, v?))));
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let mut stdin = child.stdin.take().unwrap();
-    stdin.write_all(text.as_bytes()).unwrap();
-    let ran = Ran::from(child.wait_with_output().unwrap());
-    drop(stdin);
-    ran
+/// `apply --ask-pass` on a terminal, where this is the answer.
+fn typed(site: &Site, password: &str) -> Ran {
+    converse(site, &["apply", "inventory.yml", "--ask-pass"], &[("SSH password: ", &format!("{password}\n"))]).unwrap()
 }
 
 /// Nodes on which root has a password.
-fn password_fleet(n: usize, sshd: &str) -> Option<(Fleet, PathBuf)> {
-    let script = need("script")?;
+fn password_fleet(n: usize, sshd: &str) -> Option<Fleet> {
+    need("script")?;
     let fleet = Fleet::start(n, Options { sshd: &format!("{sshd}\nPasswordAuthentication yes\nPermitRootLogin yes"), ..Options::default() })?;
     for node in &fleet.nodes {
         node.write("/etc/shadow", format!("root:{SHADOW}:19000:0:99999:7:::\n"));
     }
-    Some((fleet, script))
+    Some(fleet)
 }
 
 #[test]
 #[ignore = "needs sshd, dash and script"]
 fn a_password_is_asked_for_once_and_goes_to_all_hosts() {
-    let Some((fleet, script)) = password_fleet(8, "AuthenticationMethods password") else { return };
+    let Some(fleet) = password_fleet(8, "AuthenticationMethods password") else { return };
     let site = Site::new(&fleet);
-    let ran = typed(&site, &script, &format!("{PASSWORD}\n"), &["apply", "inventory.yml", "--ask-pass"]).ended(0, &["SSH password", "8 hosts: 8 changed"]);
-    assert!(!ran.stderr.contains(PASSWORD));
+    let ran = typed(&site, PASSWORD).ended(0, &["8 hosts: 8 changed"]);
+    assert!(!ran.stdout.contains(PASSWORD));
     assert_eq!((0..8).map(|n| fleet.log(n).matches("Accepted password for root").count()).collect::<Vec<_>>(), [1; 8]);
     // Nobody is there to ask: nothing is contacted.
     let mut command = Command::new("setsid");
@@ -414,9 +443,9 @@ fn a_password_is_asked_for_once_and_goes_to_all_hosts() {
 #[test]
 #[ignore = "needs sshd, dash and script"]
 fn a_wrong_password_fails_once_over_all_hosts() {
-    let Some((fleet, script)) = password_fleet(8, "AuthenticationMethods password") else { return };
+    let Some(fleet) = password_fleet(8, "AuthenticationMethods password") else { return };
     let site = Site::new(&fleet);
-    typed(&site, &script, "wrong\n", &["apply", "inventory.yml", "--ask-pass"]).ended(7, &["the SSH password was refused on n", "tried once"]);
+    typed(&site, "Wr0ng-one").ended(7, &["the SSH password was refused on n", "tried once"]);
     let failed: usize = (0..8).map(|n| fleet.log(n).matches("Failed password for root").count()).sum();
     assert_eq!(failed, 1);
 }
@@ -424,7 +453,7 @@ fn a_wrong_password_fails_once_over_all_hosts() {
 #[test]
 #[ignore = "needs sshd, dash and script"]
 fn a_key_and_then_a_password_are_two_factors() {
-    let Some((fleet, script)) = password_fleet(2, "AuthenticationMethods publickey,password") else { return };
+    let Some(fleet) = password_fleet(2, "AuthenticationMethods publickey,password") else { return };
     let site = Site::new(&fleet);
-    typed(&site, &script, &format!("{PASSWORD}\n"), &["apply", "inventory.yml", "--ask-pass"]).ended(0, &["2 hosts: 2 changed"]);
+    typed(&site, PASSWORD).ended(0, &["2 hosts: 2 changed"]);
 }
