@@ -9,14 +9,15 @@ mod fleet;
 #[path = "common/peers.rs"]
 mod peers;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
 use std::os::unix::process::CommandExt as _;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use fleet::{Fleet, Options, Site, wait_until};
+use fleet::{Fleet, Node, Options, Site, wait_until};
 
 /// Where chance starts; a failure is repeated with it.
 const SEED: u64 = 20_260_721;
@@ -39,6 +40,42 @@ impl Chance {
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
         (self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 40) as f64 / (1u64 << 24) as f64
+    }
+}
+
+/// Whether anything is staged on a node now: as quick as can be, since it lasts for milliseconds.
+fn is_staging(node: &Node) -> bool {
+    let dirs: BTreeSet<&Path> = FILES.iter().filter_map(|f| Path::new(f).parent()).collect();
+    let entries = dirs.into_iter().flat_map(|dir| std::fs::read_dir(node.path(dir.to_str().unwrap())).into_iter().flatten().flatten());
+    entries.into_iter().any(|e| e.file_name().to_string_lossy().starts_with(".regprov."))
+}
+
+/// The programs on a node but sshd.
+fn programs(node: &Node) -> Vec<u32> {
+    node.processes().into_iter().filter(|(_, name)| name != "sshd").map(|(pid, _)| pid).collect()
+}
+
+fn send(pids: &[u32], signal: i32) {
+    for pid in pids {
+        // SAFETY: kill takes two numbers; these processes are of a node of this test.
+        unsafe { libc::kill(pid.cast_signed(), signal) };
+    }
+}
+
+/// Lets the programs on a node run a millisecond at a time, and stand still while we look, so that a machine with other things to do
+/// misses no moment; returns what stands still when something is staged, or nothing when they have ended.
+fn stop_at_staging(node: &Node) -> Vec<u32> {
+    loop {
+        let running = programs(node);
+        send(&running, libc::SIGSTOP);
+        // Those that were started meanwhile.
+        let running = programs(node);
+        send(&running, libc::SIGSTOP);
+        if running.is_empty() || is_staging(node) {
+            return running;
+        }
+        send(&running, libc::SIGCONT);
+        std::thread::sleep(Duration::from_millis(1));
     }
 }
 
@@ -165,7 +202,7 @@ fn the_controller_is_killed_at_any_moment() {
                 std::thread::sleep(bed.whole.mul_f64(chance.next() * 1.1));
             } else {
                 // Staging takes few milliseconds: every second kill waits for it, so that a loaded machine has its share too.
-                let staged = || bed.fleet.nodes.iter().any(|n| !n.staged().is_empty());
+                let staged = || bed.fleet.nodes.iter().any(is_staging);
                 while controller.try_wait().unwrap().is_none() && !staged() {}
                 std::thread::sleep(Duration::from_secs_f64(chance.next() * 0.02));
             }
@@ -197,17 +234,23 @@ fn the_nodes_programs_are_killed_at_any_moment() {
             let run = bed.site.command(&bed.flags(version)).spawn().unwrap();
             // Once a program runs, wait a while, then kill all programs of that node, or only the youngest.
             let node = &bed.fleet.nodes[kill / 2 % 2];
-            let programs = || node.processes().into_iter().filter(|(_, name)| name != "sshd").map(|(pid, _)| pid).collect::<Vec<_>>();
-            wait_until("a program runs", || !programs().is_empty());
-            // Staging takes few milliseconds: every second kill waits for it, as long as the program runs.
-            while kill % 2 == 1 && !programs().is_empty() && node.staged().is_empty() {}
-            std::thread::sleep(Duration::from_secs_f64(chance.next() * if kill % 2 == 1 { 0.004 } else { 0.030 }));
-            let running = programs();
+            wait_until("a program runs", || !programs(node).is_empty());
+            // Staging takes few milliseconds: every second kill waits for it, and falls at it or a little later.
+            let running = if kill % 2 == 1 {
+                let mut running = stop_at_staging(node);
+                for _ in 0..(chance.next() * 2.0) as usize {
+                    send(&running, libc::SIGCONT);
+                    std::thread::sleep(Duration::from_micros(500));
+                    running = stop_at_staging(node);
+                }
+                running
+            } else {
+                std::thread::sleep(Duration::from_secs_f64(chance.next() * 0.030));
+                programs(node)
+            };
             let victims = if chance.next() < 0.7 { &running[..] } else { &running[running.len().saturating_sub(1)..] };
-            for pid in victims {
-                // SAFETY: kill takes two numbers; these processes are of a node of this test.
-                unsafe { libc::kill(pid.cast_signed(), libc::SIGKILL) };
-            }
+            send(victims, libc::SIGKILL);
+            send(&running, libc::SIGCONT);
             let ran = fleet::Ran::from(run.wait_with_output().unwrap());
             // Whoever did not end well is named; a kill may also have come too late.
             let names = format!("n{}", kill / 2 % 2);
