@@ -101,10 +101,18 @@ fn every_verb_that_contacts_hosts_shows_them_and_hears_ctrl_c() {
     ];
     for (args, presses, words) in cases {
         let mut command = Command::new(env!("CARGO_BIN_EXE_regprov"));
-        command.args(args).current_dir(&site).env_clear().env("PATH", "/usr/bin:/bin").env("HOME", site.path().join("home")).env("TERM", "xterm");
+        command
+            .args(args)
+            .current_dir(&site)
+            .env_clear()
+            .env("PATH", "/usr/bin:/bin")
+            .env("HOME", site.path().join("home"))
+            .env("TERM", "xterm")
+            .env("NO_COLOR", "1");
         let mut terminal = Terminal::start(command);
         assert!(terminal.echoes_control_characters(), "the kernel's default");
         terminal.until("] 0/2 hosts");
+        assert!(!terminal.seen.contains("asking ssh"), "it is not asked");
         terminal.until("n2");
         assert!(!terminal.echoes_control_characters(), "{args:?}: ^C would push the bar down");
         terminal.master.write_all(CTRL_C).unwrap();

@@ -95,7 +95,7 @@ impl<'a> Router<'a> {
         let mut asked = BTreeSet::new();
         while !open.is_empty() {
             let questions: BTreeSet<Question> = open.iter().map(|(host, has_way)| question(host, *has_way)).collect();
-            let _shown = ui::progress::waiting(format!("asking ssh for its configuration of {} hosts", questions.len()));
+            let _shown = self.config.asks_for_each().then(|| ui::progress::waiting(format!("asking ssh for its configuration of {} hosts", questions.len())));
             self.config.ask_all(questions).await.map_err(Error::usage)?;
             let mut next = Vec::new();
             for (host, has_way) in open {

@@ -105,6 +105,11 @@ impl SshConfig {
         Ok(config)
     }
 
+    /// Whether ssh must be asked for each host, which takes some milliseconds each.
+    pub fn asks_for_each(&self) -> bool {
+        self.for_all.is_none() && !matches!(self.files, Files::Absent)
+    }
+
     /// Asks, each question once, several at a time.
     ///
     /// # Errors
