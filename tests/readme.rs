@@ -72,6 +72,39 @@ fn every_long_flag_that_is_named_exists() {
 }
 
 #[test]
+fn every_long_flag_is_named() {
+    use clap::CommandFactory;
+    fn flags(command: &clap::Command, found: &mut Vec<String>) {
+        found.extend(command.get_arguments().filter(|a| !a.is_global_set()).filter_map(|a| a.get_long()).map(|l| format!("--{l}")));
+        command.get_subcommands().for_each(|c| flags(c, found));
+    }
+    let (mut known, text) = (Vec::new(), page("README.md"));
+    flags(&Cli::command(), &mut known);
+    assert!(known.len() > 40, "{known:?}");
+    // The short form stands in the examples; the others need no words.
+    known.retain(|flag| !["--output", "--recipient", "--help", "--version"].contains(&flag.as_str()));
+    let named = |flag: &str| text.match_indices(flag).any(|(at, _)| !text[at + flag.len()..].starts_with(|c: char| c.is_ascii_lowercase() || c == '-'));
+    let missing: Vec<&String> = known.iter().filter(|flag| !named(flag)).collect();
+    assert!(missing.is_empty(), "README.md says nothing of {missing:?}");
+}
+
+/// The rows of the reference have every key that is read, by the lists that the reader itself goes by.
+#[test]
+fn every_key_has_a_row() {
+    let rows: Vec<String> = page("README.md").lines().filter(|l| l.starts_with("| `")).map(|l| l.split('|').nth(1).unwrap().to_string()).collect();
+    let mut count = 0;
+    for file in ["src/inventory/schema.rs", "src/inventory/document.rs"] {
+        for list in page(file).split("Keys {").skip(1).filter_map(|rest| rest.trim_start().strip_prefix("known: &[")?.split(']').next().map(str::to_string)) {
+            for key in list.split(',').map(|key| key.trim().trim_matches('"')).filter(|key| !key.is_empty()) {
+                assert!(rows.iter().any(|row| row.contains(&format!("`{key}`"))), "README.md has no row of `{key}` ({file})");
+                count += 1;
+            }
+        }
+    }
+    assert!(count > 50, "{count} keys: the lists are not found any more");
+}
+
+#[test]
 fn every_link_leads_somewhere() {
     let mut count = 0;
     for name in PAGES {
@@ -93,14 +126,14 @@ fn every_link_leads_somewhere() {
     assert!(count >= 4);
 }
 
-/// The YAML blocks of the README: the first inventory, the reference inventory, the vault of both, and the sources of hosts.
+/// The YAML blocks of the README: the first inventory, the sources of hosts, the reference inventory, and its vault and the first's.
 fn yaml_blocks() -> [String; 4] {
     blocks(&page("README.md"), "yaml").try_into().unwrap_or_else(|found: Vec<String>| panic!("{} YAML blocks instead of 4", found.len()))
 }
 
 #[test]
 fn every_yaml_block_loads() {
-    let [first, reference, vault, _] = yaml_blocks();
+    let [first, _, reference, vault] = yaml_blocks();
     // 2026-01-01, before anything in the README ends.
     let options = LoadOptions { now: 1_767_225_600, ..LoadOptions::default() };
     for (text, hosts) in [(first, 4), (reference, 130)] {
@@ -140,7 +173,7 @@ impl World for Sources {
 
 #[test]
 fn the_sources_of_hosts_load() {
-    let [.., text] = yaml_blocks();
+    let [_, text, ..] = yaml_blocks();
     let inventory = inventory::load(Path::new("inventory.yml"), &mut Sources(text), LoadOptions::default()).unwrap_or_else(|e| panic!("{e}"));
     let names: Vec<&str> = inventory.hosts.iter().map(|h| h.name.as_str()).collect();
     assert_eq!(names.join(" "), "gpu1 gpu3 node01 node02 login1 spare1 spare2 spare3 spare4 r7n1 r7n2 r7n3");

@@ -12,7 +12,7 @@ use regprov::error::{Error, Result};
 use regprov::format;
 use regprov::inventory::{self, Entry, Inventory, LoadOptions, World};
 use regprov::model::Login;
-use regprov::vault::{Identities, open_login};
+use regprov::vault::{Identities, open_become, open_login};
 use zeroize::Zeroizing;
 
 fn samples() -> Vec<PathBuf> {
@@ -61,6 +61,9 @@ fn their_vaults_open_and_every_format_takes_the_logins() {
             targets += 1;
         }
         assert!(targets > 0, "{} provisions nothing", sample.display());
+        if let Some((sealed, place)) = &inventory.become_password {
+            open_become(sealed, place, &identities, false).unwrap_or_else(|e| panic!("{e}"));
+        }
         for login in logins.values() {
             let sealed = fs::read_to_string(sample.join("vault.yml")).unwrap();
             assert!(!sealed.contains(login.password.expose()), "{} holds a password in the clear", sample.display());
