@@ -30,7 +30,7 @@ pub enum Verb {
     Hosts(HostsArgs),
     /// Look whether the hosts can be reached and worked on; writes nothing there
     Ping(Box<PingArgs>),
-    /// Show the hosts' SSH keys and add new ones to known_hosts, after asking; logs in nowhere
+    /// Show the hosts' SSH keys and add new ones to known_hosts, after asking; logs in to jump hosts alone
     Trust(Box<TrustArgs>),
     /// Make, fill and read vaults
     #[command(subcommand)]
@@ -142,7 +142,7 @@ pub struct SshArgs {
     /// Private key file, and no other keys (repeatable) [default: `ssh_key:`, else the agent's, ssh_config's and those in ~/.ssh]
     #[arg(long = "ssh-key", value_name = "FILE")]
     pub ssh_keys: Vec<PathBuf>,
-    /// known_hosts file (repeatable) [default: those of ssh]; unknown and changed keys are always refused
+    /// known_hosts file (repeatable; `trust` adds to the first) [default: those of ssh]; unknown and changed keys are always refused
     #[arg(long, value_name = "FILE")]
     pub known_hosts: Vec<PathBuf>,
     /// Do not ask the SSH agent
