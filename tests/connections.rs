@@ -21,8 +21,9 @@ use std::os::fd::AsRawFd as _;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use bed::{Bed, SECOND, told};
+use bed::{Bed, SECOND};
 use embedded::Fault;
+use hosts::told;
 use regprov::model::{Host, Outcome};
 use relay::{Cut, relay};
 

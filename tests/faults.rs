@@ -39,9 +39,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use bed::{Bed, PASSWORD, SECOND, told};
+use bed::{Bed, PASSWORD, SECOND};
 use embedded::Fault;
-use hosts::logins;
+use hosts::{logins, told};
 use regprov::format::MergeOptions;
 use regprov::model::{FileMode, Host, Outcome, Pace, Portion, RemotePath, Report};
 use regprov::push::{Logins, Push, PushOptions, push_all};

@@ -3,8 +3,10 @@
 
 #[path = "fleet/embedded.rs"]
 mod embedded;
+#[path = "common/hosts.rs"]
+mod hosts;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -12,8 +14,9 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use embedded::{Fault, Fleet};
+use hosts::{host, logins, told};
 use regprov::format::MergeOptions;
-use regprov::model::{Address, FileMode, Host, HostKeyPin, HostRow, Login, Pace, Registry, RemotePath, Report, Secret, Target, TargetKind, Username};
+use regprov::model::{Address, Host, HostKeyPin, Pace, Report, TargetKind};
 use regprov::push::{Push, PushOptions, push_all};
 use regprov::transport::ssh::auth::Keys;
 use regprov::transport::ssh::keyring::KeySources;
@@ -66,34 +69,15 @@ impl Bed {
 
     /// Writes one login to each host, and returns how that ended and how long it took.
     async fn push(&self, routes: Vec<Route>) -> (Report, Duration) {
-        let path = |p: &str| RemotePath::parse(p).unwrap();
         let hosts: Vec<Host> = routes
             .iter()
             .map(|route| {
                 let root = self.dir.path().join(&route.end.name);
                 fs::create_dir_all(root.join("root")).unwrap();
                 fs::create_dir_all(root.join("var/lib")).unwrap();
-                let target = Target {
-                    kind: TargetKind::Docker,
-                    user: None,
-                    path: path("/root/.docker/config.json"),
-                    owner: None,
-                    group: None,
-                    mode: FileMode::secret(0o600).unwrap(),
-                    logins: vec!["hub".into()],
-                    helper: Default::default(),
-                };
-                Host { root: path(root.to_str().unwrap()), targets: vec![target], ..Host::named(&route.end.name) }
+                host(&route.end.name, &root, &[(TargetKind::Docker, "/root/.docker/config.json")])
             })
             .collect();
-        let hub = Login {
-            name: "hub".into(),
-            registry: Registry::parse("docker.io").unwrap().0,
-            username: Username::parse("alice").unwrap(),
-            password: Secret::new("x".to_string()),
-            auth_hosts: vec![],
-            expires: None,
-        };
         let deadlines = Deadlines { resolve: SECOND, connect: SECOND * 3, handshake: SECOND * 2, authenticate: SECOND * 2 };
         let routes: HashMap<String, Arc<Route>> = routes.into_iter().map(|r| (r.end.name.clone(), Arc::new(r))).collect();
         let connector = Ssh::new(routes, deadlines, self.starting);
@@ -106,7 +90,7 @@ impl Bed {
             command: SECOND * 5,
             host: SECOND * 20,
         };
-        let push = Arc::new(Push { connector, logins: BTreeMap::from([("hub".to_string(), hub)]), options });
+        let push = Arc::new(Push { connector, logins: logins("x"), options });
         let (_keep, stop) = watch::channel(false);
         let start = Instant::now();
         (push_all(push, hosts, stop, mpsc::unbounded_channel().0).await, start.elapsed())
@@ -120,13 +104,6 @@ impl Bed {
 
     fn connections(&self, i: usize) -> usize {
         self.fleet.connections[i].load(Ordering::Relaxed)
-    }
-}
-
-fn told(row: &HostRow) -> String {
-    match row.outcome.trouble() {
-        Some((stage, reason)) => format!("{} {stage}: {reason}", row.outcome.name()),
-        None => row.outcome.name().to_string(),
     }
 }
 

@@ -14,8 +14,8 @@ use crate::model::TargetKind;
 ///
 /// A pattern is a list of terms between commas (or colons, as with Ansible): a host, a host list, a group, `*` or `all`, a name
 /// with `*` and `?`, `@./FILE` with such terms, one or more a line, or `@failed`: the hosts that `failed` returns, which may name
-/// others too. `&TERM` keeps only what is also in TERM, `!TERM` takes TERM away; as in Ansible
-/// they work after all plain terms, whatever their order, and without a plain term on all hosts. A name that is a host's and a group's means both.
+/// others too. `&TERM` keeps only what is also in TERM, `!TERM` takes TERM away; as in Ansible they work after all plain terms,
+/// whatever their order, and without a plain term on all hosts. A name that is a host's and a group's means both.
 ///
 /// # Errors
 /// A name that is neither host nor group, a wildcard that fits nothing, a file that cannot be read, what `failed` says, and an

@@ -162,8 +162,8 @@ pub struct Program {
     pub hint: String,
 }
 
-/// Reads an inventory and its vaults and resolves every host. The paths that `world` is asked for are those
-/// in the inventory, relative to the inventory's directory.
+/// Reads an inventory and its vaults and resolves every host. The paths that `world` is asked for are those in the inventory,
+/// relative to the inventory's directory.
 ///
 /// # Errors
 /// All problems at once, of [`Kind::Usage`]; an error of another kind that `world` returns (a vault that cannot be opened)

@@ -22,8 +22,8 @@ pub struct Entry<'a> {
 }
 
 /// The entries as a ustar archive with paths relative to `/`, and `last`, a directory that exists, as the entry by which the
-/// node sees that all has come. Names of owners are left empty, so that the node takes the
-/// numbers. The buffer is sized at once and wiped on drop.
+/// node sees that all has come. Names of owners are left empty, so that the node takes the numbers. The buffer is sized at once and
+/// wiped on drop.
 pub fn tar(entries: &[Entry<'_>], last: Entry<'_>) -> std::io::Result<Zeroizing<Vec<u8>>> {
     let size: usize = entries.iter().map(|e| 2048 + e.content.map_or(0, <[u8]>::len)).sum();
     let mut buffer = Zeroizing::new(Vec::with_capacity(size + 1024));

@@ -52,9 +52,9 @@ pub struct Push<C> {
 }
 
 /// Brings every host to its wanted state, wave after wave and [`PushOptions::forks`] at a time, and tells `events` as it goes.
-/// When a guard of [`PushOptions::pace`] or [`Connector::halted`] stops the run, or when `stop` turns true, no further host starts, and those in flight end in their own time. A host to [skip](Host::skip) is told as ended
-/// at once and never contacted. One row per host comes back, in the
-/// order of `hosts`, whatever happens.
+/// When a guard of [`PushOptions::pace`] or [`Connector::halted`] stops the run, or when `stop` turns true, no further host
+/// starts, and those in flight end in their own time. A host to [skip](Host::skip) is told as ended at once and never contacted.
+/// One row per host comes back, in the order of `hosts`, whatever happens.
 pub async fn push_all<C: Connector>(push: Arc<Push<C>>, hosts: Vec<Host>, stop: watch::Receiver<bool>, events: mpsc::UnboundedSender<Event>) -> Report {
     let hosts: Vec<Arc<Host>> = hosts.into_iter().map(Arc::new).collect();
     let mut rows: Vec<HostRow> = hosts.iter().map(|h| before(h)).collect();

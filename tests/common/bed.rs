@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use regprov::format::MergeOptions;
-use regprov::model::{Host, HostKeyPin, HostRow, Pace, Report, TargetKind};
+use regprov::model::{Host, HostKeyPin, Pace, Report, TargetKind};
 use regprov::push::{Push, PushOptions, push_all};
 use regprov::transport::ssh::auth::Keys;
 use regprov::transport::ssh::keyring::KeySources;
@@ -130,12 +130,5 @@ impl Bed {
         let start = Instant::now();
         let report = push_all(push, hosts, stop, mpsc::unbounded_channel().0).await;
         (report, start.elapsed())
-    }
-}
-
-pub(crate) fn told(row: &HostRow) -> String {
-    match row.outcome.trouble() {
-        Some((stage, reason)) => format!("{} {stage}: {reason}", row.outcome.name()),
-        None => row.outcome.name().to_string(),
     }
 }

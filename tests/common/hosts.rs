@@ -1,9 +1,12 @@
-//! A host whose `/` is a folder, and the login that it gets.
+//! A host whose `/` is a folder, the login that it gets, and how it ended.
+
+// Each test binary takes what it needs.
+#![allow(dead_code)]
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use regprov::model::{FileMode, Host, Login, Registry, RemotePath, Secret, Target, TargetKind, Username};
+use regprov::model::{FileMode, Host, HostRow, Login, Registry, RemotePath, Secret, Target, TargetKind, Username};
 use regprov::push::Logins;
 
 /// A target at its path.
@@ -36,4 +39,12 @@ pub(crate) fn logins(password: &str) -> Logins {
         expires: None,
     };
     BTreeMap::from([("hub".to_string(), hub)])
+}
+
+/// How a host ended: `changed`, or `failed connect: REASON`.
+pub(crate) fn told(row: &HostRow) -> String {
+    match row.outcome.trouble() {
+        Some((stage, reason)) => format!("{} {stage}: {reason}", row.outcome.name()),
+        None => row.outcome.name().to_string(),
+    }
 }
