@@ -1,10 +1,10 @@
 //! YAML text to an [`Inventory`]: what hosts there are, how they are reached and which logins each gets where.
 //!
-//! Pure: files are read through a function handed in. Every problem is found in one pass and told at once, with file,
-//! line and column, and never with a value that might be secret. Nothing is ever interpolated: `$oauthtoken` is a name.
+//! Pure: files, directories and programs are asked of the [`World`] handed in. Every problem is found in one pass and told at once,
+//! with file, line and column, and never with a value that might be secret. Nothing is ever interpolated: `$oauthtoken` is a name.
 //!
-//! The way through: `yaml` (a tree that knows its places), `schema` and `document` (each key by itself),
-//! `resolve` (what they mean together), then [`limit`] and [`select`] (which part of it this run is about).
+//! The way through: `yaml` (a tree that knows its places), `schema` and `document` (each key by itself), `source` (hosts that others
+//! list), `resolve` (what they mean together), then [`limit()`] and [`select`] (which part of it this run is about).
 
 mod document;
 mod fields;
