@@ -124,7 +124,7 @@ fn bad_hosts_behind_a_real_bastion_leave_sixty_two_alone() {
     let among = took(start);
     println!("the last of 62 hosts was done after {alone:?} alone, after {among:?} among four bad ones");
     let told: Vec<&str> = ran.stdout.lines().collect();
-    for (name, words) in names.iter().zip(["failed at observe", "failed at observe", "unreachable at handshake", "unreachable at handshake"]) {
+    for (name, words) in names.iter().zip(["failed at observe", "unknown at replace", "unreachable at handshake", "unreachable at handshake"]) {
         let at = told.iter().position(|l| l.starts_with("    ") && l.contains(name)).expect("each bad host is named");
         assert!(told[at - 1].starts_with(words), "{name}: {}", ran.all());
     }

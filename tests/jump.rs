@@ -209,7 +209,8 @@ async fn bad_hosts_behind_a_jump_host_leave_the_others_alone() {
     for (i, row) in report.hosts.iter().enumerate() {
         assert_eq!(told(row) == "changed", i < 58, "{}: {}", row.host, told(row));
     }
-    assert!(took < SECOND * 8, "{took:?}");
+    // Every host has 20 s in all. Within them the good ones kept each step's few seconds, or they would not be changed.
+    assert!(took < SECOND * 21, "{took:?}");
     assert_eq!(bed.connections(0), 1);
 }
 

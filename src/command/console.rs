@@ -94,9 +94,7 @@ fn read_password(stdin: &mut dyn Read) -> Result<Secret> {
 pub fn ask_terminal(what: &str) -> Result<Secret> {
     // rpassword shows the question first and takes the echo away then.
     let _quiet = terminal::quiet();
-    rpassword::prompt_password(format!("{what}: "))
-        .map(Secret::new)
-        .map_err(|e| Error::vault(format!("{what} is needed, and there is no terminal to ask on ({e})")))
+    rpassword::prompt_password(format!("{what}: ")).map(Secret::new).map_err(|_| Error::vault(format!("{what} is needed, and there is no terminal to ask on")))
 }
 
 #[cfg(test)]

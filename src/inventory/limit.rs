@@ -201,7 +201,11 @@ pub fn select(inventory: &mut Inventory, logins: &[String], targets: &[TargetKin
     }
     if inventory.hosts.iter().all(|h| h.targets.is_empty()) {
         let what = logins.iter().map(|l| format!("--login {l}")).chain(targets.iter().map(|t| format!("--target {t}")));
-        return Err(Error::usage(format!("{}: no host gets that", what.collect::<Vec<_>>().join(" "))));
+        let what = what.collect::<Vec<_>>().join(" ");
+        return Err(match what.is_empty() {
+            true => Error::usage("no host of the inventory gets a login").hint("give a group `logins:` and `targets:`"),
+            false => Error::usage(format!("{what}: no host gets that")),
+        });
     }
     Ok(())
 }

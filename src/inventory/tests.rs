@@ -626,6 +626,8 @@ mod limits {
         assert_eq!(shape(&i), ["", "", "", "enroot:m", "enroot:m"]);
         assert!(select(&mut inventory(), &["k".into()], &[]).unwrap_err().to_string().contains("there is no login \"k\"\n  hint: the logins are l, m"));
         assert_eq!(select(&mut inventory(), &["l".into()], &[TargetKind::Enroot]).unwrap_err().message, "--login l --target enroot: no host gets that");
+        let mut idle = loaded("groups: {g: {hosts: h}}");
+        assert_eq!(select(&mut idle, &[], &[]).unwrap_err().message, "no host of the inventory gets a login");
     }
 }
 

@@ -95,11 +95,9 @@ mod tests {
     }
 
     #[test]
-    fn ten_thousand_names_with_gaps_are_quick() {
+    fn ten_thousand_names_with_gaps_are_counted() {
         let names: Vec<String> = (0..15_000).filter(|i| i % 3 != 0).map(|i| format!("gpu{i:05}")).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        let start = std::time::Instant::now();
         assert!(fold_counted(&names).ends_with(" (10000)"));
-        assert!(start.elapsed().as_secs() < 5, "{:?}", start.elapsed());
     }
 }

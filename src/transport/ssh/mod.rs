@@ -366,7 +366,10 @@ fn unix_time() -> u64 {
 /// The operating system's reason without Rust's `(os error N)`.
 fn io_reason(error: &std::io::Error) -> String {
     let text = error.to_string();
-    sanitize(text.split(" (os error").next().unwrap_or(&text)).to_lowercase()
+    let text = sanitize(text.split(" (os error").next().unwrap_or(&text));
+    // It goes on a sentence.
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| first.to_lowercase().chain(letters).collect())
 }
 
 /// russh's reason, for a person. What the peer said in it is data.
