@@ -44,7 +44,7 @@
 //!
 //! | task | owner | why it is a task |
 //! |---|---|---|
-//! | a host | `push` | hosts wait for each other in nothing, and one that panics is one failed row |
+//! | a host | `push` | hosts wait for each other in nothing, and one that panics is one unknown row |
 //! | a server whose keys are looked at | `transport/ssh/scan.rs` | as a host, for `trust` |
 //! | a channel through a jump host | the connection, `transport/ssh/jump.rs` | always drained, since one that is not stops all others there |
 //! | a proxy command | the run's commands, `transport/ssh/command.rs` | its last words are read, and its process group is killed when its host is done |
