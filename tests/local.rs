@@ -18,18 +18,16 @@ use sudo::{SUDO_PASSWORD, bed, failures, log, rules, seal, sh, written};
 
 /// Runs the program on a node, as a user there, in the site's folder, with nothing of the user's but HOME.
 fn on(node: &Node, user: &str, site: &Site, args: &[&str]) -> Ran {
-    let plain = site.command(args);
-    let home = site.path("home");
     let mut command = Command::new("nsenter");
     // The node has a /tmp of its own, and the site lies in ours.
     let line = "cd /mnt && exec setpriv --reuid \"$0\" --regid \"$0\" --init-groups \"$@\"";
-    command.args(["-t", &node.pid.to_string(), "-m", "-p", "--", "sh", "-c", line, user]).arg(plain.get_program()).args(args);
+    command.args(["-t", &node.pid.to_string(), "-m", "-p", "--", "sh", "-c", line, user, "/mnt/regprov"]).args(args);
     command.env_clear().env("PATH", "/usr/bin:/bin").env("HOME", "/mnt/home").env("TMPDIR", "/mnt/tmp");
-    assert!(home.is_dir());
+    assert!(site.path("home").is_dir());
     command.output().unwrap().into()
 }
 
-/// Shows the site's folder to the node as /mnt, for this user.
+/// Shows the site's folder to the node as /mnt, for this user, with the program, which may lie where the node has a folder of its own.
 fn lend(node: &Node, site: &Site, user: &str) {
     let pid = node.pid.to_string();
     // A copy, since the node's mounts do not reach ours.
@@ -38,6 +36,7 @@ fn lend(node: &Node, site: &Site, user: &str) {
     sh(node, "mount -t tmpfs -o mode=755 mnt /mnt");
     let copied = Command::new("cp").arg("-a").arg(format!("{}/.", site.dir.path().display())).arg(format!("/proc/{pid}/root/mnt/")).status().unwrap();
     assert!(copied.success());
+    fs::copy(env!("CARGO_BIN_EXE_regprov"), node.path("/mnt/regprov")).unwrap();
     sh(node, &format!("chown -R {user}: /mnt"));
 }
 
