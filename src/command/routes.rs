@@ -68,14 +68,16 @@ impl<'a> Router<'a> {
         self.ask(&hosts).await?;
         self.warn_of_weak_checking(&hosts);
         let mut routes = Routes::new();
-        let mut taken: HashMap<(Address, String), &str> = HashMap::new();
+        let mut taken: HashMap<(Address, String), (&str, bool)> = HashMap::new();
         let mut files_each = 1;
         for host in hosts {
             let route = self.route(host, None, &mut Vec::new()).await?;
             let Address { host: address, port } = &route.end.address;
             let place = (Address { host: address.to_ascii_lowercase(), port: *port }, way(&route.via));
-            if let Some(other) = taken.insert(place, &host.name) {
-                return Err(Error::usage(format!("hosts {other} and {} are both at {}, says ssh_config", host.name, route.end.address))
+            let of_config = route.end.address != host.inventory_address();
+            if let Some((other, other_of_config)) = taken.insert(place, (&host.name, of_config)) {
+                let says = if of_config || other_of_config { ", says ssh_config" } else { "" };
+                return Err(Error::usage(format!("hosts {other} and {} are both at {}{says}", host.name, route.end.address))
                     .hint("limit the run to one of them, or give one an `address:` of its own"));
             }
             let keys = route.end.keys.files_each();
