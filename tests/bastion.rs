@@ -13,11 +13,11 @@ mod peers;
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, SystemTime};
 
 use embedded::Fault;
-use fleet::{Fleet, Options, Ran, Site, wait_until};
+use fleet::{Daemon, Fleet, Options, Ran, Site, wait_until};
 use peers::need;
 
 const CONFIG: &str = "/root/.docker/config.json";
@@ -157,16 +157,6 @@ fn chains_refusals_and_host_keys_of_bastions() {
         let words = ["unreachable at connect: through 127.", "it does not forward to ", "AllowTcpForwarding and PermitOpen"];
         site.apply(&[]).ended(4, &words);
         assert_eq!(connections(&closed, 0), 1);
-    }
-}
-
-/// Ends a daemon of ours with the test.
-struct Daemon(Child);
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
     }
 }
 

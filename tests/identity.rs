@@ -12,12 +12,12 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use fleet::{Fleet, Options, Ran, Site, wait_until};
+use fleet::{Daemon, Fleet, Options, Ran, Site, wait_until};
 use peers::need;
 use russh::keys::signature::Signer as _;
 use russh::keys::ssh_key::private::Ed25519Keypair;
@@ -34,16 +34,6 @@ fn keygen(dir: &Path, args: &[&str]) {
 
 fn with_agent(site: &Site, socket: &Path, flags: &[&str]) -> Ran {
     site.command(&[&CHECK, flags].concat()).env("SSH_AUTH_SOCK", socket).output().unwrap().into()
-}
-
-/// Ends a daemon of ours with the test.
-struct Daemon(Child);
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
 
 #[test]

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use embedded::{Fault, Fleet};
 use hosts::{host, logins, told};
 use regprov::format::MergeOptions;
-use regprov::model::{Address, Host, HostKeyPin, Pace, Report, TargetKind};
+use regprov::model::{Address, Event, Host, HostKeyPin, Pace, Report, TargetKind};
 use regprov::push::{Push, PushOptions, push_all};
 use regprov::transport::ssh::auth::Keys;
 use regprov::transport::ssh::keyring::KeySources;
@@ -69,6 +69,11 @@ impl Bed {
 
     /// Writes one login to each host, and returns how that ended and how long it took.
     async fn push(&self, routes: Vec<Route>) -> (Report, Duration) {
+        self.push_telling(routes, mpsc::unbounded_channel().0).await
+    }
+
+    /// The same, and tells what happens.
+    async fn push_telling(&self, routes: Vec<Route>, events: mpsc::UnboundedSender<Event>) -> (Report, Duration) {
         let hosts: Vec<Host> = routes
             .iter()
             .map(|route| {
@@ -93,7 +98,7 @@ impl Bed {
         let push = Arc::new(Push { connector, logins: logins("x"), options });
         let (_keep, stop) = watch::channel(false);
         let start = Instant::now();
-        (push_all(push, hosts, stop, mpsc::unbounded_channel().0).await, start.elapsed())
+        (push_all(push, hosts, stop, events).await, start.elapsed())
     }
 
     /// Servers from `first` on, as hosts behind a jump host.
@@ -205,10 +210,20 @@ async fn bad_hosts_behind_a_jump_host_leave_the_others_alone() {
     let bad = [Fault::NoWindow, Fault::EndlessOutput, Fault::EndlessErrors, Fault::StallKeyExchange, Fault::Trickle, Fault::EndlessBanner];
     let bed = Bed::new(&[&[Fault::None][..], &[Fault::None; 58], &bad].concat()).await;
     let bastion = bed.bastion(0, Via::Direct);
-    let (report, took) = bed.push(bed.behind(&bastion, 1)).await;
+    let (events, mut heard) = mpsc::unbounded_channel();
+    let (report, took) = bed.push_telling(bed.behind(&bastion, 1), events).await;
     for (i, row) in report.hosts.iter().enumerate() {
         assert_eq!(told(row) == "changed", i < 58, "{}: {}", row.host, told(row));
     }
+    // No good host waited for the one that reads nothing, and is given up after 5 s.
+    let mut ended = Vec::new();
+    while let Ok(event) = heard.try_recv() {
+        if let Event::Ended { index, .. } = event {
+            ended.push(index);
+        }
+    }
+    let deaf = ended.iter().position(|i| *i == 58).expect("every host ends");
+    assert!((0..58).all(|good| ended[..deaf].contains(&good)), "{ended:?}");
     // Every host has 20 s in all. Within them the good ones kept each step's few seconds, or they would not be changed.
     assert!(took < SECOND * 21, "{took:?}");
     assert_eq!(bed.connections(0), 1);

@@ -11,7 +11,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use fleet::{Fleet, Options, Ran, Site, signal, wait_until};
+use fleet::{Daemon, Fleet, Options, Ran, Site, signal, wait_until};
 use peers::need;
 
 const CONFIG: &str = "/root/.docker/config.json";
@@ -78,16 +78,6 @@ fn keygen(path: &Path, kind: &str, passphrase: &str) -> String {
     let made = Command::new("ssh-keygen").args(["-q", "-t", kind, "-b", bits, "-N", passphrase, "-C", kind, "-f"]).arg(path).status().unwrap();
     assert!(made.success());
     fs::read_to_string(path.with_extension("pub")).unwrap()
-}
-
-/// Ends a daemon of ours with the test.
-struct Daemon(Child);
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
 
 #[test]

@@ -73,7 +73,7 @@ impl<'a> Router<'a> {
         for host in hosts {
             let route = self.route(host, None, &mut Vec::new()).await?;
             let Address { host: address, port } = &route.end.address;
-            let place = (Address { host: address.to_ascii_lowercase(), port: *port }, way(&route.via));
+            let place = (Address { host: address.to_ascii_lowercase(), port: *port }, way(&route.via, str::to_string));
             let of_config = route.end.address != host.inventory_address();
             if let Some((other, other_of_config)) = taken.insert(place, (&host.name, of_config)) {
                 let says = if of_config || other_of_config { ", says ssh_config" } else { "" };
@@ -174,7 +174,7 @@ impl<'a> Router<'a> {
             let end = self.endpoint(host, &answer, &via, logs_in).await?;
             // The way of a host names its jump hosts.
             if path.is_empty() {
-                tracing::info!(host = %host.name, address = %end.address, user = %end.user, way = %way(&via), "the way there");
+                tracing::info!(host = %host.name, address = %end.address, user = %end.user, way = %way(&via, program_of), "the way there");
             }
             Ok(Route { via, end })
         })
@@ -182,7 +182,7 @@ impl<'a> Router<'a> {
 
     async fn bastion(&mut self, host: &Host, before: Option<Arc<Route>>, path: &mut Vec<String>) -> Result<Arc<Route>> {
         let route = self.route(host, before, path).await?;
-        let key = format!("{}\n{}@{}\n{}", route.end.name, route.end.user, route.end.address, way(&route.via));
+        let key = format!("{}\n{}@{}\n{}", route.end.name, route.end.user, route.end.address, way(&route.via, str::to_string));
         Ok(self.bastions.entry(key).or_insert_with(|| Arc::new(route)).clone())
     }
 
@@ -323,19 +323,24 @@ fn hops(via: &Via) -> usize {
     count
 }
 
-/// The way to a server, for people and to tell ways apart.
-fn way(via: &Via) -> String {
+/// The way to a server, for people and to tell ways apart; `command` says how a proxy command is told.
+fn way(via: &Via, command: fn(&str) -> String) -> String {
     match via {
         Via::Direct => "direct".to_string(),
-        Via::Command(line) => line.clone(),
+        Via::Command(line) => command(line),
         Via::Jump(route) => {
             let Endpoint { user, address, .. } = &route.end;
             match &route.via {
                 Via::Direct => format!("{user}@{address}"),
-                before => format!("{}, {user}@{address}", way(before)),
+                before => format!("{}, {user}@{address}", way(before, command)),
             }
         }
     }
+}
+
+/// What is told of a proxy command: its program alone, since its arguments may hold a password (`sshpass -p`).
+fn program_of(line: &str) -> String {
+    format!("proxy command {}", line.split_whitespace().next().unwrap_or_default())
 }
 
 fn expand(tokens: &Tokens, path: &str) -> std::result::Result<String, String> {

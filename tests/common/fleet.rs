@@ -318,6 +318,16 @@ pub(crate) fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
+/// Ends a daemon of ours with the test.
+pub(crate) struct Daemon(pub(crate) Child);
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// Sends a signal to a child of ours.
 pub(crate) fn signal(child: &Child, signal: i32) {
     // SAFETY: kill takes two numbers; the child has not been waited for, so its number is its own.

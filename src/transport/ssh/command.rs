@@ -58,7 +58,8 @@ impl Commands {
     /// Starts a command and waits until it says something.
     pub(super) async fn run(&self, line: &str, end: &Endpoint, patience: &Patience) -> Result<(Pipes, Said), Setback> {
         let line = expand(line, end).map_err(|why| Trouble::new(Stage::Connect, why))?;
-        tracing::debug!(host = %end.name, command = %line, "proxy command");
+        // Without its arguments, which may hold a password (`sshpass -p`).
+        tracing::debug!(host = %end.name, program = line.split_whitespace().next(), "proxy command");
         let mut command = Command::new("/bin/sh");
         // As ssh does it (sshconnect.c ssh_proxy_connect): no shell stays between us and the program.
         command.arg("-c").arg(format!("exec {line}")).env_remove(NOT_FOR_OTHERS).process_group(0).kill_on_drop(true);
