@@ -5,7 +5,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use regprov::format::{Merge, MergeOptions, NodeFacts, consumer};
+use regprov::format::{Entry, FileSpec, Merge, MergeOptions, NodeFacts, Removal, consumer};
 use regprov::model::{CurlVersion, FileMode, HelperPolicy, Login, Registry, RemotePath, Secret, Target, TargetKind, Username};
 use serde_json::Value;
 
@@ -93,6 +93,29 @@ impl Case {
         }
     }
 
+    /// Demands that the file's entries are what was meant, and that taking ours out again leaves exactly the others.
+    fn expect_entries(&self, spec: &FileSpec, file: &[u8], logins: &[&Login], facts: &NodeFacts) {
+        let (row, what) = (consumer(self.target.kind), format!("{} {}", self.name, spec.path));
+        let keys = |login: &Login| (row.keys)(&login.registry, &login.auth_hosts);
+        let ours: Vec<String> = logins.iter().flat_map(|l| keys(l)).collect();
+        let entries = (row.entries)(spec, file, facts).unwrap_or_else(|why| panic!("{what}: {why}"));
+        assert!(entries.iter().all(|e| logins.iter().all(|l| !(row.is_alias)(&e.key, &l.registry))), "{what}: an alias of ours is left");
+        for (login, key) in logins.iter().filter(|_| spec.secret).flat_map(|l| keys(l).into_iter().map(move |key| (l, key))) {
+            let entry = entries.iter().find(|e| e.key == key).unwrap_or_else(|| panic!("{what}: no entry {key}"));
+            let account = entry.login.as_ref().unwrap_or_else(|| panic!("{what}: {key} holds no login"));
+            assert_eq!((account.username.as_str(), &entry.note), (login.username.as_str(), &None), "{what}: {key}");
+            // A service account's JSON may be written in another form of the same value.
+            let value = |text: &str| serde_json::from_str::<Value>(text).unwrap_or_else(|_| text.into());
+            assert!(value(account.password.expose()) == value(login.password.expose()), "{what}: {key} has another password");
+        }
+        let removed = (row.remove)(&Removal { spec, existing: file, gone: &ours, facts }).unwrap_or_else(|why| panic!("{what}: {why}"));
+        assert!(!removed.diff.is_empty(), "{what}: nothing is removed");
+        let rest = removed.content.map_or_else(Vec::new, |left| (row.entries)(spec, &left, facts).unwrap_or_else(|why| panic!("{what}: what is left: {why}")));
+        let left = |entries: Vec<Entry>| entries.into_iter().map(|e| e.key).filter(|key| !ours.contains(key)).collect::<Vec<_>>();
+        assert_eq!(rest.iter().filter(|e| ours.contains(&e.key)).count(), 0, "{what}: ours are left");
+        assert_eq!(left(rest), left(entries), "{what}: the others");
+    }
+
     fn run_files(&self, facts: &NodeFacts, logins: &[&Login]) {
         let row = consumer(self.target.kind);
         let mut outcomes = 0;
@@ -122,6 +145,7 @@ impl Case {
                     assert_eq!((row.read_back)(&m, &got), Ok(()), "{what}: read back");
                     let again = (row.merge)(&Merge { existing: Some(&got), ..m }).unwrap();
                     assert!(again.write.is_none() && again.diff.is_empty() && !again.backup, "{what}: a second time changes {:?}", again.diff);
+                    self.expect_entries(&spec, &got, logins, facts);
                     outcomes += 1;
                 }
                 Err(_) if self.dir.join("unchanged").exists() && existing.is_some() => {

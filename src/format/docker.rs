@@ -10,12 +10,26 @@ use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STAN
 use zeroize::Zeroizing;
 
 use super::json::{self, Object, Value};
-use super::{Consumer, FileSpec, Merge, Merged, Wants, dir_mode, shown};
-use crate::model::{HelperPolicy, Login, Registry, Target, TargetKind};
+use super::{Account, Consumer, Entries, Entry, FileSpec, Merge, Merged, NodeFacts, Removal, Removed, Wants, dir_mode, lossy, shown};
+use crate::model::{HelperPolicy, Login, Registry, Secret, Target, TargetKind};
 
 /// Docker's row in the table.
-pub(super) const CONSUMER: Consumer =
-    Consumer { kind: TargetKind::Docker, default_path: "/root/.docker/config.json", one_login: false, files, check, wants, merge, read_back };
+pub(super) const CONSUMER: Consumer = Consumer {
+    kind: TargetKind::Docker,
+    default_path: "/root/.docker/config.json",
+    one_login: false,
+    directory: false,
+    in_home: true,
+    files,
+    check,
+    wants,
+    merge,
+    read_back,
+    keys,
+    is_alias,
+    entries,
+    remove,
+};
 
 /// The fields of an entry that would stand beside or before our `auth` (docker/cli `cli/config/types/authconfig.go`).
 const STALE_FIELDS: [&str; 4] = ["username", "password", "identitytoken", "registrytoken"];
@@ -183,9 +197,9 @@ fn keep_helpers<'a>(m: &Merge<'_>, document: &Document<'a>, merged: &mut Merged)
     Ok(Some(rest))
 }
 
-type Entries<'a> = Vec<(String, &'a serde_json::value::RawValue, Option<Object<'a>>)>;
+type AuthEntries<'a> = Vec<(String, &'a serde_json::value::RawValue, Option<Object<'a>>)>;
 
-fn merge_auths<'a>(m: &Merge<'_>, existing: Entries<'a>, merged: &mut Merged) -> Result<Vec<(String, Value<'a>)>, String> {
+fn merge_auths<'a>(m: &Merge<'_>, existing: AuthEntries<'a>, merged: &mut Merged) -> Result<Vec<(String, Value<'a>)>, String> {
     let mut out: Vec<(String, Value<'a>)> = Vec::new();
     let mut bad = Vec::new();
     for (key, raw, entry) in existing {
@@ -324,6 +338,76 @@ fn read_back(m: &Merge<'_>, bytes: &[u8]) -> Result<(), String> {
         return Err(format!("{}: docker rejects the whole file for its entry `{}`: {why}", m.spec.path, shown(key)));
     }
     Ok(())
+}
+
+fn keys(registry: &Registry, _: &[String]) -> Vec<String> {
+    vec![registry.docker_key().to_string()]
+}
+
+/// What docker would find for each key; a helper is named, and not what it would answer.
+fn entries(spec: &FileSpec, bytes: &[u8], _: &NodeFacts) -> Entries {
+    let document = Document::parse(bytes).map_err(|why| format!("{} {why}", spec.path))?;
+    if let Some((key, why)) = document.auths.iter().find_map(|(key, _, entry)| Some((key, bad_entry(entry.as_ref()?)?))) {
+        return Err(format!("{}: docker rejects the whole file for its entry `{}`: {why}", spec.path, shown(key)));
+    }
+    let helper = |key: &str| match document.helpers.iter().find(|(name, ..)| name == key) {
+        Some((_, _, helper)) if helper.is_empty() => None,
+        Some((_, _, helper)) => Some(format!("credential helper `{}`", shown(helper))),
+        None => document.store.then(|| "the helper that `credsStore` names".to_string()),
+    };
+    let mut found = Vec::new();
+    for (key, _, entry) in &document.auths {
+        let (login, token) = entry.as_ref().map_or((None, false), account);
+        let note = helper(key).or_else(|| token.then(|| "an identity token".to_string()));
+        found.push(Entry { key: key.clone(), login, note });
+    }
+    for (key, ..) in document.helpers.iter().filter(|(key, ..)| document.auths.iter().all(|(k, ..)| k != key)) {
+        found.extend(helper(key).map(|helper| Entry { key: key.clone(), login: None, note: Some(helper) }));
+    }
+    Ok(found)
+}
+
+/// What an entry holds: `auth` comes before `username` and `password` (docker/cli `configfile/file.go` LoadFromReader), and whether
+/// there is a token, which comes before both.
+fn account(entry: &Object<'_>) -> (Option<Account>, bool) {
+    let field = |name: &str| {
+        let raw = entry.0.iter().rfind(|(key, raw)| go_folds(key, name) && !json::is_null(raw)).and_then(|(_, raw)| json::as_text(raw));
+        raw.filter(|text| !text.is_empty())
+    };
+    let token = field("identitytoken").is_some() || field("registrytoken").is_some();
+    if let Some(plain) = field("auth").and_then(|text| decode_auth(&text)) {
+        let at = plain.iter().position(|b| *b == b':').unwrap_or(plain.len());
+        let mut password = plain.get(at + 1..).unwrap_or_default();
+        while let [0, rest @ ..] | [rest @ .., 0] = password {
+            password = rest;
+        }
+        return (Some(Account { username: lossy(&plain[..at]).to_string(), password: Secret::new(lossy(password)) }), token);
+    }
+    let password = field("password").map(Secret::new);
+    (field("username").zip(password).map(|(username, password)| Account { username: username.to_string(), password }), token)
+}
+
+fn remove(r: &Removal<'_>) -> Result<Removed, String> {
+    let document = Document::parse(r.existing).map_err(|why| format!("{} {why}", r.spec.path))?;
+    let mut diff = Vec::new();
+    let mut auths = Vec::new();
+    for (key, raw, _) in document.auths {
+        if r.gone.contains(&key) {
+            diff.push(format!("- {}", shown(&key)));
+        } else {
+            auths.push((key, Value::Raw(raw)));
+        }
+    }
+    let mut auths = Some(auths);
+    let mut top = Vec::new();
+    for (key, raw) in document.top {
+        match key.as_str() {
+            "auths" => top.extend(auths.take().filter(|a| !a.is_empty()).map(|a| (key, Value::Object(a)))),
+            _ => top.push((key, Value::Raw(raw))),
+        }
+    }
+    let content = (!top.is_empty()).then(|| json::write(&Value::Object(top), 3 * r.existing.len() + 64));
+    Ok(Removed { content, diff })
 }
 
 #[cfg(test)]

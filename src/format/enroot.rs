@@ -12,12 +12,26 @@ use std::collections::BTreeSet;
 use zeroize::Zeroizing;
 
 use super::netrc::{self, Layout, lookup};
-use super::{Consumer, FileSpec, Merge, Merged, NodeFacts, Wants, dir_mode, json, shown};
-use crate::model::{CurlVersion, Login, Target, TargetKind};
+use super::{Account, Consumer, Entries, Entry, FileSpec, Merge, Merged, NodeFacts, Removal, Removed, Wants, dir_mode, json, lossy, shown};
+use crate::model::{CurlVersion, Login, Registry, Secret, Target, TargetKind};
 
 /// enroot's row in the table.
-pub(super) const CONSUMER: Consumer =
-    Consumer { kind: TargetKind::Enroot, default_path: "/root/.config/enroot/.credentials", one_login: false, files, check, wants, merge, read_back };
+pub(super) const CONSUMER: Consumer = Consumer {
+    kind: TargetKind::Enroot,
+    default_path: "/root/.config/enroot/.credentials",
+    one_login: false,
+    directory: false,
+    in_home: true,
+    files,
+    check,
+    wants,
+    merge,
+    read_back,
+    keys: hosts,
+    is_alias: |_, _| false,
+    entries,
+    remove,
+};
 
 /// The name under which enroot looks in `ENROOT_CONFIG_PATH` (enroot `src/docker.sh`).
 const FILE_NAME: &str = ".credentials";
@@ -37,7 +51,7 @@ fn check(target: &Target, logins: &[&Login]) -> Vec<String> {
     let mut problems = super::check_common(target, logins);
     let mut taken: Vec<(String, &Login)> = Vec::new();
     for login in logins {
-        for host in hosts(login) {
+        for host in hosts(&login.registry, &login.auth_hosts) {
             if let Err(why) = check_host(&host) {
                 problems.push(format!("login \"{}\" ({}): {why}", login.name, login.registry));
             }
@@ -50,8 +64,7 @@ fn check(target: &Target, logins: &[&Login]) -> Vec<String> {
             }
         }
         // The newest curl reads most: what cannot be written for it cannot be written for any.
-        let newest = netrc::REPRESENTATIVES[netrc::REPRESENTATIVES.len() - 1];
-        if let Some(why) = hosts(login).iter().find_map(|host| line(host, login, Some(newest)).err()) {
+        if let Some(why) = hosts(&login.registry, &login.auth_hosts).iter().find_map(|host| line(host, login, Some(netrc::NEWEST)).err()) {
             problems.push(why);
         }
     }
@@ -93,7 +106,7 @@ fn wanted_lines<'a>(m: &Merge<'a>) -> Result<Vec<Wanted<'a>>, String> {
     let mut wanted = Vec::new();
     let mut problems = Vec::new();
     for login in m.logins {
-        for host in hosts(login) {
+        for host in hosts(&login.registry, &login.auth_hosts) {
             match line(&host, login, m.facts.curl) {
                 Ok(line) => wanted.push(Wanted { host, login, line }),
                 Err(why) => {
@@ -194,12 +207,49 @@ fn read_back(m: &Merge<'_>, bytes: &[u8]) -> Result<(), String> {
     Ok(())
 }
 
+/// What the node's curl, or the newest, finds for each host of the file, by enroot's rules.
+fn entries(_: &FileSpec, bytes: &[u8], facts: &NodeFacts) -> Entries {
+    let curl = facts.curl.unwrap_or(netrc::NEWEST);
+    let layout = Layout::of(bytes, curl >= netrc::QUOTES_SINCE);
+    let seen = evaluate(bytes);
+    let mut found: Vec<Entry> = Vec::new();
+    for entry in &layout.entries {
+        let host = String::from_utf8_lossy(&entry.host).into_owned();
+        if found.iter().any(|f| f.key == host) {
+            continue;
+        }
+        let login = lookup(&seen, &host, curl).ok().flatten();
+        let login = login.map(|f| Account { username: lossy(&f.login).to_string(), password: Secret::new(lossy(&f.password)) });
+        let note = is_evaluated(layout.lines[entry.first]).then(|| "enroot runs its password as a shell command".to_string());
+        found.push(Entry { key: host, login: login.filter(|_| note.is_none()), note });
+    }
+    Ok(found)
+}
+
+/// The file without the lines of these hosts. An entry that shares its lines with another one is not ours, so it is refused.
+fn remove(r: &Removal<'_>) -> Result<Removed, String> {
+    let layout = Layout::of(r.existing, r.facts.curl.is_none_or(|v| v >= netrc::QUOTES_SINCE));
+    let (mut diff, mut lines) = (Vec::new(), BTreeSet::new());
+    for entry in &layout.entries {
+        let Some(host) = r.gone.iter().find(|host| host.as_bytes() == entry.host) else { continue };
+        if entry.first != entry.last || !entry.alone {
+            let at = entry.first + 1;
+            return Err(format!("{}: the entry of {host} on line {at} is not as regprov writes it; write it on a line of its own, or remove it", r.spec.path));
+        }
+        lines.insert(entry.first);
+        diff.push(format!("- {}", shown(host)));
+    }
+    let before = vec![Vec::new(); layout.lines.len() + 1];
+    let rest = assemble(&layout, &before, &lines, r.existing.len());
+    Ok(Removed { content: (!rest.trim_ascii().is_empty()).then_some(rest), diff })
+}
+
 // ---- the encoder -------------------------------------------------------------------------------------------------------
 
 /// The hosts that get a line for this login: those of the registry, and the token realms that the admin confirmed.
-fn hosts(login: &Login) -> Vec<String> {
-    let mut hosts: Vec<String> = login.registry.netrc_hosts().into_iter().map(str::to_string).collect();
-    for host in &login.auth_hosts {
+fn hosts(registry: &Registry, auth_hosts: &[String]) -> Vec<String> {
+    let mut hosts: Vec<String> = registry.netrc_hosts().into_iter().map(str::to_string).collect();
+    for host in auth_hosts {
         let host = host.to_ascii_lowercase();
         let host = host.rsplit_once(':').filter(|(_, port)| port.bytes().all(|b| b.is_ascii_digit())).map_or(host.as_str(), |(h, _)| h).to_string();
         if !hosts.contains(&host) {

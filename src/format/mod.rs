@@ -12,7 +12,7 @@ mod singularity;
 use zeroize::Zeroizing;
 
 use crate::model::text::escape;
-use crate::model::{CurlVersion, FileMode, Login, RemotePath, Target, TargetKind};
+use crate::model::{CurlVersion, FileMode, Login, Registry, RemotePath, Secret, Target, TargetKind};
 
 /// The consumers, in the order of [`TargetKind::ALL`].
 pub static CONSUMERS: [Consumer; 3] = [docker::CONSUMER, enroot::CONSUMER, singularity::CONSUMER];
@@ -30,6 +30,10 @@ pub struct Consumer {
     pub default_path: &'static str,
     /// Whether it can serve only one registry, so that a target with several logins must name one.
     pub one_login: bool,
+    /// Whether the path is a directory that holds several files.
+    pub directory: bool,
+    /// Whether a `user:` may have it in that user's home; else it is a file of the whole node.
+    pub in_home: bool,
     /// The files that a target consists of, in the order in which they are written.
     pub files: fn(&Target) -> Vec<FileSpec>,
     /// What is wrong whatever the node is like, one message a problem.
@@ -40,6 +44,56 @@ pub struct Consumer {
     pub merge: fn(&Merge<'_>) -> Result<Merged, String>,
     /// Reads the file by the consumer's own rules and demands that each login is found as it was meant.
     pub read_back: fn(&Merge<'_>, &[u8]) -> Result<(), String>,
+    /// The keys under which a login for this registry, with these auth hosts, must stand in the file: all of them.
+    pub keys: fn(&Registry, &[String]) -> Vec<String>,
+    /// Whether another key of the file means the same registry too; a merge removes such keys.
+    pub is_alias: fn(&str, &Registry) -> bool,
+    /// The logins that the file holds, in its order, as the consumer reads them; files without secrets hold none. `Err` says why the
+    /// consumer reads nothing of the file.
+    pub entries: fn(&FileSpec, &[u8], &NodeFacts) -> Entries,
+    /// The file without the entries of these keys; everything else stays as it is.
+    pub remove: fn(&Removal<'_>) -> Result<Removed, String>,
+}
+
+/// One login in a file.
+pub struct Entry {
+    /// Its key there: a registry as the file names it, a netrc host, the prefix of variables.
+    pub key: String,
+    /// What the consumer would send; `None` when the entry holds no login of its own, and `note` says what it is instead.
+    pub login: Option<Account>,
+    /// What stands before or beside the login: a credential helper, an identity token.
+    pub note: Option<String>,
+}
+
+/// A username and a password as a file holds them.
+pub struct Account {
+    /// The username.
+    pub username: String,
+    /// The password.
+    pub password: Secret,
+}
+
+/// The logins of a file, or why its consumer reads nothing of it.
+pub type Entries = Result<Vec<Entry>, String>;
+
+/// What is to be taken out of a file.
+pub struct Removal<'a> {
+    /// Which of the target's files.
+    pub spec: &'a FileSpec,
+    /// What is there.
+    pub existing: &'a [u8],
+    /// The keys of the entries that go, as they stand in the file.
+    pub gone: &'a [String],
+    /// The node.
+    pub facts: &'a NodeFacts,
+}
+
+/// What is left of a file when entries are taken out.
+pub struct Removed {
+    /// Its content; `None` when nothing is left that its consumer would miss, so that the file goes too.
+    pub content: Option<Zeroizing<Vec<u8>>>,
+    /// What goes, as shape without values: lines that start with `- `. Empty when none of the keys is there.
+    pub diff: Vec<String>,
 }
 
 /// One file of a target.
@@ -117,6 +171,14 @@ pub struct Merged {
 /// that file is its own mode.
 fn dir_mode(target: &Target) -> FileMode {
     FileMode::public(if target.mode.bits() & 0o040 != 0 { 0o755 } else { 0o700 })
+}
+
+/// Bytes that a file holds as text, wiped on drop; what is no UTF-8 is replaced, so it equals no password.
+fn lossy(bytes: &[u8]) -> Zeroizing<String> {
+    match String::from_utf8_lossy(bytes) {
+        std::borrow::Cow::Borrowed(text) => Zeroizing::new(text.to_string()),
+        std::borrow::Cow::Owned(text) => Zeroizing::new(text),
+    }
 }
 
 /// What is wrong with a target for every consumer: two logins for one registry, a registry with a path, no login at all,

@@ -29,6 +29,9 @@ pub(super) const REPRESENTATIVES: [CurlVersion; 9] = [
     CurlVersion(8, 21, 0),
 ];
 
+/// The newest of them, which reads most.
+pub(super) const NEWEST: CurlVersion = REPRESENTATIVES[REPRESENTATIVES.len() - 1];
+
 /// What curl would send.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Found {

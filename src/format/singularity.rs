@@ -7,12 +7,26 @@
 
 use zeroize::Zeroizing;
 
-use super::{Consumer, FileSpec, Merge, Merged, Wants};
-use crate::model::{FileMode, Login, RemotePath, Target, TargetKind};
+use super::{Account, Consumer, Entries, Entry, FileSpec, Merge, Merged, NodeFacts, Removal, Removed, Wants};
+use crate::model::{FileMode, Login, RemotePath, Secret, Target, TargetKind};
 
 /// Singularity's row in the table.
-pub(super) const CONSUMER: Consumer =
-    Consumer { kind: TargetKind::Singularity, default_path: "/etc/regprov", one_login: true, files, check, wants, merge, read_back };
+pub(super) const CONSUMER: Consumer = Consumer {
+    kind: TargetKind::Singularity,
+    default_path: "/etc/regprov",
+    one_login: true,
+    directory: true,
+    in_home: false,
+    files,
+    check,
+    wants,
+    merge,
+    read_back,
+    keys: |_, _| PREFIXES.map(str::to_string).to_vec(),
+    is_alias: |_, _| false,
+    entries,
+    remove,
+};
 
 /// Both, with equal values: Apptainer prefers its own and warns when they differ, SingularityCE reads only the first.
 const PREFIXES: [&str; 2] = ["SINGULARITY", "APPTAINER"];
@@ -116,7 +130,7 @@ fn wants(_: &Target, _: &[&Login]) -> Wants {
 }
 
 fn merge(m: &Merge<'_>) -> Result<Merged, String> {
-    let part = part_of(m)?;
+    let part = part_of(m.spec)?;
     let bytes = render(part, m)?;
     let mut merged = Merged { write: None, diff: Vec::new(), notes: Vec::new(), backup: false };
     let Some(existing) = m.existing else {
@@ -160,8 +174,8 @@ fn changes(wanted: &Variables, there: Option<Variables>, notes: &mut Vec<String>
     diff
 }
 
-fn part_of(m: &Merge<'_>) -> Result<Part, String> {
-    Part::ALL.into_iter().find(|p| p.name() == m.spec.part).ok_or_else(|| format!("{} is no file of a singularity target", m.spec.path))
+fn part_of(spec: &FileSpec) -> Result<Part, String> {
+    Part::ALL.into_iter().find(|p| p.name() == spec.part).ok_or_else(|| format!("{} is no file of a singularity target", spec.path))
 }
 
 /// More variables than this are never ours; each costs memory of its file's size, so that no copy of a value is left behind.
@@ -262,9 +276,31 @@ fn quote_env(text: &str) -> Zeroizing<String> {
 
 /// Reads the file as its shell or systemd does and demands exactly our variables.
 fn read_back(m: &Merge<'_>, bytes: &[u8]) -> Result<(), String> {
-    let part = part_of(m)?;
+    let part = part_of(m.spec)?;
     let right = if part.is_stub() { bytes == render(part, m)?.as_slice() } else { variables(part, bytes) == Some(wanted(m)?) };
     if right { Ok(()) } else { Err(format!("{} does not hold what was written", m.spec.path)) }
+}
+
+/// The pair of each prefix; it is sent to every registry.
+fn entries(spec: &FileSpec, bytes: &[u8], _: &NodeFacts) -> Entries {
+    let part = part_of(spec)?;
+    if part.is_stub() {
+        return Ok(Vec::new());
+    }
+    let vars = variables(part, bytes).ok_or_else(|| format!("{} holds something else than variables as regprov writes them", spec.path))?;
+    let value = |name: String| vars.iter().rfind(|(n, _)| *n == name).map(|(_, value)| value);
+    let entry = |prefix: &str| {
+        let (username, password) = (value(format!("{prefix}_DOCKER_USERNAME"))?, value(format!("{prefix}_DOCKER_PASSWORD"))?);
+        let login = Account { username: username.to_string(), password: Secret::new(password.clone()) };
+        Some(Entry { key: prefix.to_string(), login: Some(login), note: None })
+    };
+    Ok(PREFIXES.into_iter().filter_map(entry).collect())
+}
+
+/// All of them are wholly ours, so they go.
+fn remove(r: &Removal<'_>) -> Result<Removed, String> {
+    let what = if part_of(r.spec)?.is_stub() { "stub" } else { "variables" };
+    Ok(Removed { content: None, diff: vec![format!("- {what}")] })
 }
 
 /// The assignments of a file in this form; `None` when it holds anything else.

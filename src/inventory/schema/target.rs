@@ -106,8 +106,8 @@ fn target_options(reader: &mut Reader<'_>, node: &Node, spec: &mut TargetSpec) {
     let fields = reader.keyed(node, &format!("target {kind}"), TARGET_KEYS);
     if let Some(user) = fields.value("user").and_then(|n| reader.text(n, &label("user"))) {
         match account(user.value, "is no user name") {
-            Ok(_) if kind == TargetKind::Singularity => {
-                reader.fault_hint(user.pos, format!("{}: its files are root's, also those in /etc/profile.d", label("user")), "let a `group:` read them");
+            Ok(_) if !consumer(kind).in_home => {
+                reader.fault_hint(user.pos, format!("{}: its files are root's, for the whole node", label("user")), "let a `group:` read them");
             }
             Ok(user) if user == "root" => {}
             Ok(user) => {
@@ -135,7 +135,7 @@ fn target_options(reader: &mut Reader<'_>, node: &Node, spec: &mut TargetSpec) {
         match RemotePath::parse(&text) {
             Ok(p) if p.as_str() == Target::HOME => reader.fault(path.pos, format!("{} is the home itself; name a file", label("path"))),
             Ok(p) if p.as_str() == "/" => reader.fault(path.pos, format!("{} is the root directory", label("path"))),
-            Ok(p) if kind != TargetKind::Singularity && path.value.ends_with('/') => {
+            Ok(p) if !consumer(kind).directory && path.value.ends_with('/') => {
                 reader.fault(path.pos, format!("{}: `{}` is a directory; name the file", label("path"), p));
             }
             Ok(p) => spec.path = p,
