@@ -444,7 +444,7 @@ mod tests {
         refused("regprov apply", ErrorKind::MissingRequiredArgument);
         refused("regprov apply i.yml --forks 0", ErrorKind::ValueValidation);
         refused("regprov apply i.yml --host-timeout 0", ErrorKind::ValueValidation);
-        refused("regprov apply i.yml --target podman", ErrorKind::InvalidValue);
+        refused("regprov apply i.yml --target nerdctl", ErrorKind::InvalidValue);
         refused("regprov apply i.yml --force", ErrorKind::UnknownArgument);
         refused("regprov vault init v.yml", ErrorKind::MissingRequiredArgument);
         refused("regprov vault set v.yml", ErrorKind::MissingRequiredArgument);

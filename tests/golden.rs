@@ -1,12 +1,13 @@
 //! Golden folders: `tests/golden/<format>/<case>/` holds what goes in (`input.json`), what was on the node (`before/`) and
 //! what must come out: the files (`after/`, or `unchanged`), what the admin reads (`diff`, `notes`), or the refusal
-//! (`refused` when it depends on the node, `check` when it follows from the input). Their lines are parts of messages.
+//! (`refused` when it depends on the node, `check` when it follows from the input). Their lines are parts of messages. Where a target
+//! has several files, `diff.NAME` and `notes.NAME` are those of one.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use regprov::format::{Entry, FileSpec, Merge, MergeOptions, NodeFacts, Removal, consumer};
-use regprov::model::{CurlVersion, FileMode, HelperPolicy, Login, Registry, RemotePath, Secret, Target, TargetKind, Username};
+use regprov::model::{CredHelper, CurlVersion, FileMode, HelperPolicy, Login, Registry, RemotePath, Secret, Target, TargetKind, Username};
 use serde_json::Value;
 
 /// A case's input, read from its `input.json`.
@@ -17,7 +18,8 @@ struct Case {
     logins: Vec<Login>,
     /// The versions of curl with which the outcome is the same; `None` is an unknown one.
     curls: Vec<Option<CurlVersion>>,
-    conf: Vec<(String, Vec<u8>)>,
+    /// What else is known of the node.
+    facts: NodeFacts,
     options: MergeOptions,
 }
 
@@ -29,31 +31,33 @@ impl Case {
     fn read(kind: TargetKind, dir: PathBuf) -> Case {
         let name = format!("{kind}/{}", dir.file_name().unwrap().to_str().unwrap());
         let input: Value = serde_json::from_slice(&fs::read(dir.join("input.json")).unwrap_or_else(|e| panic!("{name}: input.json: {e}"))).unwrap();
-        let known = ["logins", "target", "curl", "conf", "replace_invalid", "drop_bad_entries"];
+        let known = ["logins", "target", "curl", "conf", "there", "replace_invalid", "drop_bad_entries"];
         assert!(input.as_object().unwrap().keys().all(|k| known.contains(&k.as_str())), "{name}: unknown key in input.json");
         let logins: Vec<Login> = input["logins"].as_array().unwrap().iter().map(login).collect();
         let empty = Value::Null;
         let t = input.get("target").unwrap_or(&empty);
         let target = Target {
-            kind,
-            user: None,
-            path: RemotePath::parse(text(t, "path").unwrap_or(consumer(kind).default_path)).unwrap(),
+            user: text(t, "user").map(str::to_string),
             owner: text(t, "owner").map(str::to_string),
             group: text(t, "group").map(str::to_string),
             mode: FileMode::secret(u32::from_str_radix(text(t, "mode").unwrap_or("0600"), 8).unwrap()).unwrap(),
             logins: logins.iter().map(|l| l.name.clone()).collect(),
             helper: if text(t, "helper") == Some("remove") { HelperPolicy::Remove } else { HelperPolicy::Fail },
+            cred_helpers: t.get("cred_helpers").map_or_else(Vec::new, |map| map.as_object().unwrap().iter().map(cred_helper).collect()),
+            ..Target::at(kind, RemotePath::parse(text(t, "path").unwrap_or(consumer(kind).default_path)).unwrap())
         };
         let curls = match input.get("curl") {
             None => vec![None],
             Some(list) => list.as_array().unwrap().iter().map(|v| v.as_str().map(|v| CurlVersion::parse(v).unwrap())).collect(),
         };
         let conf = input.get("conf").map_or_else(Vec::new, |conf| {
-            conf.as_object().unwrap().iter().map(|(path, content)| (path.clone(), content.as_str().unwrap().as_bytes().to_vec())).collect()
+            conf.as_object().unwrap().iter().map(|(path, content)| (path.clone(), content.as_str().unwrap().as_bytes().to_vec().into())).collect()
         });
+        let there = input.get("there").map_or_else(Vec::new, |t| t.as_array().unwrap().iter().map(|p| p.as_str().unwrap().to_string()).collect());
+        let facts = NodeFacts { curl: None, conf, there };
         let flag = |key: &str| input.get(key).is_some_and(|v| v.as_bool().unwrap());
         let options = MergeOptions { replace_invalid: flag("replace_invalid"), drop_bad_entries: flag("drop_bad_entries") };
-        Case { name, dir, target, logins, curls, conf, options }
+        Case { name, dir, target, logins, curls, facts, options }
     }
 
     fn lines(&self, file: &str) -> Option<Vec<String>> {
@@ -88,7 +92,7 @@ impl Case {
         let wants_curl = (row.wants)(&self.target, &logins).curl;
         assert!(!self.curls.contains(&None) || !wants_curl || self.dir.join("refused").exists(), "{}: curl is wanted, so it is known", self.name);
         for curl in &self.curls {
-            let facts = NodeFacts { curl: *curl, conf: self.conf.clone() };
+            let facts = NodeFacts { curl: *curl, ..self.facts.clone() };
             self.run_files(&facts, &logins);
         }
     }
@@ -109,7 +113,7 @@ impl Case {
             assert!(value(account.password.expose()) == value(login.password.expose()), "{what}: {key} has another password");
         }
         let removed = (row.remove)(&Removal { spec, existing: file, gone: &ours, facts }).unwrap_or_else(|why| panic!("{what}: {why}"));
-        assert!(!removed.diff.is_empty(), "{what}: nothing is removed");
+        assert_eq!(removed.diff.is_empty(), spec.secret && ours.is_empty(), "{what}: what is removed");
         let rest = removed.content.map_or_else(Vec::new, |left| (row.entries)(spec, &left, facts).unwrap_or_else(|why| panic!("{what}: what is left: {why}")));
         let left = |entries: Vec<Entry>| entries.into_iter().map(|e| e.key).filter(|key| !ours.contains(key)).collect::<Vec<_>>();
         assert_eq!(rest.iter().filter(|e| ours.contains(&e.key)).count(), 0, "{what}: ours are left");
@@ -134,8 +138,10 @@ impl Case {
                 Ok(merged) => merged,
             };
             assert!(!self.dir.join("refused").exists(), "{what}: was not refused");
-            self.expect_messages("diff", &merged.diff);
-            self.expect_messages("notes", &merged.notes);
+            for (file, messages) in [("diff", &merged.diff), ("notes", &merged.notes)] {
+                self.expect_messages(file, messages);
+                self.expect_messages(&format!("{file}.{}", spec.path.file_name()), messages);
+            }
             assert_eq!(merged.write.is_none(), merged.diff.is_empty(), "{what}: a diff exactly when something is written");
             assert_eq!(merged.backup, self.options.replace_invalid && merged.write.is_some(), "{what}: backup");
             match fs::read(after) {
@@ -158,6 +164,10 @@ impl Case {
         }
         assert!(outcomes > 0, "{}: the case demands nothing", self.name);
     }
+}
+
+fn cred_helper((registry, helper): (&String, &Value)) -> CredHelper {
+    CredHelper { registry: Registry::parse(registry).unwrap().0, helper: helper.as_str().unwrap().to_string() }
 }
 
 fn login(value: &Value) -> Login {
@@ -184,7 +194,32 @@ fn run(kind: TargetKind, least: usize) {
 
 #[test]
 fn docker() {
-    run(TargetKind::Docker, 60);
+    run(TargetKind::Docker, 66);
+}
+
+#[test]
+fn podman() {
+    run(TargetKind::Podman, 33);
+}
+
+#[test]
+fn apptainer() {
+    run(TargetKind::Apptainer, 11);
+}
+
+#[test]
+fn helm() {
+    run(TargetKind::Helm, 10);
+}
+
+#[test]
+fn kubelet() {
+    run(TargetKind::Kubelet, 10);
+}
+
+#[test]
+fn crio() {
+    run(TargetKind::Crio, 8);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::process::Command;
 
 use base64::Engine;
 use regprov::format::{Merge, MergeOptions, NodeFacts, consumer};
-use regprov::model::{CurlVersion, FileMode, HelperPolicy, Login, Registry, RemotePath, Secret, Target, TargetKind, Username};
+use regprov::model::{CurlVersion, Login, Registry, RemotePath, Secret, Target, TargetKind, Username};
 
 /// Usernames and passwords that have gone wrong somewhere.
 const LOGINS: [(&str, &str); 34] = [
@@ -64,20 +64,11 @@ fn login(username: &str, password: &str) -> Login {
 /// Writes the target's files into `dir`; false when the login is refused there, which the properties hold to its rules.
 fn write_files(kind: TargetKind, login: &Login, curl: Option<CurlVersion>, existing: Option<&[u8]>, dir: &Path) -> bool {
     let (row, logins) = (consumer(kind), [login]);
-    let target = Target {
-        kind,
-        user: None,
-        path: RemotePath::parse(row.default_path).unwrap(),
-        owner: None,
-        group: None,
-        mode: FileMode::secret(0o600).unwrap(),
-        logins: vec!["one".into()],
-        helper: HelperPolicy::Fail,
-    };
+    let target = Target { logins: vec!["one".into()], ..Target::at(kind, RemotePath::parse(row.default_path).unwrap()) };
     if !(row.check)(&target, &logins).is_empty() {
         return false;
     }
-    let facts = NodeFacts { curl, conf: Vec::new() };
+    let facts = NodeFacts { curl, ..NodeFacts::default() };
     (row.files)(&target).iter().all(|spec| {
         let m = Merge { target: &target, spec, logins: &logins, existing, facts: &facts, options: MergeOptions::default() };
         (row.merge)(&m).map(|merged| fs::write(dir.join(spec.path.file_name()), &*merged.write.unwrap()).unwrap()).is_ok()

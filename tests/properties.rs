@@ -2,7 +2,7 @@
 //! exactly the rules listed here, which are written down a second time and independently of the crate.
 
 use regprov::format::{Merge, MergeOptions, NodeFacts, consumer};
-use regprov::model::{CurlVersion, FileMode, HelperPolicy, Login, Registry, RemotePath, Secret, Target, TargetKind, Username};
+use regprov::model::{CurlVersion, Login, Registry, RemotePath, Secret, Target, TargetKind, Username};
 
 use proptest::prelude::*;
 
@@ -18,16 +18,7 @@ fn login(username: &str, password: &str) -> Login {
 }
 
 fn target(kind: TargetKind) -> Target {
-    Target {
-        kind,
-        user: None,
-        path: RemotePath::parse(consumer(kind).default_path).unwrap(),
-        owner: None,
-        group: None,
-        mode: FileMode::secret(0o600).unwrap(),
-        logins: vec!["one".into()],
-        helper: HelperPolicy::Fail,
-    }
+    Target { logins: vec!["one".into()], ..Target::at(kind, RemotePath::parse(consumer(kind).default_path).unwrap()) }
 }
 
 /// What is written for this login, each file by its name; or the refusal, at check or for this node.
@@ -37,7 +28,7 @@ fn written(kind: TargetKind, login: &Login, curl: Option<CurlVersion>) -> Result
     if !problems.is_empty() {
         return Err(problems.join("\n"));
     }
-    let facts = NodeFacts { curl, conf: Vec::new() };
+    let facts = NodeFacts { curl, ..NodeFacts::default() };
     let mut files = Vec::new();
     for spec in (row.files)(&target) {
         let m = Merge { target: &target, spec: &spec, logins: &logins, existing: None, facts: &facts, options: MergeOptions::default() };
@@ -169,7 +160,7 @@ proptest! {
         let (row, target, logins) = (consumer(TargetKind::Enroot), target(TargetKind::Enroot), [&l]);
         let spec = &(row.files)(&target)[0];
         for curl in [None, Some(CurlVersion(7, 76, 1)), Some(CurlVersion(8, 14, 1))] {
-            let facts = NodeFacts { curl, conf: Vec::new() };
+            let facts = NodeFacts { curl, ..NodeFacts::default() };
             let m = Merge { target: &target, spec, logins: &logins, existing: Some(existing.as_bytes()), facts: &facts, options: MergeOptions::default() };
             let Ok(merged) = (row.merge)(&m) else { continue };
             let bytes = merged.write.as_ref().map_or(existing.as_bytes(), |b| b.as_slice());

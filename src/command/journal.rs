@@ -386,7 +386,7 @@ mod tests {
         check("{\"sent\":\"a\"}\n", "line 1 does not stand in its place");
         check(&format!("{run}\n{run}\n"), "line 2 does not stand in its place");
         check(&format!("{run}\nnonsense\n"), "line 2 is none of a journal's");
-        check(&format!("{}\n", run.replace("\"targets\":[]", "\"targets\":[\"podman\"]")), "target \"podman\" is not known");
+        check(&format!("{}\n", run.replace("\"targets\":[]", "\"targets\":[\"nerdctl\"]")), "target \"nerdctl\" is not known");
         check(&run.replace("\"version\":1", "\"version\":2").replace("}}", "}}\n"), "version 2 is not known");
     }
 

@@ -87,6 +87,9 @@ pub fn set(options: &SetOptions, console: &mut Console<'_>) -> Result<()> {
         NameNote::HubWebsite => console.note("note: hub.docker.com is a web site; the registry is docker.io"),
         NameNote::Normalised | NameNote::HubAlias => console.note(format_args!("note: the registry is written as {}", wanted.registry)),
     }
+    if wanted.registry.path().is_some() {
+        console.note(format_args!("note: only podman targets take a registry with a path; for the others write {}", wanted.registry.authority()));
+    }
     let password = console.new_password(&format!("password of {} at {}", escape(wanted.username.as_str()), wanted.registry))?;
     let value = SealedValue { registry: wanted.registry, username: wanted.username, auth_hosts: options.auth_hosts.clone(), password };
     let armored = seal(&value, &recipients)?;
@@ -148,10 +151,6 @@ impl Wanted {
         }
         let registry = match options.registry.as_deref().or(old_registry) {
             Some(text) => match Registry::parse(text) {
-                Ok((registry, _)) if registry.path().is_some() => {
-                    problems.push(format!("registry `{registry}` has a path, but its consumers know one login a host; write `{}`", registry.authority()));
-                    None
-                }
                 Ok(parsed) => Some(parsed),
                 Err(why) => {
                     problems.push(why);
@@ -489,8 +488,6 @@ mod tests {
         assert!(scene.asked.is_empty());
         refused(site.set("new", None, None, "hunter2"), Kind::Usage, &["no registry yet", "no username yet"]);
         refused(site.set("ngc", Some("nvcr.io"), Some("u"), "\n"), Kind::Usage, &["password is empty"]);
-        // `apply` and `hosts` refuse it too, and then for every login of the vault.
-        refused(site.set("ghcr", Some("ghcr.io/acme"), Some("u"), "hunter2"), Kind::Usage, &["registry `ghcr.io/acme` has a path", "write `ghcr.io`"]);
         assert_eq!(site.text("vault.yml"), before);
     }
 

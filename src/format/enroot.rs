@@ -75,7 +75,7 @@ fn check(target: &Target, logins: &[&Login]) -> Vec<String> {
 fn wants(_: &Target, logins: &[&Login]) -> Wants {
     let depends = |text: &str| !is_portable(text) || text.len() > SHORT_TOKEN_BYTES_MAX;
     let curl = logins.iter().any(|l| depends(l.username.as_str()) || depends(&password(l)));
-    Wants { curl, conf: &["/etc/enroot/enroot.conf", "/etc/enroot/enroot.conf.d/*.conf"] }
+    Wants { curl, conf: ["/etc/enroot/enroot.conf", "/etc/enroot/enroot.conf.d/*.conf"].map(str::to_string).into(), ..Wants::default() }
 }
 
 fn merge(m: &Merge<'_>) -> Result<Merged, String> {

@@ -2,11 +2,18 @@
 //!
 //! Everything here is pure. Messages for a person never hold a password, nor a value found on a node.
 
+mod apptainer;
+mod auths;
+mod crio;
 mod docker;
 pub mod enroot;
+mod helm;
 mod json;
+mod kubelet;
 mod netrc;
 pub mod owned;
+mod podman;
+mod shell;
 mod singularity;
 
 use zeroize::Zeroizing;
@@ -15,7 +22,8 @@ use crate::model::text::escape;
 use crate::model::{CurlVersion, FileMode, Login, Registry, RemotePath, Secret, Target, TargetKind};
 
 /// The consumers, in the order of [`TargetKind::ALL`].
-pub static CONSUMERS: [Consumer; 3] = [docker::CONSUMER, enroot::CONSUMER, singularity::CONSUMER];
+pub static CONSUMERS: [Consumer; 8] =
+    [docker::CONSUMER, podman::CONSUMER, enroot::CONSUMER, singularity::CONSUMER, apptainer::CONSUMER, helm::CONSUMER, kubelet::CONSUMER, crio::CONSUMER];
 
 /// The row of a kind of target.
 pub fn consumer(kind: TargetKind) -> &'static Consumer {
@@ -116,8 +124,24 @@ pub struct FileSpec {
 pub struct Wants {
     /// curl's version (one more fork on the node: only when a password needs it).
     pub curl: bool,
-    /// Configuration files to read in the same exchange; the last component may hold `*`.
-    pub conf: &'static [&'static str],
+    /// Files to read in the same exchange, without the host's `root:`; the last component may hold `*`, and [`Wants::UID`] stands
+    /// for the number of the user whose files these are.
+    pub conf: Vec<String>,
+    /// Paths of which it is asked only whether something is there.
+    pub paths: Vec<String>,
+}
+
+impl Wants {
+    /// What stands in a path for the user's number.
+    pub const UID: &'static str = "{uid}";
+
+    /// With the user's number in its paths.
+    pub fn of_user(mut self, uid: u32) -> Self {
+        for path in self.conf.iter_mut().chain(&mut self.paths) {
+            *path = path.replace(Self::UID, &uid.to_string());
+        }
+        self
+    }
 }
 
 /// What is known of the node.
@@ -125,8 +149,11 @@ pub struct Wants {
 pub struct NodeFacts {
     /// curl's version; `None` when it was not asked for, is absent or says nothing usable.
     pub curl: Option<CurlVersion>,
-    /// The configuration files that exist, path (without `root:`) and content, in the order of their paths.
-    pub conf: Vec<(String, Vec<u8>)>,
+    /// The files of [`Wants::conf`] that exist, path (without `root:`) and content, pattern by pattern and then in the order of their
+    /// paths. Some hold secrets, so they are wiped on drop.
+    pub conf: Vec<(String, Zeroizing<Vec<u8>>)>,
+    /// The paths of [`Wants::paths`] at which something is.
+    pub there: Vec<String>,
 }
 
 /// What to do with a file on the node that is not as it should be; flags of `apply`.
@@ -173,6 +200,26 @@ fn dir_mode(target: &Target) -> FileMode {
     FileMode::public(if target.mode.bits() & 0o040 != 0 { 0o755 } else { 0o700 })
 }
 
+/// A file without secrets that is wholly ours, with these bytes; `what` is its word in a diff.
+fn merge_whole(existing: Option<&[u8]>, bytes: String, what: &str) -> Merged {
+    let mut merged = Merged { write: None, diff: Vec::new(), notes: Vec::new(), backup: false };
+    match existing {
+        Some(existing) if existing == bytes.as_bytes() => return merged,
+        Some(_) => {
+            merged.diff.push(format!("~ {what}"));
+            merged.notes.push("this file is wholly regprov's: what else stood there is replaced".into());
+        }
+        None => merged.diff.push(format!("+ {what}")),
+    }
+    merged.write = Some(Zeroizing::new(bytes.into_bytes()));
+    merged
+}
+
+/// What is said of a file that a running service has read already: `unit` is the service, `why` what it reads, and when.
+fn restart_note(unit: &str, why: &str) -> String {
+    format!("restart needed: {unit} {why}; `systemctl restart {unit}` on the node")
+}
+
 /// Bytes that a file holds as text, wiped on drop; what is no UTF-8 is replaced, so it equals no password.
 fn lossy(bytes: &[u8]) -> Zeroizing<String> {
     match String::from_utf8_lossy(bytes) {
@@ -185,7 +232,7 @@ fn lossy(bytes: &[u8]) -> Zeroizing<String> {
 /// a password or a mode that no consumer may get.
 fn check_common(target: &Target, logins: &[&Login]) -> Vec<String> {
     let mut problems = Vec::new();
-    if logins.is_empty() {
+    if logins.is_empty() && target.cred_helpers.is_empty() {
         problems.push(format!("{} {}: no login goes there; name one under `logins:`, or leave the target out", target.kind, target.path));
     }
     if target.mode.bits() & 0o040 != 0 && target.group.is_none() {
@@ -195,7 +242,7 @@ fn check_common(target: &Target, logins: &[&Login]) -> Vec<String> {
         if let Err(why) = crate::model::login::check_password(login.password.expose()) {
             problems.push(format!("login \"{}\" ({}): {why}; seal another password", login.name, login.registry));
         }
-        if login.registry.path().is_some() {
+        if login.registry.path().is_some() && !target.kind.knows_paths() {
             problems.push(format!(
                 "login \"{}\": registry `{}` has a path, and {} knows hosts only; write `{}`",
                 login.name,
@@ -204,14 +251,11 @@ fn check_common(target: &Target, logins: &[&Login]) -> Vec<String> {
                 login.registry.authority()
             ));
         }
-        if let Some(other) = logins[..i].iter().find(|o| o.registry.authority() == login.registry.authority()) {
+        let same = |o: &Login| o.registry.authority() == login.registry.authority() && (!target.kind.knows_paths() || o.registry == login.registry);
+        if let Some(other) = logins[..i].iter().find(|o| same(o)) {
             problems.push(format!(
                 "logins \"{}\" and \"{}\" are both for {} in {} {}; give the target one of them with `logins:`",
-                other.name,
-                login.name,
-                login.registry.authority(),
-                target.kind,
-                target.path
+                other.name, login.name, login.registry, target.kind, target.path
             ));
         }
     }
@@ -230,14 +274,9 @@ mod tests {
     #[test]
     fn a_group_that_may_read_a_file_can_get_to_it() {
         let target = |mode| Target {
-            kind: TargetKind::Enroot,
-            user: None,
-            path: RemotePath::parse("/etc/enroot/.credentials").unwrap(),
-            owner: None,
             group: Some("users".into()),
             mode: FileMode::secret(mode).unwrap(),
-            logins: vec![],
-            helper: Default::default(),
+            ..Target::at(TargetKind::Enroot, RemotePath::parse("/etc/enroot/.credentials").unwrap())
         };
         for kind in [TargetKind::Docker, TargetKind::Enroot] {
             assert_eq!((consumer(kind).files)(&target(0o640))[0].dir_mode.bits(), 0o755);

@@ -190,11 +190,6 @@ fn registry(reader: &mut Reader<'_>, node: &Node, what: &str, notes: &mut Vec<Pr
             return None;
         }
     };
-    if registry.path().is_some() {
-        let host = registry.authority();
-        reader.fault_hint(text.pos, format!("{what}: registry `{registry}` has a path, but its consumers know one login a host"), format!("write `{host}`"));
-        return None;
-    }
     let message = match note {
         NameNote::None => return Some(registry),
         NameNote::Normalised => format!("{what}: registry is taken as `{registry}`, without scheme, slash and upper case"),

@@ -273,7 +273,7 @@ impl<'a> World<'a> {
         let curl = pick.setting("curl", |c| c.curl.as_ref());
         let flows = self.flows(member, conflicts);
         self.check_flows(&flows, member, conflicts);
-        let mut targets: Vec<Target> = flows.iter().filter(|f| !f.logins.is_empty()).map(target).collect();
+        let mut targets: Vec<Target> = flows.iter().filter(|f| !f.logins.is_empty() || !f.target.cred_helpers.is_empty()).map(target).collect();
         targets.sort_by(|a, b| (a.kind, &a.path, &a.user).cmp(&(b.kind, &b.path, &b.user)));
         let mut groups: Vec<String> = member.groups.iter().map(|&g| self.parts.groups[g].name.clone()).collect();
         groups.sort();
@@ -331,7 +331,9 @@ impl<'a> World<'a> {
                 }
             }
             (None, None) => {
-                for group in groups().filter(|g| !g.logins.is_empty()) {
+                // Targets that name helpers need no login.
+                let helped = |g: &&Group| g.targets.iter().flatten().any(|t| !t.cred_helpers.is_empty());
+                for group in groups().filter(|g| !g.logins.is_empty() || helped(g)) {
                     add(group.targets.as_ref().or(defaults), &set(&group.logins), conflicts);
                 }
             }
@@ -342,10 +344,27 @@ impl<'a> World<'a> {
     /// What cannot be written whatever the node is like.
     fn check_flows(&self, flows: &[Flow<'a>], member: &Member<'a>, conflicts: &mut Conflicts) {
         for flow in flows {
-            let mut by_registry: BTreeMap<&str, &str> = BTreeMap::new();
+            let mut by_registry: BTreeMap<(&str, Option<&str>), &str> = BTreeMap::new();
+            let kind = flow.target.kind;
             for name in &flow.logins {
                 let Some(login) = self.known.get(name) else { continue };
-                if let Some(first) = by_registry.insert(login.registry.authority(), name) {
+                if login.registry.path().is_some() && !kind.knows_paths() {
+                    conflicts.add_hint(
+                        flow.target.pos,
+                        format!("login `{name}`: registry `{}` has a path, and {kind} knows one login a host", login.registry),
+                        format!("write `{}`, or give the login to podman targets alone", login.registry.authority()),
+                        member.name,
+                    );
+                }
+                if flow.target.cred_helpers.iter().any(|c| c.registry.authority() == login.registry.authority()) {
+                    conflicts.add_hint(
+                        flow.target.pos,
+                        format!("login `{name}` and `cred_helpers` of target {kind} are both for {}, where the helper comes first", login.registry.authority()),
+                        "keep one of them, or choose the logins of this target with `logins:`".into(),
+                        member.name,
+                    );
+                }
+                if let Some(first) = by_registry.insert((login.registry.authority(), login.registry.path().filter(|_| kind.knows_paths())), name) {
                     conflicts.add_hint(
                         flow.target.pos,
                         format!(
@@ -367,19 +386,43 @@ impl<'a> World<'a> {
                 conflicts.add_hint(
                     flow.target.pos,
                     format!("singularity serves one login, here are {}: {}", names.len(), names.join(", ")),
-                    format!("name one: `- singularity: {{login: {}}}`", names[0]),
+                    format!("name one: `- singularity: {{login: {}}}`, or let target apptainer serve them all", names[0]),
                     member.name,
                 );
             }
         }
-        let mut singularity = flows.iter().filter(|f| f.target.kind == TargetKind::Singularity);
-        if let (Some(first), Some(second)) = (singularity.next(), singularity.next()) {
-            conflicts.add(
-                second.target.pos,
-                format!("a second singularity target; the first is on line {}, and /etc/profile.d can only point to one", first.target.pos.line),
-                member.name,
-            );
-        }
+        check_files(flows, member, conflicts);
+    }
+}
+
+/// What several targets of one host cannot have together, whatever their logins are.
+fn check_files(flows: &[Flow<'_>], member: &Member<'_>, conflicts: &mut Conflicts) {
+    let of = |kind: TargetKind| flows.iter().find(|f| f.target.kind == kind);
+    if let (Some(variables), Some(file)) = (of(TargetKind::Singularity), of(TargetKind::Apptainer)) {
+        conflicts.add_hint(
+            file.target.pos,
+            format!(
+                "targets singularity (line {}) and apptainer: the variables of the first are sent to every registry and hide the file of the second",
+                variables.target.pos.line
+            ),
+            "keep apptainer, which serves every login, or singularity, for one".into(),
+            member.name,
+        );
+    }
+    let targets: Vec<Target> = flows.iter().map(target).collect();
+    for (i, second) in targets.iter().enumerate() {
+        let theirs = |t: &Target| (crate::format::consumer(t.kind).files)(t);
+        let shared = |first: &Target| {
+            let same = |path: &RemotePath| first.user == second.user || Target::below_home(path).is_none();
+            theirs(first).into_iter().find(|file| same(&file.path) && theirs(second).iter().any(|f| f.path == file.path))
+        };
+        let Some((at, file)) = targets[..i].iter().enumerate().find_map(|(at, first)| Some((at, shared(first)?))) else { continue };
+        let (a, b, line) = (targets[at].kind, second.kind, flows[at].target.pos.line);
+        let message = match a == b {
+            true => format!("a second {b} target; the first is on line {line}, and both would write {}", file.path),
+            false => format!("targets {a} (line {line}) and {b} would both write {}", file.path),
+        };
+        conflicts.add(flows[i].target.pos, message, member.name);
     }
 }
 
@@ -392,7 +435,7 @@ fn merge<'a>(flows: &mut Vec<Flow<'a>>, new: Flow<'a>, member: &Member<'a>, conf
     let (a, b) = (old.target, new.target);
     if a.kind != b.kind {
         conflicts.add(b.pos, format!("targets {} (line {}) and {} are both at {}", a.kind, a.pos.line, b.kind, b.path), member.name);
-    } else if (&a.user, &a.owner, &a.group, a.mode, a.helper) != (&b.user, &b.owner, &b.group, b.mode, b.helper) {
+    } else if (&a.user, &a.owner, &a.group, a.mode, a.helper, &a.cred_helpers) != (&b.user, &b.owner, &b.group, b.mode, b.helper, &b.cred_helpers) {
         conflicts.add(b.pos, format!("target {} at {} has other options here than on line {}", b.kind, b.path, a.pos.line), member.name);
     }
     old.logins.extend(new.logins);
@@ -409,6 +452,7 @@ fn target(flow: &Flow<'_>) -> Target {
         mode: t.mode,
         logins: flow.logins.iter().map(ToString::to_string).collect(),
         helper: t.helper,
+        cred_helpers: t.cred_helpers.clone(),
     }
 }
 
@@ -507,7 +551,7 @@ fn same_address(hosts: &[Host], world: &World<'_>, reader: &mut Reader<'_>) {
 fn look_odd(world: &World<'_>, hosts: &[Host], file: &str, notes: &mut Vec<Problem>) {
     let mut note = |pos: Pos, message: String| notes.push(Problem { file: file.to_string(), line: pos.line, column: pos.column, message, hint: None });
     for group in &world.parts.groups {
-        if group.targets.is_some() && group.logins.is_empty() {
+        if group.targets.as_ref().is_some_and(|t| t.iter().all(|t| t.cred_helpers.is_empty())) && group.logins.is_empty() {
             note(group.pos, format!("group `{}` has targets but no logins, so they get none from it", group.name));
         }
         if group.hosts.is_empty() && group.children.is_empty() {

@@ -18,4 +18,4 @@ pub use pace::{Pace, Portion};
 pub use registry::Registry;
 pub use report::{Change, Event, FileRow, HostRow, Outcome, Report, Stage};
 pub use secret::Secret;
-pub use target::{CurlVersion, HelperPolicy, Target, TargetKind};
+pub use target::{CredHelper, CurlVersion, HelperPolicy, Target, TargetKind};

@@ -2,30 +2,60 @@
 
 use std::fmt;
 
-use super::{FileMode, RemotePath};
+use super::{FileMode, Registry, RemotePath};
 
 /// The consumers that regprov writes for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum TargetKind {
     /// Docker's config.json.
     Docker,
+    /// The auth.json of podman, skopeo and buildah.
+    Podman,
     /// enroot's `.credentials`.
     Enroot,
     /// The environment files of Singularity and Apptainer.
     Singularity,
+    /// The docker-config.json of Apptainer and SingularityCE.
+    Apptainer,
+    /// Helm's registry/config.json.
+    Helm,
+    /// The kubelet's config.json.
+    Kubelet,
+    /// The auth file of CRI-O, and the drop-in that names it.
+    Crio,
 }
 
 impl TargetKind {
     /// All of them, in the order in which reports name them.
-    pub const ALL: [TargetKind; 3] = [TargetKind::Docker, TargetKind::Enroot, TargetKind::Singularity];
+    pub const ALL: [TargetKind; 8] = [
+        TargetKind::Docker,
+        TargetKind::Podman,
+        TargetKind::Enroot,
+        TargetKind::Singularity,
+        TargetKind::Apptainer,
+        TargetKind::Helm,
+        TargetKind::Kubelet,
+        TargetKind::Crio,
+    ];
 
     /// The word in the inventory, in `--target` and in reports.
     pub fn name(self) -> &'static str {
         match self {
             TargetKind::Docker => "docker",
+            TargetKind::Podman => "podman",
             TargetKind::Enroot => "enroot",
             TargetKind::Singularity => "singularity",
+            TargetKind::Apptainer => "apptainer",
+            TargetKind::Helm => "helm",
+            TargetKind::Kubelet => "kubelet",
+            TargetKind::Crio => "crio",
         }
+    }
+
+    /// Whether it finds a login by a registry with a path, and so takes two logins for two paths of one host (containers/image
+    /// `pkg/docker/config/config.go` authKeysForKey). Others read such a key as the whole host, or not at all.
+    pub fn knows_paths(self) -> bool {
+        self == TargetKind::Podman
     }
 
     /// The kind of that name.
@@ -40,7 +70,7 @@ impl fmt::Display for TargetKind {
     }
 }
 
-/// What to do where a credential helper shadows our login in Docker's file.
+/// What to do where a credential helper shadows our login.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum HelperPolicy {
     /// Refuse the file: our login would never be used.
@@ -68,11 +98,28 @@ pub struct Target {
     pub mode: FileMode,
     /// Names of the logins, sorted.
     pub logins: Vec<String>,
-    /// For docker: what to do with credential helpers.
+    /// What to do with credential helpers that stand before our logins.
     pub helper: HelperPolicy,
+    /// Registries whose logins a program on the node makes, instead of a password in the file; sorted by registry.
+    pub cred_helpers: Vec<CredHelper>,
+}
+
+/// A registry and the credential helper that the consumer shall ask for its logins: an entry of `credHelpers`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CredHelper {
+    /// The registry, without a path.
+    pub registry: Registry,
+    /// The program's name behind `docker-credential-` (`ecr-login`), of letters, digits, `.`, `_` and `-`; never empty.
+    pub helper: String,
 }
 
 impl Target {
+    /// A target with nothing but its file: root's, 0600, no login.
+    pub fn at(kind: TargetKind, path: RemotePath) -> Self {
+        let (mode, helper) = (FileMode::public(0o600), HelperPolicy::default());
+        Target { kind, user: None, path, owner: None, group: None, mode, logins: Vec::new(), helper, cred_helpers: Vec::new() }
+    }
+
     /// What stands for the home of the target's `user:` until the node has told it; no path of the inventory can name it.
     pub const HOME: &'static str = "/~";
 

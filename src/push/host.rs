@@ -36,7 +36,8 @@ struct Progress {
 /// Brings one host to its wanted state. `sent` is called when what shall be written leaves.
 pub(super) async fn push_host<C: Connector>(push: &Push<C>, host: &Host, memos: &Memos, sent: &(dyn Fn() + Send + Sync)) -> HostRow {
     let progress = Mutex::new(Progress::default());
-    let items = items(host, &push.logins);
+    // Nothing is asked of a node by these, which name the rows.
+    let items = items(host, &push.logins, 0);
     let clock = Arc::new(Clock::default());
     let run = HostRun { push, host, memos, sent, progress: &progress, clock: &clock };
     let ended = match clock.limit(push.options.host, run.run()).await {
@@ -116,10 +117,10 @@ impl<C: Connector> HostRun<'_, C> {
     async fn part(&self, session: &mut C::Session, part: &mut Part, places: &mut BTreeMap<RemotePath, RemotePath>) -> Result<(), Trouble> {
         let run_as = run_as(self.host, &self.push.connector.login(self.host), part.user.as_deref())?;
         let mut greeted = None;
-        let mut record = record_path(self.host);
+        let (mut record, mut uid) = (record_path(self.host), 0);
         if let Some(user) = &part.user {
-            let (nonce, home) = self.home(session, &run_as, user).await?;
-            record = record_path_of_user(self.host, &home);
+            let (nonce, number, home) = self.home(session, &run_as, user).await?;
+            (record, uid) = (record_path_of_user(self.host, &home), number);
             for target in &mut part.host.targets {
                 if let Some(rest) = Target::below_home(&target.path) {
                     target.path = RemotePath::parse(&format!("{home}/{rest}")).map_err(|why| Trouble::new(Stage::Observe, why))?;
@@ -127,13 +128,13 @@ impl<C: Connector> HostRun<'_, C> {
             }
             greeted = Some(nonce);
         }
-        let items = items(&part.host, &self.push.logins);
+        let items = items(&part.host, &self.push.logins, uid);
         let run = PartRun { run: self, host: &part.host, run_as, record: &record, items: &items, index: &part.index, is_root_s: part.user.is_none() };
         run.converse(session, greeted, places).await
     }
 
-    /// Starts a program with a user's rights and asks it for that user's home.
-    async fn home(&self, session: &mut C::Session, run_as: &RunAs, user: &str) -> Result<(Nonce, RemotePath), Trouble> {
+    /// Starts a program with a user's rights and asks it for that user's number and home.
+    async fn home(&self, session: &mut C::Session, run_as: &RunAs, user: &str) -> Result<(Nonce, u32, RemotePath), Trouble> {
         let trouble = |why: String| Trouble::new(Stage::Observe, why);
         self.progress().stage = Some(Stage::Start);
         let mut link = Link { session, nonce: Nonce::random(), greeted: false, deadline: self.push.options.command, clock: self.clock };
@@ -151,7 +152,7 @@ impl<C: Connector> HostRun<'_, C> {
         }
         let dir = RemotePath::parse(&home.dir).ok().filter(|d| d.as_str() != "/");
         let dir = dir.ok_or_else(|| trouble("its home is no directory in which regprov writes: absolute, without white space, quotes and `..`".to_string()))?;
-        Ok((link.nonce, dir))
+        Ok((link.nonce, home.uid, dir))
     }
 }
 

@@ -27,13 +27,15 @@ pub(super) struct Item<'a> {
     /// Where it is wanted, the host's root included.
     pub(super) wanted: RemotePath,
     pub(super) logins: Vec<&'a Login>,
+    /// The number of the user whose file it is.
+    uid: u32,
     wants: OnceLock<Wants>,
 }
 
 impl Item<'_> {
     /// What its format wants to know of the node.
     pub(super) fn wants(&self) -> &Wants {
-        self.wants.get_or_init(|| (self.consumer.wants)(self.target, &self.logins))
+        self.wants.get_or_init(|| (self.consumer.wants)(self.target, &self.logins).of_user(self.uid))
     }
 
     /// The format's input.
@@ -42,15 +44,15 @@ impl Item<'_> {
     }
 }
 
-/// The files of a host, in the order in which reports name them.
-pub(super) fn items<'a>(host: &'a Host, logins: &'a Logins) -> Vec<Item<'a>> {
+/// The files of a host, in the order in which reports name them; `uid` is the number of the user whose they are.
+pub(super) fn items<'a>(host: &'a Host, logins: &'a Logins, uid: u32) -> Vec<Item<'a>> {
     let mut items = Vec::new();
     for target in &host.targets {
         let consumer = format::consumer(target.kind);
         for spec in (consumer.files)(target) {
             let wanted = spec.path.below(&host.root);
             let logins = target.logins.iter().filter_map(|l| logins.get(l)).collect();
-            items.push(Item { consumer, target, spec, wanted, logins, wants: OnceLock::new() });
+            items.push(Item { consumer, target, spec, wanted, logins, uid, wants: OnceLock::new() });
         }
     }
     items

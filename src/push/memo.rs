@@ -71,11 +71,10 @@ mod tests {
 
     use super::*;
     use crate::format::{self, MergeOptions};
-    use crate::model::{CurlVersion, FileMode, HelperPolicy, RemotePath, TargetKind};
+    use crate::model::{CurlVersion, RemotePath, TargetKind};
 
     fn target(kind: TargetKind) -> Target {
-        let path = RemotePath::parse(format::consumer(kind).default_path).unwrap();
-        Target { kind, user: None, path, owner: None, group: None, mode: FileMode::secret(0o600).unwrap(), logins: Vec::new(), helper: HelperPolicy::Fail }
+        Target::at(kind, RemotePath::parse(format::consumer(kind).default_path).unwrap())
     }
 
     /// How often a second input is worked out after the first one was.
@@ -96,7 +95,7 @@ mod tests {
         let (docker, singularity) = (target(TargetKind::Docker), target(TargetKind::Singularity));
         let other = Target { logins: vec!["hub".into()], ..docker.clone() };
         let (no_facts, curl) = (NodeFacts::default(), NodeFacts { curl: Some(CurlVersion(8, 5, 0)), ..NodeFacts::default() });
-        let conf = NodeFacts { conf: vec![("/etc/enroot/enroot.conf".into(), Vec::new())], ..NodeFacts::default() };
+        let conf = NodeFacts { conf: vec![("/etc/enroot/enroot.conf".into(), Vec::new().into())], ..NodeFacts::default() };
         check((&docker, 0, Some(b"{}"), &no_facts), (&docker, 0, Some(b"{}"), &no_facts), 0);
         check((&docker, 0, None, &no_facts), (&docker, 0, None, &no_facts), 0);
         check((&docker, 0, Some(b"{}"), &no_facts), (&docker, 0, Some(b"{ }"), &no_facts), 1);

@@ -106,7 +106,7 @@ pub fn before(host: &Host) -> HostRow {
 
 /// A row for a host whose files were not got to.
 pub fn not_attempted(host: &Host, outcome: Outcome) -> HostRow {
-    let files = job::items(host, &Logins::new())
+    let files = job::items(host, &Logins::new(), 0)
         .iter()
         .map(|item| FileRow {
             target: item.target.kind.name(),

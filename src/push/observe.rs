@@ -88,7 +88,7 @@ pub(super) fn first_request(host: &Host, items: &[Item<'_>], record: &RemotePath
     }
     let wants: Vec<&Wants> = items.iter().map(Item::wants).collect();
     request.curl = host.curl.is_none() && wants.iter().any(|w| w.curl);
-    patterns.extend(wants.iter().flat_map(|w| w.conf).map(|c| below(c, &host.root)));
+    patterns.extend(wants.iter().flat_map(|w| w.conf.iter().chain(&w.paths)).map(|c| below(c, &host.root)));
     request.users = names(items.iter().filter_map(|i| i.target.owner.as_ref()));
     request.groups = names(items.iter().filter_map(|i| i.target.group.as_ref()));
     request.paths = paths.iter().map(ToString::to_string).chain(patterns).collect();
@@ -103,14 +103,15 @@ fn names<'a>(wanted: impl Iterator<Item = &'a String>) -> Vec<String> {
 /// What the formats are told of the node.
 pub(super) fn facts(host: &Host, wants: &Wants, reply: &Reply) -> NodeFacts {
     let mut conf = Vec::new();
-    for pattern in wants.conf {
+    for pattern in &wants.conf {
         let full = below(pattern, &host.root);
         for (path, file) in reply.files.iter().filter(|(path, _)| matches(&full, path)) {
             let inside = if host.root.as_str() == "/" { path.as_str() } else { &path[host.root.as_str().len()..] };
-            conf.push((inside.to_string(), file.content.to_vec()));
+            conf.push((inside.to_string(), file.content.clone()));
         }
     }
-    NodeFacts { curl: host.curl.or(reply.curl), conf }
+    let there = wants.paths.iter().filter(|path| reply.stats.contains_key(&below(path, &host.root))).cloned().collect();
+    NodeFacts { curl: host.curl.or(reply.curl), conf, there }
 }
 
 /// Where a file that could not be read is kept when it is replaced.

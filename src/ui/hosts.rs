@@ -1,5 +1,7 @@
 //! `regprov hosts`: who gets what. It knows the inventory alone: no identity, no connection.
 
+use std::collections::BTreeMap;
+
 use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
 
@@ -42,7 +44,9 @@ pub fn table(hosts: &[Host]) -> String {
 
 /// Target, path, readers, logins.
 fn cells(host: &Host, target: &Target) -> [String; 4] {
-    [target.kind.to_string(), line(&shown(host, target)), access(target), line(&target.logins.join(", "))]
+    let helped = target.cred_helpers.iter().map(|c| format!("{} by {}", c.registry, c.helper));
+    let logins: Vec<String> = target.logins.iter().cloned().chain(helped).collect();
+    [target.kind.to_string(), line(&shown(host, target)), access(target), line(&logins.join(", "))]
 }
 
 /// Mode, and who can read: `0600 root only`, `0640 root:users`. Jobs run as users and cannot read what is "root only".
@@ -112,6 +116,8 @@ struct TargetJson<'a> {
     owner: &'a str,
     group: &'a str,
     logins: &'a [String],
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    cred_helpers: BTreeMap<String, &'a str>,
 }
 
 /// The same as one JSON document with a final line feed, a row for every host in inventory order.
@@ -138,6 +144,7 @@ pub fn json(hosts: &[Host]) -> String {
                     owner: t.owner.as_deref().or(t.user.as_deref()).unwrap_or("root"),
                     group: t.group.as_deref().or(t.user.as_deref()).unwrap_or("root"),
                     logins: &t.logins,
+                    cred_helpers: t.cred_helpers.iter().map(|c| (c.registry.to_string(), c.helper.as_str())).collect(),
                 })
                 .collect(),
         })
@@ -148,18 +155,14 @@ pub fn json(hosts: &[Host]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{FileMode, HelperPolicy, Hop, Jump, RemotePath, TargetKind};
+    use crate::model::{FileMode, Hop, Jump, RemotePath, TargetKind};
 
     fn target(kind: TargetKind, path: &str, mode: u32, group: Option<&str>, logins: &[&str]) -> Target {
         Target {
-            kind,
-            user: None,
-            path: RemotePath::parse(path).unwrap(),
-            owner: None,
             group: group.map(Into::into),
             mode: FileMode::secret(mode).unwrap(),
             logins: logins.iter().map(ToString::to_string).collect(),
-            helper: HelperPolicy::Fail,
+            ..Target::at(kind, RemotePath::parse(path).unwrap())
         }
     }
 

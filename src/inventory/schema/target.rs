@@ -4,12 +4,19 @@ use super::connection::account;
 use crate::format::consumer;
 use crate::inventory::fields::{Keys, Placed, Reader, hint_for};
 use crate::inventory::yaml::{Node, Pos, Value};
-use crate::model::{FileMode, HelperPolicy, RemotePath, Target, TargetKind};
+use crate::model::{CredHelper, FileMode, HelperPolicy, Registry, RemotePath, Target, TargetKind};
 
-const TARGET_KEYS: Keys = Keys { known: &["user", "path", "owner", "group", "mode", "logins", "login", "helper"], reserved: &["auth_file"], private: false };
+const TARGET_KEYS: Keys =
+    Keys { known: &["user", "path", "owner", "group", "mode", "logins", "login", "helper", "cred_helpers"], reserved: &[], private: false };
 
 /// Consumers that later versions will write for.
-const LATER_TARGETS: [&str; 9] = ["podman", "helm", "kubernetes", "kubelet", "k3s", "rke2", "crio", "containerd", "nerdctl"];
+const LATER_TARGETS: [&str; 5] = ["kubernetes", "k3s", "rke2", "containerd", "nerdctl"];
+
+/// Those whose programs ask the helpers that their file names.
+const ASKS_HELPERS: [TargetKind; 5] = [TargetKind::Docker, TargetKind::Podman, TargetKind::Apptainer, TargetKind::Helm, TargetKind::Crio];
+
+/// Those whose file may be given helpers instead of passwords.
+const TAKES_HELPERS: [TargetKind; 2] = [TargetKind::Docker, TargetKind::Podman];
 
 /// A target as a list of targets names it.
 #[derive(Clone)]
@@ -22,6 +29,8 @@ pub(crate) struct TargetSpec {
     pub(crate) group: Option<String>,
     pub(crate) mode: FileMode,
     pub(crate) helper: HelperPolicy,
+    /// Sorted by registry, each once.
+    pub(crate) cred_helpers: Vec<CredHelper>,
     /// `logins:` or `login:`, which narrow it.
     pub(crate) narrow: Option<Vec<Placed<String>>>,
 }
@@ -90,6 +99,7 @@ fn target(reader: &mut Reader<'_>, node: &Node, what: &str) -> Option<TargetSpec
         group: None,
         mode: FileMode::public(0o600),
         helper: HelperPolicy::default(),
+        cred_helpers: Vec::new(),
         narrow: None,
     };
     match options {
@@ -162,7 +172,7 @@ fn target_options(reader: &mut Reader<'_>, node: &Node, spec: &mut TargetSpec) {
     match fields.value("mode").map(|n| (n, mode(reader, n, &label("mode")))) {
         Some((_, Some(mode))) => spec.mode = mode,
         Some((_, None)) => {}
-        None if kind == TargetKind::Singularity && spec.group.is_some() => spec.mode = FileMode::public(0o640),
+        None if matches!(kind, TargetKind::Singularity | TargetKind::Apptainer) && spec.group.is_some() => spec.mode = FileMode::public(0o640),
         None => {}
     }
     match (fields.get("logins"), fields.get("login")) {
@@ -183,13 +193,63 @@ fn target_options(reader: &mut Reader<'_>, node: &Node, spec: &mut TargetSpec) {
         && let Some(text) = reader.text(&entry.value, &label("helper"))
     {
         match text.value {
-            _ if kind != TargetKind::Docker => reader.fault(entry.key_pos, format!("target {kind} knows no credential helpers; `helper` is for docker")),
+            _ if !ASKS_HELPERS.contains(&kind) => {
+                reader.fault(entry.key_pos, format!("target {kind} knows no credential helpers; `helper` is for {}", names(&ASKS_HELPERS)));
+            }
             "fail" => spec.helper = HelperPolicy::Fail,
             "remove" => spec.helper = HelperPolicy::Remove,
             "store" => reader.fault(text.pos, format!("{}: `store` is not supported yet", label("helper"))),
             _ => reader.fault_hint(text.pos, format!("{} is unknown", label("helper")), "it is `fail` or `remove`"),
         }
     }
+    match fields.get("cred_helpers") {
+        Some(entry) if !TAKES_HELPERS.contains(&kind) => {
+            reader.fault(entry.key_pos, format!("`cred_helpers` is for {}, and not for {kind}", names(&TAKES_HELPERS)));
+        }
+        Some(entry) => spec.cred_helpers = cred_helpers(reader, &entry.value, &label("cred_helpers")),
+        None => {}
+    }
+}
+
+fn names(kinds: &[TargetKind]) -> String {
+    kinds.iter().map(|k| k.name()).collect::<Vec<_>>().join(", ")
+}
+
+/// Registries and the helpers to ask for them: `{REGISTRY: ecr-login}`.
+fn cred_helpers(reader: &mut Reader<'_>, node: &Node, label: &str) -> Vec<CredHelper> {
+    let mut found: Vec<CredHelper> = Vec::new();
+    let Value::Map(entries) = &node.value else {
+        reader.fault_hint(node.pos, format!("{label} must be a map of registries and helpers, not {}", node.word()), "for example `{ghcr.io: ecr-login}`");
+        return found;
+    };
+    if entries.is_empty() {
+        reader.fault_hint(node.pos, format!("{label} is empty"), "leave it out");
+    }
+    for entry in entries.iter().take(super::super::LIST_MAX) {
+        let Some(helper) = reader.text(&entry.value, &format!("a helper of {label}")) else { continue };
+        // docker runs `docker-credential-NAME`; an empty name makes podman run `docker-credential-`.
+        if helper.value.is_empty() || helper.value.len() > 64 || !helper.value.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b)) {
+            let hint = "write what follows `docker-credential-`, as in `ecr-login`";
+            reader.fault_hint(helper.pos, format!("{label} names no helper: 1 to 64 letters, digits, `.`, `_` and `-`"), hint);
+            continue;
+        }
+        match Registry::parse(&entry.key) {
+            Err(why) => reader.fault(entry.key_pos, format!("{label}: {why}")),
+            Ok((registry, _)) if registry.path().is_some() => {
+                let hint = format!("write `{}`", registry.authority());
+                reader.fault_hint(entry.key_pos, format!("{label}: registry `{registry}` has a path, and helpers know hosts only"), hint);
+            }
+            Ok((registry, _)) if found.iter().any(|f| f.registry == registry) => {
+                reader.fault(entry.key_pos, format!("{label} has two helpers for {registry}"));
+            }
+            Ok((registry, _)) => found.push(CredHelper { registry, helper: helper.value.to_string() }),
+        }
+    }
+    if entries.len() > super::super::LIST_MAX {
+        reader.fault(node.pos, format!("{label} has more than {} registries", super::super::LIST_MAX));
+    }
+    found.sort_by(|a, b| a.registry.cmp(&b.registry));
+    found
 }
 
 /// `"0640"`: YAML 1.1 reads 0640 as 416, YAML 1.2 as 640, so only text is taken.

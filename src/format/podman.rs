@@ -1,0 +1,62 @@
+//! The `auth.json` of podman, skopeo and buildah (containers/image `pkg/docker/config/config.go`).
+//!
+//! They look into several files, and the first one with a match answers (getAuthFilePaths): the one that `podman login` writes lies
+//! in /run and is gone after a reboot, ours comes after it and stays. What stands in the earlier ones is told.
+
+use super::auths::{self, Dialect, Helpers, alias_for_containers, bad_for_containers};
+use super::{Consumer, Merge, Merged, Wants};
+use crate::model::{Login, Target, TargetKind};
+
+/// Podman's row in the table.
+pub(super) const CONSUMER: Consumer = Consumer {
+    kind: TargetKind::Podman,
+    default_path: "/root/.config/containers/auth.json",
+    one_login: false,
+    directory: false,
+    in_home: true,
+    files: auths::files,
+    check: auths::check,
+    wants,
+    merge,
+    read_back: |m, bytes| auths::read_back(&DIALECT, m, bytes),
+    keys: |registry, _| vec![registry.to_string()],
+    is_alias: alias_for_containers,
+    entries: |spec, bytes, _| auths::entries(&DIALECT, spec, bytes),
+    remove: |r| auths::remove(&DIALECT, r),
+};
+
+/// How containers/image reads the file; CRI-O does so too.
+const DIALECT: Dialect = Dialect {
+    name: "podman",
+    key: |registry| registry.to_string(),
+    is_alias: alias_for_containers,
+    helpers: Helpers::PerRegistry,
+    bad: bad_for_containers,
+    empty: Some("podman and skopeo refuse"),
+    paths: true,
+};
+
+/// The files that come before ours. Which of them is the first one depends on XDG_RUNTIME_DIR, so both are looked at.
+fn wants(target: &Target, logins: &[&Login]) -> Wants {
+    let earlier = ["/run/containers", "/run/user"].map(|dir| match dir {
+        "/run/containers" => format!("{dir}/{}/auth.json", Wants::UID),
+        _ => format!("{dir}/{}/containers/auth.json", Wants::UID),
+    });
+    Wants { conf: earlier.into(), ..auths::wants(target, logins) }
+}
+
+fn merge(m: &Merge<'_>) -> Result<Merged, String> {
+    let mut merged = auths::merge(&DIALECT, m)?;
+    for (path, content) in &m.facts.conf {
+        match auths::shadow(&DIALECT, content, m.logins) {
+            Ok(None) => {}
+            Ok(Some(key)) => merged
+                .notes
+                .push(format!("shadowed by {path} until reboot: it has {key}, and podman looks there first; `podman logout` it, or remove the file")),
+            Err(why) => {
+                merged.notes.push(format!("shadowed by {path} until reboot: it {why}, and podman, which looks there first, stops at that; remove the file"))
+            }
+        }
+    }
+    Ok(merged)
+}
