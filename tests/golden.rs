@@ -43,6 +43,7 @@ impl Case {
             mode: FileMode::secret(u32::from_str_radix(text(t, "mode").unwrap_or("0600"), 8).unwrap()).unwrap(),
             logins: logins.iter().map(|l| l.name.clone()).collect(),
             helper: if text(t, "helper") == Some("remove") { HelperPolicy::Remove } else { HelperPolicy::Fail },
+            restart: t.get("restart").is_some_and(|v| v.as_bool().unwrap()),
         };
         let curls = match input.get("curl") {
             None => vec![None],
@@ -195,4 +196,14 @@ fn enroot() {
 #[test]
 fn singularity() {
     run(TargetKind::Singularity, 37);
+}
+
+#[test]
+fn k3s() {
+    run(TargetKind::K3s, 39);
+}
+
+#[test]
+fn rke2() {
+    run(TargetKind::Rke2, 2);
 }

@@ -73,6 +73,7 @@ fn write_files(kind: TargetKind, login: &Login, curl: Option<CurlVersion>, exist
         mode: FileMode::secret(0o600).unwrap(),
         logins: vec!["one".into()],
         helper: HelperPolicy::Fail,
+        restart: false,
     };
     if !(row.check)(&target, &logins).is_empty() {
         return false;

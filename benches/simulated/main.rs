@@ -173,6 +173,7 @@ fn hosts(n: usize, port: u16) -> Vec<Host> {
         mode: FileMode::secret(0o600).expect("a constant"),
         logins: logins.iter().map(ToString::to_string).collect(),
         helper: HelperPolicy::Fail,
+        restart: false,
     })
     .collect();
     let host = |i: usize| Host {

@@ -7,7 +7,9 @@ pub mod enroot;
 mod json;
 mod netrc;
 pub mod owned;
+mod rancher;
 mod singularity;
+mod yaml;
 
 use zeroize::Zeroizing;
 
@@ -15,7 +17,7 @@ use crate::model::text::escape;
 use crate::model::{CurlVersion, FileMode, Login, Registry, RemotePath, Secret, Target, TargetKind};
 
 /// The consumers, in the order of [`TargetKind::ALL`].
-pub static CONSUMERS: [Consumer; 3] = [docker::CONSUMER, enroot::CONSUMER, singularity::CONSUMER];
+pub static CONSUMERS: [Consumer; 5] = [docker::CONSUMER, enroot::CONSUMER, singularity::CONSUMER, rancher::K3S, rancher::RKE2];
 
 /// The row of a kind of target.
 pub fn consumer(kind: TargetKind) -> &'static Consumer {
@@ -34,6 +36,10 @@ pub struct Consumer {
     pub directory: bool,
     /// Whether a `user:` may have it in that user's home; else it is a file of the whole node.
     pub in_home: bool,
+    /// Whether it gets logins; a target without is kept though none flows into it.
+    pub logins: bool,
+    /// The services that read it when they start, of which a node runs one; `restart: true` is for targets that name some.
+    pub restart: &'static [&'static str],
     /// The files that a target consists of, in the order in which they are written.
     pub files: fn(&Target) -> Vec<FileSpec>,
     /// What is wrong whatever the node is like, one message a problem.
@@ -181,6 +187,11 @@ fn lossy(bytes: &[u8]) -> Zeroizing<String> {
     }
 }
 
+/// The note that a changed file counts from the next start of a service on.
+fn restart_note(unit: &str, why: &str) -> String {
+    format!("restart needed: {unit}: {why} (`restart: true` does it)")
+}
+
 /// What is wrong with a target for every consumer: two logins for one registry, a registry with a path, no login at all,
 /// a password or a mode that no consumer may get.
 fn check_common(target: &Target, logins: &[&Login]) -> Vec<String> {
@@ -238,6 +249,7 @@ mod tests {
             mode: FileMode::secret(mode).unwrap(),
             logins: vec![],
             helper: Default::default(),
+            restart: false,
         };
         for kind in [TargetKind::Docker, TargetKind::Enroot] {
             assert_eq!((consumer(kind).files)(&target(0o640))[0].dir_mode.bits(), 0o755);

@@ -13,11 +13,15 @@ pub enum TargetKind {
     Enroot,
     /// The environment files of Singularity and Apptainer.
     Singularity,
+    /// The registries.yaml of k3s.
+    K3s,
+    /// The registries.yaml of RKE2.
+    Rke2,
 }
 
 impl TargetKind {
     /// All of them, in the order in which reports name them.
-    pub const ALL: [TargetKind; 3] = [TargetKind::Docker, TargetKind::Enroot, TargetKind::Singularity];
+    pub const ALL: [TargetKind; 5] = [TargetKind::Docker, TargetKind::Enroot, TargetKind::Singularity, TargetKind::K3s, TargetKind::Rke2];
 
     /// The word in the inventory, in `--target` and in reports.
     pub fn name(self) -> &'static str {
@@ -25,6 +29,8 @@ impl TargetKind {
             TargetKind::Docker => "docker",
             TargetKind::Enroot => "enroot",
             TargetKind::Singularity => "singularity",
+            TargetKind::K3s => "k3s",
+            TargetKind::Rke2 => "rke2",
         }
     }
 
@@ -70,6 +76,8 @@ pub struct Target {
     pub logins: Vec<String>,
     /// For docker: what to do with credential helpers.
     pub helper: HelperPolicy,
+    /// Whether the service that reads the file when it starts is restarted when the file changed.
+    pub restart: bool,
 }
 
 impl Target {

@@ -75,7 +75,17 @@ mod tests {
 
     fn target(kind: TargetKind) -> Target {
         let path = RemotePath::parse(format::consumer(kind).default_path).unwrap();
-        Target { kind, user: None, path, owner: None, group: None, mode: FileMode::secret(0o600).unwrap(), logins: Vec::new(), helper: HelperPolicy::Fail }
+        Target {
+            kind,
+            user: None,
+            path,
+            owner: None,
+            group: None,
+            mode: FileMode::secret(0o600).unwrap(),
+            logins: Vec::new(),
+            helper: HelperPolicy::Fail,
+            restart: false,
+        }
     }
 
     /// How often a second input is worked out after the first one was.

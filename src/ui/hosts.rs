@@ -160,6 +160,7 @@ mod tests {
             mode: FileMode::secret(mode).unwrap(),
             logins: logins.iter().map(ToString::to_string).collect(),
             helper: HelperPolicy::Fail,
+            restart: false,
         }
     }
 

@@ -24,6 +24,7 @@ pub(crate) fn host(name: &str, root: &Path, targets: &[At]) -> Host {
         mode: FileMode::secret(0o600).unwrap(),
         logins: vec!["hub".into()],
         helper: Default::default(),
+        restart: false,
     };
     Host { root: path(root.to_str().unwrap()), targets: targets.iter().map(target).collect(), ..Host::named(name) }
 }

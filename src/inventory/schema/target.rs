@@ -6,10 +6,11 @@ use crate::inventory::fields::{Keys, Placed, Reader, hint_for};
 use crate::inventory::yaml::{Node, Pos, Value};
 use crate::model::{FileMode, HelperPolicy, RemotePath, Target, TargetKind};
 
-const TARGET_KEYS: Keys = Keys { known: &["user", "path", "owner", "group", "mode", "logins", "login", "helper"], reserved: &["auth_file"], private: false };
+const TARGET_KEYS: Keys =
+    Keys { known: &["user", "path", "owner", "group", "mode", "logins", "login", "helper", "restart"], reserved: &["auth_file"], private: false };
 
 /// Consumers that later versions will write for.
-const LATER_TARGETS: [&str; 9] = ["podman", "helm", "kubernetes", "kubelet", "k3s", "rke2", "crio", "containerd", "nerdctl"];
+const LATER_TARGETS: [&str; 7] = ["podman", "helm", "kubernetes", "kubelet", "crio", "containerd", "nerdctl"];
 
 /// A target as a list of targets names it.
 #[derive(Clone)]
@@ -22,6 +23,7 @@ pub(crate) struct TargetSpec {
     pub(crate) group: Option<String>,
     pub(crate) mode: FileMode,
     pub(crate) helper: HelperPolicy,
+    pub(crate) restart: bool,
     /// `logins:` or `login:`, which narrow it.
     pub(crate) narrow: Option<Vec<Placed<String>>>,
 }
@@ -90,6 +92,7 @@ fn target(reader: &mut Reader<'_>, node: &Node, what: &str) -> Option<TargetSpec
         group: None,
         mode: FileMode::public(0o600),
         helper: HelperPolicy::default(),
+        restart: false,
         narrow: None,
     };
     match options {
@@ -178,6 +181,18 @@ fn target_options(reader: &mut Reader<'_>, node: &Node, spec: &mut TargetSpec) {
             spec.narrow = text.map(|t| vec![Placed { value: t.value.to_string(), pos: t.pos }]);
         }
         (None, None) => {}
+    }
+    if let Some(entry) = fields.get("restart")
+        && let Some(flag) = reader.flag(&entry.value, &label("restart"))
+    {
+        if consumer(kind).restart.is_empty() {
+            reader.fault_hint(
+                entry.key_pos,
+                format!("target {kind} has no service to restart"),
+                "leave `restart` out; its programs read the file anew each time",
+            );
+        }
+        spec.restart = flag.value;
     }
     if let Some(entry) = fields.get("helper")
         && let Some(text) = reader.text(&entry.value, &label("helper"))
