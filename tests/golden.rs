@@ -207,3 +207,8 @@ fn k3s() {
 fn rke2() {
     run(TargetKind::Rke2, 2);
 }
+
+#[test]
+fn containerd() {
+    run(TargetKind::Containerd, 16);
+}

@@ -38,7 +38,9 @@ fn written(kind: TargetKind, login: &Login, curl: Option<CurlVersion>) -> Result
     if !problems.is_empty() {
         return Err(problems.join("\n"));
     }
-    let facts = NodeFacts { curl, conf: Vec::new() };
+    let config = b"version = 2\nimports = [\"/etc/containerd/conf.d/*.toml\"]\n".to_vec();
+    let conf = if kind == TargetKind::Containerd { vec![("/etc/containerd/config.toml".to_string(), config)] } else { Vec::new() };
+    let facts = NodeFacts { curl, conf };
     let mut files = Vec::new();
     for spec in (row.files)(&target) {
         let m = Merge { target: &target, spec: &spec, logins: &logins, existing: None, facts: &facts, options: MergeOptions::default() };
@@ -280,6 +282,17 @@ proptest! {
         if let Ok(files) = got {
             let (_, found) = apart(std::str::from_utf8(&files[0].1).unwrap());
             prop_assert_eq!(found, Some(serde_json::json!({"username": user, "password": password})));
+        }
+    }
+
+    #[test]
+    fn containerd_reads_every_login_or_it_has_a_nul(user in username(), password in nasty()) {
+        let got = written(TargetKind::Containerd, &login(&user, &password), None);
+        prop_assert_eq!(got.is_err(), password.contains('\0'), "{:?}", got.as_ref().err());
+        if let Ok(files) = got {
+            let document: toml_edit::DocumentMut = std::str::from_utf8(&files[0].1).unwrap().parse().unwrap();
+            let auth = &document["plugins"]["io.containerd.grpc.v1.cri"]["registry"]["configs"]["r.example.org"]["auth"];
+            prop_assert_eq!((auth["username"].as_str(), auth["password"].as_str()), (Some(user.as_str()), Some(password.as_str())));
         }
     }
 

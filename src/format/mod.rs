@@ -2,6 +2,7 @@
 //!
 //! Everything here is pure. Messages for a person never hold a password, nor a value found on a node.
 
+mod containerd;
 mod docker;
 pub mod enroot;
 mod json;
@@ -17,7 +18,7 @@ use crate::model::text::escape;
 use crate::model::{CurlVersion, FileMode, Login, Registry, RemotePath, Secret, Target, TargetKind};
 
 /// The consumers, in the order of [`TargetKind::ALL`].
-pub static CONSUMERS: [Consumer; 5] = [docker::CONSUMER, enroot::CONSUMER, singularity::CONSUMER, rancher::K3S, rancher::RKE2];
+pub static CONSUMERS: [Consumer; 6] = [docker::CONSUMER, enroot::CONSUMER, singularity::CONSUMER, rancher::K3S, rancher::RKE2, containerd::CONSUMER];
 
 /// The row of a kind of target.
 pub fn consumer(kind: TargetKind) -> &'static Consumer {

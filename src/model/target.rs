@@ -17,11 +17,14 @@ pub enum TargetKind {
     K3s,
     /// The registries.yaml of RKE2.
     Rke2,
+    /// A drop-in for containerd's CRI plugin.
+    Containerd,
 }
 
 impl TargetKind {
     /// All of them, in the order in which reports name them.
-    pub const ALL: [TargetKind; 5] = [TargetKind::Docker, TargetKind::Enroot, TargetKind::Singularity, TargetKind::K3s, TargetKind::Rke2];
+    pub const ALL: [TargetKind; 6] =
+        [TargetKind::Docker, TargetKind::Enroot, TargetKind::Singularity, TargetKind::K3s, TargetKind::Rke2, TargetKind::Containerd];
 
     /// The word in the inventory, in `--target` and in reports.
     pub fn name(self) -> &'static str {
@@ -31,6 +34,7 @@ impl TargetKind {
             TargetKind::Singularity => "singularity",
             TargetKind::K3s => "k3s",
             TargetKind::Rke2 => "rke2",
+            TargetKind::Containerd => "containerd",
         }
     }
 

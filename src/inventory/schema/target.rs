@@ -10,7 +10,7 @@ const TARGET_KEYS: Keys =
     Keys { known: &["user", "path", "owner", "group", "mode", "logins", "login", "helper", "restart"], reserved: &["auth_file"], private: false };
 
 /// Consumers that later versions will write for.
-const LATER_TARGETS: [&str; 7] = ["podman", "helm", "kubernetes", "kubelet", "crio", "containerd", "nerdctl"];
+const LATER_TARGETS: [&str; 6] = ["podman", "helm", "kubernetes", "kubelet", "crio", "nerdctl"];
 
 /// A target as a list of targets names it.
 #[derive(Clone)]
