@@ -43,6 +43,7 @@ impl Case {
             mode: FileMode::secret(u32::from_str_radix(text(t, "mode").unwrap_or("0600"), 8).unwrap()).unwrap(),
             logins: logins.iter().map(|l| l.name.clone()).collect(),
             helper: if text(t, "helper") == Some("remove") { HelperPolicy::Remove } else { HelperPolicy::Fail },
+            restart: t.get("restart").is_some_and(|v| v.as_bool().unwrap()),
             cred_helpers: t.get("cred_helpers").map_or_else(Vec::new, |map| map.as_object().unwrap().iter().map(cred_helper).collect()),
             ..Target::at(kind, RemotePath::parse(text(t, "path").unwrap_or(consumer(kind).default_path)).unwrap())
         };
@@ -230,4 +231,19 @@ fn enroot() {
 #[test]
 fn singularity() {
     run(TargetKind::Singularity, 37);
+}
+
+#[test]
+fn k3s() {
+    run(TargetKind::K3s, 39);
+}
+
+#[test]
+fn rke2() {
+    run(TargetKind::Rke2, 2);
+}
+
+#[test]
+fn containerd() {
+    run(TargetKind::Containerd, 16);
 }

@@ -15,6 +15,8 @@ pub(super) const CONSUMER: Consumer = Consumer {
     one_login: false,
     directory: false,
     in_home: false,
+    logins: true,
+    restart: &["crio"],
     files,
     check: auths::check,
     wants,
@@ -62,8 +64,8 @@ fn merge(m: &Merge<'_>) -> Result<Merged, String> {
         return Ok(merged);
     }
     let mut merged = merge_whole(m.existing, drop_in(m.target), "drop-in");
-    if merged.write.is_some() {
-        merged.notes.push(restart_note("crio", "reads where its auth file lies at start"));
+    if merged.write.is_some() && !m.target.restart {
+        merged.notes.push(restart_note("crio", "it reads where its auth file lies when it starts"));
     }
     Ok(merged)
 }

@@ -22,6 +22,8 @@ pub(super) const CONSUMER: Consumer = Consumer {
     one_login: false,
     directory: false,
     in_home: true,
+    logins: true,
+    restart: &[],
     files,
     check,
     wants,

@@ -15,6 +15,8 @@ pub(super) const CONSUMER: Consumer = Consumer {
     one_login: false,
     directory: false,
     in_home: false,
+    logins: true,
+    restart: &[],
     files: auths::files,
     check: auths::check,
     wants: auths::wants,

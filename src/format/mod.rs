@@ -4,6 +4,7 @@
 
 mod apptainer;
 mod auths;
+mod containerd;
 mod crio;
 mod docker;
 pub mod enroot;
@@ -13,8 +14,10 @@ mod kubelet;
 mod netrc;
 pub mod owned;
 mod podman;
+mod rancher;
 mod shell;
 mod singularity;
+mod yaml;
 
 use zeroize::Zeroizing;
 
@@ -22,8 +25,19 @@ use crate::model::text::escape;
 use crate::model::{CurlVersion, FileMode, Login, Registry, RemotePath, Secret, Target, TargetKind};
 
 /// The consumers, in the order of [`TargetKind::ALL`].
-pub static CONSUMERS: [Consumer; 8] =
-    [docker::CONSUMER, podman::CONSUMER, enroot::CONSUMER, singularity::CONSUMER, apptainer::CONSUMER, helm::CONSUMER, kubelet::CONSUMER, crio::CONSUMER];
+pub static CONSUMERS: [Consumer; 11] = [
+    docker::CONSUMER,
+    podman::CONSUMER,
+    enroot::CONSUMER,
+    singularity::CONSUMER,
+    apptainer::CONSUMER,
+    helm::CONSUMER,
+    kubelet::CONSUMER,
+    crio::CONSUMER,
+    rancher::K3S,
+    rancher::RKE2,
+    containerd::CONSUMER,
+];
 
 /// The row of a kind of target.
 pub fn consumer(kind: TargetKind) -> &'static Consumer {
@@ -42,6 +56,10 @@ pub struct Consumer {
     pub directory: bool,
     /// Whether a `user:` may have it in that user's home; else it is a file of the whole node.
     pub in_home: bool,
+    /// Whether it gets logins; a target without is kept though none flows into it.
+    pub logins: bool,
+    /// The services that read it when they start, of which a node runs one; `restart: true` is for targets that name some.
+    pub restart: &'static [&'static str],
     /// The files that a target consists of, in the order in which they are written.
     pub files: fn(&Target) -> Vec<FileSpec>,
     /// What is wrong whatever the node is like, one message a problem.
@@ -215,17 +233,17 @@ fn merge_whole(existing: Option<&[u8]>, bytes: String, what: &str) -> Merged {
     merged
 }
 
-/// What is said of a file that a running service has read already: `unit` is the service, `why` what it reads, and when.
-fn restart_note(unit: &str, why: &str) -> String {
-    format!("restart needed: {unit} {why}; `systemctl restart {unit}` on the node")
-}
-
 /// Bytes that a file holds as text, wiped on drop; what is no UTF-8 is replaced, so it equals no password.
 fn lossy(bytes: &[u8]) -> Zeroizing<String> {
     match String::from_utf8_lossy(bytes) {
         std::borrow::Cow::Borrowed(text) => Zeroizing::new(text.to_string()),
         std::borrow::Cow::Owned(text) => Zeroizing::new(text),
     }
+}
+
+/// The note that a changed file counts from the next start of a service on.
+fn restart_note(unit: &str, why: &str) -> String {
+    format!("restart needed: {unit}: {why} (`restart: true` does it)")
 }
 
 /// What is wrong with a target for every consumer: two logins for one registry, a registry with a path, no login at all,

@@ -14,6 +14,8 @@ pub(super) const CONSUMER: Consumer = Consumer {
     one_login: false,
     directory: false,
     in_home: true,
+    logins: true,
+    restart: &[],
     files: auths::files,
     check: auths::check,
     wants,

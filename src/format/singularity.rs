@@ -18,6 +18,8 @@ pub(super) const CONSUMER: Consumer = Consumer {
     one_login: true,
     directory: true,
     in_home: false,
+    logins: true,
+    restart: &[],
     files,
     check,
     wants,

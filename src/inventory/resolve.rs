@@ -7,6 +7,7 @@ use super::fields::{Placed, Reader, hint_for};
 use super::schema::{Connection, Group, HostSpec, Parts, TargetSpec};
 use super::yaml::Pos;
 use crate::error::Problem;
+use crate::format::consumer;
 use crate::model::{self, Address, Host, Jump, LoginEntry, RemotePath, Target, TargetKind};
 
 /// Resolves every host, in inventory order: the groups from top to bottom, each group's hosts as listed, each host once.
@@ -273,7 +274,8 @@ impl<'a> World<'a> {
         let curl = pick.setting("curl", |c| c.curl.as_ref());
         let flows = self.flows(member, conflicts);
         self.check_flows(&flows, member, conflicts);
-        let mut targets: Vec<Target> = flows.iter().filter(|f| !f.logins.is_empty() || !f.target.cred_helpers.is_empty()).map(target).collect();
+        let mut targets: Vec<Target> =
+            flows.iter().filter(|f| !f.logins.is_empty() || !f.target.cred_helpers.is_empty() || !consumer(f.target.kind).logins).map(target).collect();
         targets.sort_by(|a, b| (a.kind, &a.path, &a.user).cmp(&(b.kind, &b.path, &b.user)));
         let mut groups: Vec<String> = member.groups.iter().map(|&g| self.parts.groups[g].name.clone()).collect();
         groups.sort();
@@ -435,7 +437,9 @@ fn merge<'a>(flows: &mut Vec<Flow<'a>>, new: Flow<'a>, member: &Member<'a>, conf
     let (a, b) = (old.target, new.target);
     if a.kind != b.kind {
         conflicts.add(b.pos, format!("targets {} (line {}) and {} are both at {}", a.kind, a.pos.line, b.kind, b.path), member.name);
-    } else if (&a.user, &a.owner, &a.group, a.mode, a.helper, &a.cred_helpers) != (&b.user, &b.owner, &b.group, b.mode, b.helper, &b.cred_helpers) {
+    } else if (&a.user, &a.owner, &a.group, a.mode, a.helper, &a.cred_helpers, a.restart)
+        != (&b.user, &b.owner, &b.group, b.mode, b.helper, &b.cred_helpers, b.restart)
+    {
         conflicts.add(b.pos, format!("target {} at {} has other options here than on line {}", b.kind, b.path, a.pos.line), member.name);
     }
     old.logins.extend(new.logins);
@@ -453,6 +457,7 @@ fn target(flow: &Flow<'_>) -> Target {
         logins: flow.logins.iter().map(ToString::to_string).collect(),
         helper: t.helper,
         cred_helpers: t.cred_helpers.clone(),
+        restart: t.restart,
     }
 }
 

@@ -200,6 +200,9 @@ fn targets() {
     case("[{docker: {helper: store}}]", 19, "`helper` of target docker: `store` is not supported yet");
     case("[{docker: {helper: x}}]", 19, "`helper` of target docker is unknown");
     case("[{enroot: {helper: fail}}]", 11, "target enroot knows no credential helpers; `helper` is for docker, podman, apptainer, helm, crio");
+    case("[{k3s: {restart: 1}}]", 17, "`restart` of target k3s must be a truth value");
+    case("[{docker: {restart: true}}]", 11, "target docker has no service to restart");
+    case("[{k3s: {user: alice}}]", 14, "`user` of target k3s: its files are root's");
     case("[{docker: {logins: []}}]", 19, "`logins` of target docker is empty");
     case("[{docker: {login: l, logins: [l]}}]", 11, "target docker has both");
     case("[{docker: {login: x}}]", 18, "unknown login `x`");

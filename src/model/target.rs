@@ -23,11 +23,17 @@ pub enum TargetKind {
     Kubelet,
     /// The auth file of CRI-O, and the drop-in that names it.
     Crio,
+    /// The registries.yaml of k3s.
+    K3s,
+    /// The registries.yaml of RKE2.
+    Rke2,
+    /// A drop-in for containerd's CRI plugin.
+    Containerd,
 }
 
 impl TargetKind {
     /// All of them, in the order in which reports name them.
-    pub const ALL: [TargetKind; 8] = [
+    pub const ALL: [TargetKind; 11] = [
         TargetKind::Docker,
         TargetKind::Podman,
         TargetKind::Enroot,
@@ -36,6 +42,9 @@ impl TargetKind {
         TargetKind::Helm,
         TargetKind::Kubelet,
         TargetKind::Crio,
+        TargetKind::K3s,
+        TargetKind::Rke2,
+        TargetKind::Containerd,
     ];
 
     /// The word in the inventory, in `--target` and in reports.
@@ -49,6 +58,9 @@ impl TargetKind {
             TargetKind::Helm => "helm",
             TargetKind::Kubelet => "kubelet",
             TargetKind::Crio => "crio",
+            TargetKind::K3s => "k3s",
+            TargetKind::Rke2 => "rke2",
+            TargetKind::Containerd => "containerd",
         }
     }
 
@@ -102,6 +114,8 @@ pub struct Target {
     pub helper: HelperPolicy,
     /// Registries whose logins a program on the node makes, instead of a password in the file; sorted by registry.
     pub cred_helpers: Vec<CredHelper>,
+    /// Whether the service that reads the file when it starts is restarted when the file changed.
+    pub restart: bool,
 }
 
 /// A registry and the credential helper that the consumer shall ask for its logins: an entry of `credHelpers`.
@@ -117,7 +131,7 @@ impl Target {
     /// A target with nothing but its file: root's, 0600, no login.
     pub fn at(kind: TargetKind, path: RemotePath) -> Self {
         let (mode, helper) = (FileMode::public(0o600), HelperPolicy::default());
-        Target { kind, user: None, path, owner: None, group: None, mode, logins: Vec::new(), helper, cred_helpers: Vec::new() }
+        Target { kind, user: None, path, owner: None, group: None, mode, logins: Vec::new(), helper, cred_helpers: Vec::new(), restart: false }
     }
 
     /// What stands for the home of the target's `user:` until the node has told it; no path of the inventory can name it.

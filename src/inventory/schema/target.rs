@@ -7,10 +7,10 @@ use crate::inventory::yaml::{Node, Pos, Value};
 use crate::model::{CredHelper, FileMode, HelperPolicy, Registry, RemotePath, Target, TargetKind};
 
 const TARGET_KEYS: Keys =
-    Keys { known: &["user", "path", "owner", "group", "mode", "logins", "login", "helper", "cred_helpers"], reserved: &[], private: false };
+    Keys { known: &["user", "path", "owner", "group", "mode", "logins", "login", "helper", "cred_helpers", "restart"], reserved: &[], private: false };
 
 /// Consumers that later versions will write for.
-const LATER_TARGETS: [&str; 5] = ["kubernetes", "k3s", "rke2", "containerd", "nerdctl"];
+const LATER_TARGETS: [&str; 2] = ["kubernetes", "nerdctl"];
 
 /// Those whose programs ask the helpers that their file names.
 const ASKS_HELPERS: [TargetKind; 5] = [TargetKind::Docker, TargetKind::Podman, TargetKind::Apptainer, TargetKind::Helm, TargetKind::Crio];
@@ -31,6 +31,7 @@ pub(crate) struct TargetSpec {
     pub(crate) helper: HelperPolicy,
     /// Sorted by registry, each once.
     pub(crate) cred_helpers: Vec<CredHelper>,
+    pub(crate) restart: bool,
     /// `logins:` or `login:`, which narrow it.
     pub(crate) narrow: Option<Vec<Placed<String>>>,
 }
@@ -100,6 +101,7 @@ fn target(reader: &mut Reader<'_>, node: &Node, what: &str) -> Option<TargetSpec
         mode: FileMode::public(0o600),
         helper: HelperPolicy::default(),
         cred_helpers: Vec::new(),
+        restart: false,
         narrow: None,
     };
     match options {
@@ -188,6 +190,18 @@ fn target_options(reader: &mut Reader<'_>, node: &Node, spec: &mut TargetSpec) {
             spec.narrow = text.map(|t| vec![Placed { value: t.value.to_string(), pos: t.pos }]);
         }
         (None, None) => {}
+    }
+    if let Some(entry) = fields.get("restart")
+        && let Some(flag) = reader.flag(&entry.value, &label("restart"))
+    {
+        if consumer(kind).restart.is_empty() {
+            reader.fault_hint(
+                entry.key_pos,
+                format!("target {kind} has no service to restart"),
+                "leave `restart` out; its programs read the file anew each time",
+            );
+        }
+        spec.restart = flag.value;
     }
     if let Some(entry) = fields.get("helper")
         && let Some(text) = reader.text(&entry.value, &label("helper"))
