@@ -195,6 +195,22 @@ fn a_user_s_files_are_written_as_that_user() {
     }
 }
 
+/// podman looks first where a user's `podman login` wrote; those files are named by the user's number, which only the node knows.
+#[test]
+#[ignore = "needs sshd, sudo and root"]
+fn a_user_s_own_login_of_podman_is_found_by_the_user_s_number() {
+    let Some((fleet, site)) = bed(1, Options::default(), "") else { return };
+    let node = &fleet.nodes[0];
+    site.inventory(&fleet, "user: root\n    targets: [podman: {user: alice}]", "");
+    let ran = site.apply(&[]).ended(0, &["changed: n0"]);
+    assert!(!ran.all().contains("shadowed"), "{}", ran.all());
+    let alice = sh(node, "id -u alice").trim().to_string();
+    let earlier = format!("/run/containers/{alice}/auth.json");
+    let entry = r#"{"auths":{"docker.io":{"auth":"Ym9iOm9sZA=="}}}"#;
+    sh(node, &format!("mkdir -p /run/containers/{alice}; echo '{entry}' >{earlier}; chown -R alice: /run/containers/{alice}; chmod 600 {earlier}"));
+    site.apply(&[]).ended(0, &["unchanged: n0", &format!("shadowed by {earlier} until reboot: it has docker.io")]);
+}
+
 /// simulated: a home on a filesystem that root cannot write, as root_squash makes it. Here the login is root without CAP_DAC_OVERRIDE,
 /// so that root is one of "others" for alice's home of mode 0700.
 #[test]

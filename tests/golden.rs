@@ -210,7 +210,7 @@ fn apptainer() {
 
 #[test]
 fn helm() {
-    run(TargetKind::Helm, 10);
+    run(TargetKind::Helm, 11);
 }
 
 #[test]

@@ -60,6 +60,12 @@ fn username() -> impl Strategy<Value = String> {
     prop_oneof![3 => "[a-z$_+.-]{1,12}", 2 => nasty()].prop_filter("a username", |u| Username::parse(u).is_ok())
 }
 
+/// The consumers of Docker's JSON and its relatives.
+fn json() -> impl Strategy<Value = TargetKind> {
+    use TargetKind::{Apptainer, Crio, Docker, Helm, Kubelet, Podman};
+    prop::sample::select(vec![Docker, Podman, Apptainer, Helm, Kubelet, Crio])
+}
+
 const CURLS: [&str; 8] = ["7.61.1", "7.76.1", "7.81.0", "7.88.1", "8.5.0", "8.11.0", "8.14.1", "8.21.0"];
 
 fn is_keyword(text: &str) -> bool {
@@ -97,8 +103,8 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
     #[test]
-    fn docker_reads_every_login_or_it_has_a_nul(user in username(), password in nasty()) {
-        let got = written(TargetKind::Docker, &login(&user, &password), None);
+    fn readers_of_json_read_every_login_or_it_has_a_nul(user in username(), password in nasty(), kind in json()) {
+        let got = written(kind, &login(&user, &password), None);
         prop_assert_eq!(got.is_err(), password.contains('\0'), "{:?}", got.as_ref().err());
         if let Ok(files) = got {
             use base64::Engine;
@@ -178,9 +184,11 @@ proptest! {
     }
 
     #[test]
-    fn no_json_on_a_node_makes_a_merge_panic_or_lose_a_foreign_entry(keys in prop::collection::vec("[a-z./:\"é]{1,8}", 0..4), bytes in prop::collection::vec(any::<u8>(), 0..30)) {
+    fn no_json_on_a_node_makes_a_merge_panic_or_lose_a_foreign_entry(keys in prop::collection::vec("[a-z./:\"é]{1,8}", 0..4), bytes in prop::collection::vec(any::<u8>(), 0..30), kind in json()) {
         let l = login("u", "pw-1");
-        let (row, target, logins, facts) = (consumer(TargetKind::Docker), target(TargetKind::Docker), [&l], NodeFacts::default());
+        // What stands in the node's other files does no more harm.
+        let conf = ["/run/containers/0/auth.json", "/etc/crio/crio.conf.d/99-x.conf"].map(|path| (path.to_string(), bytes.clone().into()));
+        let (row, target, logins, facts) = (consumer(kind), target(kind), [&l], NodeFacts { conf: conf.into(), ..NodeFacts::default() });
         let spec = &(row.files)(&target)[0];
         let m = |existing| Merge { target: &target, spec, logins: &logins, existing: Some(existing), facts: &facts, options: MergeOptions::default() };
         let _ = (row.merge)(&m(&bytes));

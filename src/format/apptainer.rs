@@ -65,6 +65,8 @@ fn files(target: &Target) -> Vec<FileSpec> {
         return parts.into_iter().map(|(part, dir)| FileSpec { part, path: home.join(dir).join(FILE_NAME), ..spec.clone() }).collect();
     }
     if is_shared(target) {
+        // What names it lies beside it, and is for all to read.
+        files[0].dir_mode = FileMode::public(0o755);
         let profile = |name| RemotePath::parse("/etc/profile.d").expect("a constant path that is absolute and plain").join(name);
         let stub = |part, path| FileSpec { part, path, mode: FileMode::public(0o644), secret: false, dir_mode: FileMode::public(0o755) };
         files.push(stub(ENV, dir.join("apptainer.env")));

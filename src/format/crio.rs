@@ -47,6 +47,8 @@ const KEY: &str = "crio.image.global_auth_file";
 /// The secrets first: the drop-in never points to what is not there yet.
 fn files(target: &Target) -> Vec<FileSpec> {
     let mut files = auths::files(target);
+    // The drop-in lies below the same directory, and is for all to read.
+    files[0].dir_mode = FileMode::public(0o755);
     let path = RemotePath::parse(DROP_IN).expect("a constant path that is absolute and plain");
     files.push(FileSpec { part: "drop-in", path, mode: FileMode::public(0o644), secret: false, dir_mode: FileMode::public(0o755) });
     files

@@ -1,5 +1,8 @@
 //! Helm's registry configuration (helm `pkg/registry/client.go`, oras-go `registry/remote/credentials`): Docker's schema and keys.
 //!
+//! An entry that does not decode is one without a login, and the others are read. Helm 3 before it took oras-go 2 read the file by Docker's
+//! code, which rejects the whole file for it, so such an entry of others is told.
+//!
 //! Helm goes on to Docker's file for what it does not find here, so this file is written only where it is asked for.
 
 use super::Consumer;
@@ -37,6 +40,6 @@ const DIALECT: Dialect = Dialect {
             Bad::File(why) | Bad::Entry(why) => Bad::Entry(why),
         })
     },
-    empty: Some("helm refuses"),
+    empty: None,
     paths: false,
 };

@@ -203,6 +203,17 @@ fn targets() {
     case("[{k3s: {restart: 1}}]", 17, "`restart` of target k3s must be a truth value");
     case("[{docker: {restart: true}}]", 11, "target docker has no service to restart");
     case("[{k3s: {user: alice}}]", 14, "`user` of target k3s: its files are root's");
+    case("[{kubelet: {helper: remove}}]", 12, "target kubelet knows no credential helpers");
+    case("[{kubelet: {user: alice}}]", 18, "`user` of target kubelet: its files are root's");
+    case("[{helm: {cred_helpers: {h: x}}}]", 9, "`cred_helpers` is for docker, podman, and not for helm");
+    case("[{docker: {cred_helpers: [x]}}]", 25, "`cred_helpers` of target docker must be a map of registries and helpers, not a list");
+    case("[{docker: {cred_helpers: {}}}]", 25, "`cred_helpers` of target docker is empty");
+    case("[{docker: {cred_helpers: {h: ''}}}]", 29, "`cred_helpers` of target docker names no helper");
+    case("[{docker: {cred_helpers: {h: '../x'}}}]", 29, "`cred_helpers` of target docker names no helper");
+    case("[{docker: {cred_helpers: {h: 7}}}]", 29, "a helper of `cred_helpers` of target docker must be text, not a number");
+    case("[{docker: {cred_helpers: {h/p: x}}}]", 26, "`cred_helpers` of target docker: registry `h/p` has a path");
+    case("[{docker: {cred_helpers: {'a b': x}}}]", 26, "`cred_helpers` of target docker: registry `a b`");
+    case("[{docker: {cred_helpers: {docker.io: x, index.docker.io: y}}}]", 40, "`cred_helpers` of target docker has two helpers for docker.io");
     case("[{docker: {logins: []}}]", 19, "`logins` of target docker is empty");
     case("[{docker: {login: l, logins: [l]}}]", 11, "target docker has both");
     case("[{docker: {login: x}}]", 18, "unknown login `x`");

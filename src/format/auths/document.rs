@@ -25,7 +25,7 @@ pub(super) type AuthEntries<'a> = Vec<(String, &'a RawValue, Option<Entry<'a>>)>
 pub(super) struct Document<'a> {
     /// Everything at the top, `auths` and `credHelpers` included, to keep the order.
     pub(super) top: Vec<(String, &'a RawValue)>,
-    /// The entries.
+    /// The entries; where one that is no object means nothing for the others, it counts as `null`.
     pub(super) auths: AuthEntries<'a>,
     /// Registry and helper; none for a program that asks no helpers.
     pub(super) helpers: Vec<(String, &'a RawValue, Zeroizing<String>)>,
@@ -55,7 +55,12 @@ impl<'a> Document<'a> {
             for (key, raw) in Object::parse(value.get()).map_err(|why| format!("has an `auths` that {why}"))?.0 {
                 let entry = match raw {
                     raw if json::is_null(raw) => None,
-                    raw => Some(Object::parse(raw.get()).map_err(|why| format!("has an entry `{}` that {why}", shown(&key)))?),
+                    raw => match Object::parse(raw.get()) {
+                        Ok(entry) => Some(entry),
+                        // oras-go decodes an entry when it is looked up.
+                        Err(_) if dialect.helpers == Helpers::Oras => None,
+                        Err(why) => return Err(format!("has an entry `{}` that {why}", shown(&key))),
+                    },
                 };
                 document.auths.push((key, raw, entry));
             }

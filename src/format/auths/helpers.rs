@@ -1,5 +1,7 @@
 //! Credential helpers: those that stand before our logins, and those that the inventory asks for.
 
+use std::collections::BTreeMap;
+
 use super::document::Document;
 use super::{Dialect, Helpers};
 use crate::format::json::Value;
@@ -126,15 +128,13 @@ pub(super) fn places(helper: &str) -> impl Iterator<Item = String> {
 
 /// What the admin should know of helpers whose program was not found.
 pub(super) fn missing(dialect: &Dialect, m: &Merge<'_>) -> Vec<String> {
-    let mut told: Vec<&str> = Vec::new();
-    for helped in &m.target.cred_helpers {
-        if !places(&helped.helper).any(|path| m.facts.there.contains(&path)) && !told.contains(&helped.helper.as_str()) {
-            told.push(&helped.helper);
-        }
+    let mut gone: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for helped in m.target.cred_helpers.iter().filter(|c| !places(&c.helper).any(|path| m.facts.there.contains(&path))) {
+        gone.entry(&helped.helper).or_default().push(helped.registry.to_string());
     }
-    let note = |helper| {
-        let dirs = BIN_DIRS.join(", ");
-        format!("docker-credential-{helper} is in none of {dirs} on the node: without it {} gets no login there; install it", dialect.name)
+    let note = |(helper, registries): (&str, Vec<String>)| {
+        let (dirs, registries) = (BIN_DIRS.join(", "), registries.join(", "));
+        format!("docker-credential-{helper} is in none of {dirs} on the node: without it {} has no login for {registries}; install it", dialect.name)
     };
-    told.into_iter().map(note).collect()
+    gone.into_iter().map(note).collect()
 }
