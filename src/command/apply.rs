@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::become_password::become_password;
 use super::journal::{self, Journal, LastRun, Selection};
-use super::load::{Opener, known};
+use super::load::{Opener, check_expiry, known};
 use super::reach::{Purpose, reach};
 use crate::cli::{ApplyArgs, RunArgs, SshArgs, WhatArgs};
 use crate::error::{Error, Result};
@@ -41,6 +41,7 @@ pub async fn apply(args: &ApplyArgs, verbose: u8) -> Result<u8> {
     inventory::select(&mut inventory, &selection.logins, &selection.targets)?;
     let hosts = targeted(&inventory, &chosen, &args.ssh)?;
     let logins = open(&mut opener, &inventory, &hosts, args.vault.allow_plaintext)?;
+    check_expiry(logins.values(), args.what.allow_expired)?;
     check(&hosts, &logins)?;
     let become_password = become_password(&mut opener, &inventory, &hosts, args.ssh.ask_become_pass, args.vault.allow_plaintext)?;
     let (ssh, files_each) = reach(&hosts, &inventory.hosts, &args.ssh, Purpose::LogIn).await?;

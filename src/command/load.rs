@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use zeroize::Zeroizing;
 
@@ -12,7 +11,8 @@ use super::journal::LastRun;
 use super::{files, sources};
 use crate::error::{Error, Kind, Result};
 use crate::inventory::{self, Entry, INVENTORY_BYTES_MAX, Inventory, LoadOptions, Program, World};
-use crate::model::{Login, LoginEntry, PasswordText, Secret};
+use crate::model::{Expiry, Login, LoginEntry, PasswordText, Secret, Within};
+use crate::transport::clock::since_1970;
 use crate::ui;
 use crate::vault::{Identities, decrypt, is_age_file, open_become, open_login};
 
@@ -55,9 +55,7 @@ impl Opener {
 
     /// The inventory, with its notes told as warnings.
     pub fn inventory(&mut self, path: &Path, allow_plaintext: bool, allow_expired: bool) -> Result<Inventory> {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
-        let options = LoadOptions { allow_plaintext, allow_expired, now: i64::try_from(now).unwrap_or(i64::MAX) };
-        let inventory = inventory::load(path, self, options)?;
+        let inventory = inventory::load(path, self, LoadOptions { allow_plaintext, allow_expired, now: now() })?;
         for note in &inventory.notes {
             ui::warning(&note.to_string());
         }
@@ -110,6 +108,40 @@ impl Opener {
         }
         Err(Error { kind, message: problems.iter().map(Error::to_string).collect::<Vec<_>>().join("\n"), hint: None })
     }
+}
+
+/// The time, in seconds since 1970-01-01 UTC.
+pub fn now() -> i64 {
+    i64::try_from(since_1970().as_secs()).unwrap_or(i64::MAX)
+}
+
+/// Refuses opened logins whose passwords say that they have ended, all at once, and warns of those that end soon. What `expires:` says was
+/// told when the inventory was read.
+///
+/// # Errors
+/// Names the logins; with `allow_expired` they are warnings.
+pub fn check_expiry<'a>(logins: impl IntoIterator<Item = &'a Login>, allow_expired: bool) -> Result<()> {
+    let now = now();
+    let mut logins: Vec<&Login> = logins.into_iter().collect();
+    logins.sort_by(|a, b| a.name.cmp(&b.name));
+    let mut ended = Vec::new();
+    for login in logins {
+        let Some(found) = login.expiry_in_password() else { continue };
+        let told = |when: &str, found: &Expiry| format!("login `{}` for {} {when} ({}, as its password says)", login.name, login.registry, found.text);
+        if found.is_past(now) {
+            ended.push(told("has expired", &found));
+        } else if found.is_due(now, Within::WARNING) {
+            ui::warning(&told("expires soon", &found));
+        }
+    }
+    if ended.is_empty() {
+        return Ok(());
+    }
+    if allow_expired {
+        ended.iter().for_each(|told| ui::warning(told));
+        return Ok(());
+    }
+    Err(Error::usage(ended.join("\n")).hint("renew it with `regprov vault set`, or use it as it is with --allow-expired"))
 }
 
 /// The positions of the hosts of these names, in inventory order. Those that the inventory does not have any more are told.
