@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 use crate::format::{self, MergeOptions};
 use crate::inventory::{self, Inventory};
 use crate::model::text::shell_word;
-use crate::model::{Connection, Event, Host, HostRow, LoginEntry, Outcome, Pace, Report, Stage, Target};
+use crate::model::{Connection, Event, Host, HostRow, LoginEntry, Outcome, Pace, Report, Stage};
 use crate::node::Program;
 use crate::push::{Logins, Push, PushOptions, before, push_all};
 use crate::transport::local::Local;
@@ -171,11 +171,7 @@ fn check(hosts: &[Host], logins: &Logins) -> Result<()> {
         }
         seen.push(target);
         let logins: Vec<_> = target.logins.iter().filter_map(|l| logins.get(l)).collect();
-        for problem in (format::consumer(target.kind).check)(target, &logins) {
-            let problem = match &target.user {
-                Some(user) => problem.replace(&format!("{}/", Target::HOME), &format!("~{user}/")),
-                None => problem,
-            };
+        for problem in format::problems(target, &logins) {
             if !problems.contains(&problem) {
                 problems.push(problem);
             }

@@ -9,8 +9,8 @@ use super::console::ask_terminal;
 use super::identity::IdentitySources;
 use super::journal::LastRun;
 use super::{files, sources};
-use crate::error::{Error, Kind, Result};
-use crate::inventory::{self, Entry, INVENTORY_BYTES_MAX, Inventory, LoadOptions, Program, World};
+use crate::error::{Error, Kind, Result, rule};
+use crate::inventory::{self, Entry, INVENTORY_BYTES_MAX, Inventory, LoadOptions, Program, Survey, World};
 use crate::model::{Expiry, Login, LoginEntry, PasswordText, Secret, Within};
 use crate::transport::clock::since_1970;
 use crate::ui;
@@ -62,6 +62,20 @@ impl Opener {
         Ok(inventory)
     }
 
+    /// As [`Opener::inventory`], with plain passwords and logins that have ended, and without the warnings about ends.
+    pub fn inventory_without_ends(&mut self, path: &Path) -> Result<Inventory> {
+        let inventory = inventory::load(path, self, LoadOptions { allow_plaintext: true, allow_expired: true, now: now() })?;
+        for note in inventory.notes.iter().filter(|n| ![rule::EXPIRED, rule::EXPIRES_SOON].contains(&n.rule)) {
+            ui::warning(&note.to_string());
+        }
+        Ok(inventory)
+    }
+
+    /// The inventory as far as it can be read, and what is wrong with it; nothing is told.
+    pub fn survey(&mut self, path: &Path, allow_plaintext: bool, allow_expired: bool) -> Result<Survey> {
+        inventory::survey(path, self, LoadOptions { allow_plaintext, allow_expired, now: now() })
+    }
+
     /// The positions of the hosts that a `--limit` means; all of them without one.
     pub fn limit(&mut self, inventory: &Inventory, pattern: Option<&str>) -> Result<Vec<usize>> {
         match pattern {
@@ -83,6 +97,20 @@ impl Opener {
         let none = Identities::default();
         let identities = if matches!(text, PasswordText::Sealed(_)) { self.identities()? } else { &none };
         open_become(text, place, identities, allow_plaintext)
+    }
+
+    /// Opens logins one by one, those in the clear too, and says by their names what came of it. Sealed ones are left out when no identity is
+    /// at hand.
+    ///
+    /// # Errors
+    /// An identity is at hand and cannot be read.
+    pub fn open_each(&mut self, entries: &[&LoginEntry]) -> Result<Vec<(String, Result<Login>)>> {
+        let is_sealed = |e: &LoginEntry| matches!(e.password, PasswordText::Sealed(_));
+        let at_hand = self.sources.at_hand();
+        let none = Identities::default();
+        let identities = if at_hand && entries.iter().any(|e| is_sealed(e)) { self.identities()? } else { &none };
+        let open = entries.iter().filter(|e| at_hand || !is_sealed(e));
+        Ok(open.map(|e| (e.name.clone(), open_login(e, identities, true))).collect())
     }
 
     /// Opens logins; all that do not open are told at once.

@@ -11,7 +11,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use zeroize::Zeroizing;
 
-use super::{Registry, Secret, Username};
+use super::{Login, LoginEntry, Registry, Secret, Username};
 
 /// When a login ends: a date means the end of that day in UTC, RFC 3339 a moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,6 +96,92 @@ impl fmt::Display for Within {
             s if s % 3600 == 0 => write!(f, "{}h", s / 3600),
             s => write!(f, "{}m", s / 60),
         }
+    }
+}
+
+/// When one login ends, as far as is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ending {
+    /// The login's name.
+    pub login: String,
+    /// Its registry.
+    pub registry: String,
+    /// Its end: by `expires:` or by its password, whichever is first.
+    pub expiry: Option<Expiry>,
+    /// Whether its password says so.
+    pub in_password: bool,
+    /// How far away that is.
+    pub state: State,
+}
+
+/// How far away an end is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// It is past.
+    Expired,
+    /// It comes within the time that was asked for.
+    Due,
+    /// It comes later.
+    Later,
+    /// Nobody wrote it down.
+    Unknown,
+}
+
+impl State {
+    /// The word in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            State::Expired => "expired",
+            State::Due => "due",
+            State::Later => "later",
+            State::Unknown => "unknown",
+        }
+    }
+}
+
+/// The ends of all logins of an inventory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endings {
+    /// The next end first; those that are not known last, by their names.
+    pub rows: Vec<Ending>,
+    /// What was asked for.
+    pub within: Within,
+    /// Passwords that stayed sealed, which may name another end.
+    pub sealed: usize,
+}
+
+impl Endings {
+    /// Looks at logins, each with what it was opened to, if it was.
+    pub fn new<'a>(logins: impl Iterator<Item = (&'a LoginEntry, Option<&'a Login>)>, now: i64, within: Within) -> Self {
+        let mut sealed = 0;
+        let mut rows: Vec<Ending> = logins
+            .map(|(entry, opened)| {
+                sealed += usize::from(opened.is_none());
+                let found = opened.and_then(Login::expiry_in_password).filter(|f| entry.expires.as_ref().is_none_or(|e| f.unix < e.unix));
+                let in_password = found.is_some();
+                let expiry = found.or_else(|| entry.expires.clone());
+                let state = match &expiry {
+                    None => State::Unknown,
+                    Some(e) if e.is_past(now) => State::Expired,
+                    Some(e) if e.is_due(now, within) => State::Due,
+                    Some(_) => State::Later,
+                };
+                Ending { login: entry.name.clone(), registry: entry.registry.to_string(), expiry, in_password, state }
+            })
+            .collect();
+        let end = |row: &Ending| row.expiry.as_ref().map_or(i64::MAX, |e| e.unix);
+        rows.sort_by(|a, b| (end(a), &a.login).cmp(&(end(b), &b.login)));
+        Endings { rows, within, sealed }
+    }
+
+    /// How many have ended, or do within the time that was asked for.
+    pub fn due(&self) -> usize {
+        self.rows.iter().filter(|r| matches!(r.state, State::Expired | State::Due)).count()
+    }
+
+    /// 10 when any is due, else 0.
+    pub fn exit_code(&self) -> u8 {
+        if self.due() > 0 { 10 } else { 0 }
     }
 }
 

@@ -2,6 +2,7 @@
 
 pub mod expiry;
 pub mod file;
+pub mod finding;
 pub mod host;
 pub mod login;
 pub mod pace;
