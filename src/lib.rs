@@ -19,7 +19,7 @@
 //! [`model::Login`]s. On each host [`push`] asks the one program of [`node`] what is there, lets each [`format::Consumer`] merge its
 //! logins into it, sends what differs, and reads it back. Every host gives one [`model::HostRow`], and [`ui`] makes a report of them.
 //!
-//! The other verbs are parts of that line: `hosts` ends after `limit`, `trust` after the key exchange of `connect`, and `ping` starts
+//! The other verbs are parts of that line: `hosts` ends after `limit`, `expiry` after `open`, `trust` after the key exchange of `connect`, and `ping` starts
 //! a program that only looks. `vault` works on the files of the admin alone.
 //!
 //! # Where hosts come from

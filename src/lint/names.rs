@@ -17,10 +17,16 @@ pub(super) fn look(login: &LoginEntry, look: &mut Look<'_>) {
     } else if login.registry.host() == NGC && username != NGC_USERNAME {
         find(id::NGC_USERNAME, "its username is not `$oauthtoken`, the one that NGC knows");
     }
+    if let Some((_, registry)) = TOKEN_SERVERS.iter().find(|(server, _)| *server == login.registry.host()) {
+        find(id::TOKEN_SERVER, &format!("this is the token server of {registry}"));
+    }
     if username.trim() != username {
         find(id::EDGE_SPACE, "its username begins or ends with white space");
     }
 }
+
+/// Token servers and their registries; enroot's own examples once had the first alone, and pulls stayed anonymous (enroot issue 241).
+const TOKEN_SERVERS: [(&str, &str); 2] = [("auth.docker.io", "docker.io"), ("authn.nvidia.com", "nvcr.io")];
 
 /// NVIDIA's registry, whose tokens all have one username (enroot `doc/cmd/import.md`).
 const NGC: &str = "nvcr.io";

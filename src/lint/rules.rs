@@ -24,6 +24,7 @@ pub(super) mod id {
     pub(crate) const VARIABLE: &str = "unexpanded-variable";
     pub(crate) const PLACEHOLDER: &str = "placeholder";
     pub(crate) const SWAPPED: &str = "swapped";
+    pub(crate) const TOKEN_SERVER: &str = "token-server";
     pub(crate) const NGC_USERNAME: &str = "ngc-username";
     pub(crate) const BASE64_LOGIN: &str = "base64-login";
     pub(crate) const BASE64_BREAKS: &str = "base64-line-breaks";
@@ -33,7 +34,7 @@ pub(super) mod id {
 }
 
 /// All of them, in the order of the README: first those that end `apply`.
-pub static RULES: [Rule; 31] = [
+pub static RULES: [Rule; 32] = [
     open(
         rule::INPUT,
         Level::Error,
@@ -157,6 +158,12 @@ pub static RULES: [Rule; 31] = [
         Level::Warning,
         "a username or password that begins or ends with white space",
         "It is sent with it, and Apptainer and Singularity cut it. Most likely it slipped in when it was copied.",
+    ),
+    open(
+        id::TOKEN_SERVER,
+        Level::Warning,
+        "a known registry's token server as a registry",
+        "It hands out tokens and serves no images, so no consumer looks it up. Write the registry; each file gets the hosts it needs.",
     ),
     open(rule::HUB_WEBSITE, Level::Warning, "`hub.docker.com` as a registry", "It is Docker Hub's web site and serves no images. Write `docker.io`."),
     open(rule::NO_EFFECT, Level::Warning, "a group or host for which nothing is written", "Give it logins and targets, or take it out."),

@@ -223,6 +223,7 @@ fn cases() -> Vec<Case> {
         (rule::ECR_EXPIRY, Warning, 8, one(ecr, "AWS", "hunter2"), vec![one(ecr, "alice", "hunter2"), one("r.example", "AWS", "hunter2")]),
         (id::EDGE_SPACE, Warning, 8, password("hunter2 "), vec![password("hun ter2"), password("hunter2\n")]),
         (id::EDGE_SPACE, Warning, 8, username(" alice"), vec![username("al ice")]),
+        (id::TOKEN_SERVER, Warning, 8, registry("auth.docker.io"), vec![registry("docker.io"), registry("nvcr.io")]),
         (rule::HUB_WEBSITE, Warning, 8, registry("hub.docker.com"), vec![registry("docker.io")]),
         (rule::HUB_ALIAS, Note, 8, registry("index.docker.io"), vec![registry("docker.io"), registry("auth.docker.io")]),
         (rule::HUB_ALIAS, Note, 8, registry("https://index.docker.io/v1/"), vec![]),

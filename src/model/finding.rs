@@ -65,6 +65,8 @@ pub struct Findings {
     pub logins: usize,
     /// Hosts that were looked at.
     pub hosts: usize,
+    /// Whether it is known what hosts get: where the inventory has faults, they may be in the way.
+    pub resolved: bool,
     /// Passwords that stayed sealed, so that rules about passwords did not see them.
     pub sealed: usize,
 }

@@ -46,10 +46,16 @@ fn sum(findings: &Findings) -> String {
     let [errors, warnings, notes] = [(Level::Error, "error"), (Level::Warning, "warning"), (Level::Note, "note")].map(|(l, one)| n(findings.count(l), one));
     let found = if findings.found.is_empty() { "nothing found".to_string() } else { format!("{errors}, {warnings}, {notes}") };
     let mut out = format!("{found} in {} and {}\n", n(findings.logins, "login"), n(findings.hosts, "host"));
-    if let Some(sealed) = not_looked_at(findings.sealed) {
-        out.push_str(&format!("{sealed}\n"));
+    for missed in missed(findings) {
+        out.push_str(&format!("{missed}\n"));
     }
     out
+}
+
+/// What could not be looked at, and what to do about it.
+pub(super) fn missed(findings: &Findings) -> Vec<String> {
+    let hosts = (!findings.resolved).then(|| "what the hosts get is not looked at before these errors are gone".to_string());
+    hosts.into_iter().chain(not_looked_at(findings.sealed)).collect()
 }
 
 /// What rules about passwords did not see.
@@ -88,10 +94,12 @@ struct Summary {
     notes: usize,
     logins: usize,
     hosts: usize,
+    resolved: bool,
     sealed: usize,
 }
 
-/// The same as one JSON document with a final line feed. `sealed` counts passwords that were not looked at.
+/// The same as one JSON document with a final line feed. `sealed` counts passwords that were not looked at; without `resolved`, what hosts
+/// get was not.
 pub fn json(findings: &Findings) -> String {
     let known = |n: u64| Some(n).filter(|n| *n > 0);
     let document = Document {
@@ -115,6 +123,7 @@ pub fn json(findings: &Findings) -> String {
             notes: findings.count(Level::Note),
             logins: findings.logins,
             hosts: findings.hosts,
+            resolved: findings.resolved,
             sealed: findings.sealed,
         },
     };

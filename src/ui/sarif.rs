@@ -6,12 +6,12 @@ use std::path::{Component, Path, PathBuf};
 use serde_json::{Value, json};
 
 use super::line;
-use super::lint::{hint, not_looked_at};
+use super::lint::{hint, missed};
 use crate::model::finding::{Finding, Findings, Level, Rule};
 
 /// The document, with a final line feed. `root` is the directory that files are relative to: the repository's in a pipeline.
 pub fn sarif(findings: &Findings, rules: &[Rule], root: &Path) -> String {
-    let notifications: Vec<Value> = not_looked_at(findings.sealed).into_iter().map(|text| json!({"level": "note", "message": {"text": text}})).collect();
+    let notifications: Vec<Value> = missed(findings).into_iter().map(|text| json!({"level": "note", "message": {"text": text}})).collect();
     let document = json!({
         "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
         "version": "2.1.0",
@@ -38,7 +38,7 @@ fn rule(rule: &Rule) -> Value {
         "fullDescription": {"text": rule.title},
         "help": {"text": rule.help, "markdown": rule.help},
         "defaultConfiguration": {"level": rule.level.name()},
-        "properties": {"tags": ["security"], "precision": precision},
+        "properties": {"tags": ["security"], "precision": precision, "looksAtPasswords": rule.password},
     })
 }
 
