@@ -470,15 +470,18 @@ impl<'a> Pick<'_, 'a> {
     }
 }
 
+/// Where, what, the way out, and the id of [`rule`].
+type Fault = (Pos, String, Option<String>, &'static str);
+
 /// Faults that many hosts may share: told once, with the first host and the number of others.
 #[derive(Default)]
 struct Conflicts {
-    found: BTreeMap<(Pos, String, Option<String>), (&'static str, String, usize)>,
+    found: BTreeMap<Fault, (String, usize)>,
 }
 
 impl Conflicts {
     fn add(&mut self, pos: Pos, message: String, host: &str) {
-        self.insert(rule::INPUT, (pos, message, None), host);
+        self.insert((pos, message, None, rule::INPUT), host);
     }
 
     fn add_hint(&mut self, pos: Pos, message: String, hint: String, host: &str) {
@@ -487,15 +490,15 @@ impl Conflicts {
 
     /// One that has a name of its own; see [`rule`].
     fn add_of(&mut self, rule: &'static str, pos: Pos, message: String, hint: String, host: &str) {
-        self.insert(rule, (pos, message, Some(hint)), host);
+        self.insert((pos, message, Some(hint), rule), host);
     }
 
-    fn insert(&mut self, rule: &'static str, key: (Pos, String, Option<String>), host: &str) {
-        self.found.entry(key).or_insert_with(|| (rule, host.to_string(), 0)).2 += 1;
+    fn insert(&mut self, fault: Fault, host: &str) {
+        self.found.entry(fault).or_insert_with(|| (host.to_string(), 0)).1 += 1;
     }
 
     fn tell(self, reader: &mut Reader<'_>) {
-        for ((pos, message, hint), (rule, host, count)) in self.found {
+        for ((pos, message, hint, rule), (host, count)) in self.found {
             let message = match count {
                 1 => format!("{message}, on {host}"),
                 n => format!("{message}, on {host} and {} more", n - 1),
