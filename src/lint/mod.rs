@@ -112,11 +112,9 @@ impl Look<'_> {
 
     fn add(&mut self, problem: Problem, level: Option<Level>) {
         let rule = by_id(problem.rule);
-        let Problem { file, line, column, mut message, mut hint, .. } = problem;
-        for username in &self.secret {
-            message = message.replace(username, "(not shown)");
-            hint = hint.filter(|h| !h.contains(username));
-        }
+        let Problem { file, line, column, message, hint, .. } = problem;
+        // The commands that hints name hold usernames.
+        let hint = hint.filter(|h| !self.secret.iter().any(|username| h.contains(username)));
         self.found.push(Finding { rule, level: level.unwrap_or(rule.level), file, line, column, message, hint });
     }
 
@@ -133,7 +131,11 @@ impl Look<'_> {
 
     /// An identity was at hand, and still the login did not open.
     fn shut(&mut self, login: &LoginEntry, error: &Error) {
-        let message = error.message.strip_prefix(&format!("{}: ", login.place)).unwrap_or(&error.message);
+        let message = match error.message.strip_prefix(&format!("{}: ", login.place)).unwrap_or(&error.message) {
+            // It may say for which username it was sealed, and for which not.
+            _ if self.secret.contains(&login.username.as_str()) => &format!("the password of login `{}` does not open", login.name),
+            message => message,
+        };
         let problem = Problem { hint: error.hint.clone(), ..Problem::at(&login.place, id::SEAL, message.to_string()) };
         self.add(problem, None);
     }

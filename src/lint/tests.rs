@@ -343,6 +343,42 @@ fn a_username_that_is_a_password_is_not_shown() {
 }
 
 #[test]
+fn a_seal_that_does_not_open_says_why() {
+    let text = one("ghcr.io", "ghp_hunter2", "x");
+    let findings = |username: &str| {
+        let text = text.replace("ghp_hunter2", username);
+        let mut read = |_: &Path| Ok::<_, Error>(text.clone());
+        let survey = survey(Path::new("i.yml"), &mut read, LoadOptions { allow_plaintext: true, allow_expired: false, now: NOW }).unwrap();
+        let mut subject = Subject::new(&survey, None, NOW);
+        let error = Error::vault(format!("i.yml:8:3: the password of login `l0` was sealed for alice, not for {username}")).hint(format!("type {username}"));
+        subject.shut.insert("l0".to_string(), error);
+        let findings = lint(&subject);
+        assert_eq!(findings.sealed, 0, "it was looked at");
+        findings.found.into_iter().find(|f| f.rule.id == id::SEAL).unwrap()
+    };
+    let plain = findings("bob");
+    assert_eq!((plain.line, plain.message.as_str()), (8, "the password of login `l0` was sealed for alice, not for bob"));
+    assert_eq!(plain.hint.as_deref(), Some("type bob"));
+    let secret = findings("ghp_hunter2");
+    assert_eq!((secret.message.as_str(), secret.hint), ("the password of login `l0` does not open", None));
+}
+
+proptest::proptest! {
+    /// Whatever stands there, every rule comes to its end, and nothing of the password gets out (which `look` demands).
+    #[test]
+    fn any_login_can_be_looked_at(
+        username in "[^:\\x00\r\n]{1,20}",
+        before in "(\\PC|[ \t\r\n]|\\$|%|\\{\\{|<|eyJ|\\.){0,8}",
+        after in "(\\PC|[ \t\r\n=.]|\\}\\}|>|%){0,8}",
+    ) {
+        let password = format!("{before}hunter2{after}");
+        look(&one("r.example", &username, &password), "");
+        look(&one("gcr.io", "_json_key", &STANDARD.encode(&password)), "");
+        look(&one("r.example", "alice", &jwt(NOW).replace("hunter2", &URL_SAFE_NO_PAD.encode(&password))), "");
+    }
+}
+
+#[test]
 fn what_stays_sealed_is_counted() {
     let seal = "-----BEGIN AGE ENCRYPTED FILE-----\nYWdl\n-----END AGE ENCRYPTED FILE-----\n";
     let findings = look(&site("docker, enroot", &[("r.example", "machine", seal), ("s.example", "alice", "changeme")]), "");
