@@ -5,13 +5,15 @@ use std::path::PathBuf;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 
-use crate::model::{Portion, TargetKind};
+use crate::model::{Portion, TargetKind, Within};
 
 /// Provisions container registry logins on clusters over SSH.
 #[derive(Debug, Parser)]
 #[command(name = "regprov", version, propagate_version = true, max_term_width = 110)]
-#[command(after_help = "Exit codes: 0 done, 2 wrong usage or inventory, 3 a host failed, 4 hosts unreachable, 5 vault, 7 stopped by a guard, 130 by Ctrl-C; \
-all of them in the README.")]
+#[command(
+    after_help = "Exit codes: 0 done, 2 wrong usage or inventory, 3 a host failed, 4 hosts unreachable, 5 vault, 7 stopped by a guard, 10 changes or findings, 130 by Ctrl-C; \
+all of them in the README."
+)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -28,6 +30,10 @@ pub enum Verb {
     Apply(Box<ApplyArgs>),
     /// Show who gets what, as a table; needs no identity and contacts nobody
     Hosts(HostsArgs),
+    /// Look for traps in an inventory and its logins; contacts nobody, and opens passwords when an identity is at hand
+    Lint(LintArgs),
+    /// Show when logins end, for cron and pipelines; contacts nobody
+    Expiry(ExpiryArgs),
     /// Look whether the hosts can be reached and worked on; writes nothing there
     Ping(Box<PingArgs>),
     /// Show the hosts' SSH keys and add new ones to known_hosts, after asking; logs in to jump hosts alone
@@ -249,6 +255,55 @@ pub struct HostsArgs {
     /// One JSON document on stdout (schema regprov.hosts/1)
     #[arg(long, help_heading = "Output")]
     pub json: bool,
+}
+
+/// `regprov lint`.
+#[derive(Args, Debug)]
+pub struct LintArgs {
+    /// The inventory
+    pub inventory: PathBuf,
+    /// Only what these hosts get: names, host lists, groups; `a,b` adds, `!a` leaves out, `&a` keeps common ones, `@./FILE` reads, `@failed` is
+    /// the last apply's. What is wrong with the inventory is told all the same
+    #[arg(long, value_name = "PATTERN", help_heading = "What")]
+    pub limit: Option<String>,
+    /// A login that has ended is a warning
+    #[arg(long, help_heading = "What")]
+    pub allow_expired: bool,
+    /// What the inventory may do.
+    #[command(flatten)]
+    pub sources: SourceArgs,
+    /// What opens the passwords, for the rules about them.
+    #[command(flatten)]
+    pub vault: OpenArgs,
+    /// One JSON document on stdout (schema regprov.lint/1)
+    #[arg(long, help_heading = "Output")]
+    pub json: bool,
+    /// One SARIF 2.1.0 document on stdout, for code scanning; paths are relative to the current directory
+    #[arg(long, help_heading = "Output", conflicts_with = "json")]
+    pub sarif: bool,
+}
+
+/// `regprov expiry`.
+#[derive(Args, Debug)]
+pub struct ExpiryArgs {
+    /// The inventory
+    pub inventory: PathBuf,
+    /// Exit 10 when a login has ended or ends within that time: `14d`, `12h`, `90m`
+    #[arg(long, value_name = "TIME", help_heading = "What", default_value_t = Within::WARNING, value_parser = within)]
+    pub within: Within,
+    /// What the inventory may do.
+    #[command(flatten)]
+    pub sources: SourceArgs,
+    /// What opens the passwords: some name their own end.
+    #[command(flatten)]
+    pub identity: IdentityArgs,
+    /// One JSON document on stdout (schema regprov.expiry/1)
+    #[arg(long, help_heading = "Output")]
+    pub json: bool,
+}
+
+fn within(text: &str) -> Result<Within, String> {
+    text.parse().map_err(|why| format!("it {why}"))
 }
 
 /// `regprov trust`. It logs in to jump hosts alone and runs nothing, so some flags of `apply` do nothing here; they are taken all the same,

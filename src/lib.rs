@@ -19,7 +19,7 @@
 //! [`model::Login`]s. On each host [`push`] asks the one program of [`node`] what is there, lets each [`format::Consumer`] merge its
 //! logins into it, sends what differs, and reads it back. Every host gives one [`model::HostRow`], and [`ui`] makes a report of them.
 //!
-//! The other verbs are parts of that line: `hosts` ends after `limit`, `trust` after the key exchange of `connect`, and `ping` starts
+//! The other verbs are parts of that line: `hosts` ends after `limit`, `expiry` after `open`, `trust` after the key exchange of `connect`, and `ping` starts
 //! a program that only looks. `vault` works on the files of the admin alone.
 //!
 //! # Where hosts come from
@@ -63,6 +63,7 @@
 //! | [`error`] | nothing of the crate | never |
 //! | [`format`](mod@format), [`plan`], [`node`] | `model` | never |
 //! | [`inventory`] | `error`, `model`, `format` (names and input rules) | never (files, directories and programs through [`inventory::World`]) |
+//! | [`lint`] | `error`, `model`, `inventory`, `format` | never |
 //! | [`vault`] | `error`, `model` | never (bytes in, bytes out; commands read files) |
 //! | [`transport`] | `model`, `node` | sockets, key files, the agent, a local sh, proxy commands, ssh's configuration |
 //! | [`push`] | `model`, `plan`, `format`, `node`, `transport` | through `transport` only |
@@ -78,6 +79,7 @@ pub mod command;
 pub mod error;
 pub mod format;
 pub mod inventory;
+pub mod lint;
 pub mod model;
 pub mod node;
 pub mod plan;

@@ -10,14 +10,14 @@ use tokio::sync::{mpsc, watch};
 
 use super::become_password::become_password;
 use super::journal::{self, Journal, LastRun, Selection};
-use super::load::{Opener, known};
+use super::load::{Opener, check_expiry, known};
 use super::reach::{Purpose, reach};
 use crate::cli::{ApplyArgs, RunArgs, SshArgs, WhatArgs};
 use crate::error::{Error, Result};
 use crate::format::{self, MergeOptions};
 use crate::inventory::{self, Inventory};
 use crate::model::text::shell_word;
-use crate::model::{Connection, Event, Host, HostRow, LoginEntry, Outcome, Pace, Report, Stage, Target};
+use crate::model::{Connection, Event, Host, HostRow, LoginEntry, Outcome, Pace, Report, Stage};
 use crate::node::Program;
 use crate::push::{Logins, Push, PushOptions, before, push_all};
 use crate::transport::local::Local;
@@ -41,6 +41,7 @@ pub async fn apply(args: &ApplyArgs, verbose: u8) -> Result<u8> {
     inventory::select(&mut inventory, &selection.logins, &selection.targets)?;
     let hosts = targeted(&inventory, &chosen, &args.ssh)?;
     let logins = open(&mut opener, &inventory, &hosts, args.vault.allow_plaintext)?;
+    check_expiry(logins.values(), args.what.allow_expired)?;
     check(&hosts, &logins)?;
     let become_password = become_password(&mut opener, &inventory, &hosts, args.ssh.ask_become_pass, args.vault.allow_plaintext)?;
     let (ssh, files_each) = reach(&hosts, &inventory.hosts, &args.ssh, Purpose::LogIn).await?;
@@ -170,11 +171,7 @@ fn check(hosts: &[Host], logins: &Logins) -> Result<()> {
         }
         seen.push(target);
         let logins: Vec<_> = target.logins.iter().filter_map(|l| logins.get(l)).collect();
-        for problem in (format::consumer(target.kind).check)(target, &logins) {
-            let problem = match &target.user {
-                Some(user) => problem.replace(&format!("{}/", Target::HOME), &format!("~{user}/")),
-                None => problem,
-            };
+        for problem in format::problems(target, &logins) {
             if !problems.contains(&problem) {
                 problems.push(problem);
             }

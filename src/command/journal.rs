@@ -7,7 +7,6 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -16,6 +15,7 @@ use super::files;
 use crate::error::{Error, Kind, Result};
 use crate::model::text::printable;
 use crate::model::{Event, HostRow, Outcome, Report, TargetKind};
+use crate::transport::clock::since_1970;
 
 /// The version of the format.
 const VERSION: u32 = 1;
@@ -120,7 +120,7 @@ impl Journal {
     /// Says what cannot be made or written. Nothing stays behind.
     pub fn start(folder: &Path, inventory: &Path, id: Option<&str>, hosts: Vec<String>, selection: &Selection) -> std::result::Result<Self, String> {
         files::create_dir_private(folder).map_err(|e| e.message)?;
-        let millis = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis());
+        let millis = since_1970().as_millis();
         let path = folder.join(format!("{millis:014}-{}.jsonl", std::process::id()));
         let trouble = |e: io::Error| format!("{}: {e}", path.display());
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).map_err(trouble)?;

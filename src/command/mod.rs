@@ -3,10 +3,12 @@
 pub mod apply;
 pub mod become_password;
 pub mod console;
+pub mod expiry;
 pub mod files;
 pub mod hosts;
 pub mod identity;
 pub mod journal;
+pub mod lint;
 pub mod load;
 pub mod ping;
 pub mod process;
@@ -28,6 +30,8 @@ pub async fn run(cli: &Cli) -> Result<u8> {
     match &cli.verb {
         Verb::Apply(args) => apply::apply(args, cli.verbose).await,
         Verb::Hosts(args) => hosts::hosts(args),
+        Verb::Lint(args) => lint::lint(args),
+        Verb::Expiry(args) => expiry::expiry(args),
         Verb::Ping(args) => ping::ping(args, cli.verbose).await,
         Verb::Trust(args) => trust::trust(args, cli.verbose).await,
         Verb::Vault(verb) => Console::of_process(|console| run_vault(verb, console)).map(|()| 0),

@@ -1,11 +1,12 @@
 //! `regprov vault`: make, fill and read vaults.
 
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use super::console::Console;
 use super::files::{self, FILE_BYTES_MAX};
 use super::identity::IdentitySources;
+use super::load::now;
 use crate::error::{Error, Result};
 use crate::model::registry::NameNote;
 use crate::model::text::escape;
@@ -174,8 +175,7 @@ impl Wanted {
             }
         };
         let expires = options.expires.as_deref().and_then(|text| Expiry::parse(text).map_err(|why| problems.push(why)).ok());
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs() as i64);
-        if expires.as_ref().is_some_and(|e| e.is_past(now)) {
+        if expires.as_ref().is_some_and(|e| e.is_past(now())) {
             problems.push("--expires is in the past".to_string());
         }
         problems.extend(options.auth_hosts.iter().filter_map(|host| check_auth_host(host).err()));

@@ -249,7 +249,7 @@ fn remove(r: &Removal<'_>) -> Result<Removed, String> {
 // ---- the encoder -------------------------------------------------------------------------------------------------------
 
 /// The hosts that get a line for this login: those of the registry, and the token realms that the admin confirmed.
-fn hosts(registry: &Registry, auth_hosts: &[String]) -> Vec<String> {
+pub(crate) fn hosts(registry: &Registry, auth_hosts: &[String]) -> Vec<String> {
     let mut hosts: Vec<String> = registry.netrc_hosts().into_iter().map(str::to_string).collect();
     for host in auth_hosts {
         let host = host.to_ascii_lowercase();
@@ -275,18 +275,24 @@ fn check_host(host: &str) -> Result<(), String> {
 }
 
 /// The password as it is written: a service account's JSON on one line without white space, else the password itself.
-fn password(login: &Login) -> Zeroizing<String> {
+pub(crate) fn password(login: &Login) -> Zeroizing<String> {
     let text = login.password.expose();
     let compact = (login.username.as_str() == "_json_key").then(|| json::compact(text)).flatten();
     compact.unwrap_or_else(|| Zeroizing::new(text.to_string()))
 }
 
-fn is_keyword(text: &str) -> bool {
+/// Whether it is one of the words at which curl's reader of netrc stops or starts an entry, whatever stands before it.
+pub(crate) fn is_keyword(text: &str) -> bool {
     ["machine", "default", "macdef"].iter().any(|k| text.eq_ignore_ascii_case(k))
 }
 
+/// Whether this curl reads quoted values.
+pub(crate) fn reads_quotes(curl: CurlVersion) -> bool {
+    curl >= netrc::QUOTES_SINCE
+}
+
 /// Whether every curl reads the text as it stands.
-fn is_portable(text: &str) -> bool {
+pub(crate) fn is_portable(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|b| (0x21..0x7f).contains(&b)) && !text.starts_with(['"', '#'])
 }
 

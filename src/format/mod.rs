@@ -280,6 +280,15 @@ fn check_common(target: &Target, logins: &[&Login]) -> Vec<String> {
     problems
 }
 
+/// What is wrong with a target whatever the node is like, as people write its path.
+pub fn problems(target: &Target, logins: &[&Login]) -> Vec<String> {
+    let problems = (consumer(target.kind).check)(target, logins);
+    match &target.user {
+        Some(user) => problems.into_iter().map(|p| p.replace(&format!("{}/", Target::HOME), &format!("~{user}/"))).collect(),
+        None => problems,
+    }
+}
+
 /// A name for a message: [`escape`]d, and cut at 120 characters.
 fn shown(name: &str) -> String {
     escape(&name.chars().take(120).collect::<String>())

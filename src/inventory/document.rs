@@ -8,7 +8,7 @@ use granit_parser::ScalarStyle;
 use super::fields::{Fields, Keys, Reader};
 use super::yaml::{self, Entry, Node, Pos, Value};
 use super::{sanitize, schema};
-use crate::error::Problem;
+use crate::error::{Problem, rule};
 use crate::model::registry::{NameNote, Registry};
 use crate::model::{Expiry, PasswordText, Secret, Username};
 
@@ -190,13 +190,13 @@ fn registry(reader: &mut Reader<'_>, node: &Node, what: &str, notes: &mut Vec<Pr
             return None;
         }
     };
-    let message = match note {
+    let (rule, message) = match note {
         NameNote::None => return Some(registry),
-        NameNote::Normalised => format!("{what}: registry is taken as `{registry}`, without scheme, slash and upper case"),
-        NameNote::HubAlias => format!("{what}: registry is taken as `{registry}`, Docker Hub's name here"),
-        NameNote::HubWebsite => format!("{what}: `hub.docker.com` is Docker Hub's web site and serves no images; taken as `{registry}`"),
+        NameNote::Normalised => (rule::REGISTRY_NAME, format!("{what}: registry is taken as `{registry}`, without scheme, slash and upper case")),
+        NameNote::HubAlias => (rule::HUB_ALIAS, format!("{what}: registry is taken as `{registry}`, Docker Hub's name here")),
+        NameNote::HubWebsite => (rule::HUB_WEBSITE, format!("{what}: `hub.docker.com` is Docker Hub's web site and serves no images; taken as `{registry}`")),
     };
-    notes.push(Problem { file: reader.file.to_string(), line: text.pos.line, column: text.pos.column, message, hint: None });
+    notes.push(Problem { rule, file: reader.file.to_string(), line: text.pos.line, column: text.pos.column, message, hint: None });
     Some(registry)
 }
 

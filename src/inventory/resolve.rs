@@ -6,13 +6,13 @@ use super::RESOLVED_MAX;
 use super::fields::{Placed, Reader, hint_for};
 use super::schema::{Connection, Group, HostSpec, Parts, TargetSpec};
 use super::yaml::Pos;
-use crate::error::Problem;
+use crate::error::{Problem, rule};
 use crate::format::consumer;
 use crate::model::{self, Address, Host, Jump, LoginEntry, RemotePath, Target, TargetKind};
 
 /// Resolves every host, in inventory order: the groups from top to bottom, each group's hosts as listed, each host once.
 /// Faults go to `reader`, warnings to `notes`. What may only follow from a fault that was told before is not told.
-pub(super) fn resolve(parts: &Parts, logins: &[LoginEntry], whole: Whole, reader: &mut Reader<'_>, notes: &mut Vec<Problem>) -> Vec<Host> {
+pub(super) fn resolve(parts: &Parts, logins: &[LoginEntry], whole: Whole, reader: &mut Reader<'_>, notes: &mut Vec<Problem>) -> Resolved {
     let faults_before = reader.problems.len();
     let known: BTreeMap<&str, &LoginEntry> = logins.iter().map(|l| (l.name.as_str(), l)).collect();
     if whole.logins {
@@ -20,25 +20,26 @@ pub(super) fn resolve(parts: &Parts, logins: &[LoginEntry], whole: Whole, reader
     }
     let above = ancestors(&parts.groups, reader);
     if !whole.parts {
-        return Vec::new();
+        return Resolved::default();
     }
     check_narrowing(parts, &known, reader);
-    let Some(ancestors) = above else { return Vec::new() };
+    let Some(ancestors) = above else { return Resolved::default() };
     let members = members(parts, &ancestors, reader);
     if reader.problems.len() > faults_before {
         // What follows would repeat these faults in other words.
-        return Vec::new();
+        return Resolved::default();
     }
     let world = World { parts, known, ancestors };
     let mut conflicts = Conflicts::default();
+    let mut places = Places::new();
     let mut hosts = Vec::with_capacity(members.len());
     let mut size = 0;
     for member in &members {
-        let host = world.host(member, &mut conflicts);
+        let host = world.host(member, &mut conflicts, &mut places);
         size += host.groups.len() + host.targets.iter().map(|t| 1 + t.logins.len()).sum::<usize>();
         if size > RESOLVED_MAX {
             reader.fault(Pos::default(), format!("hosts, groups, targets and logins multiply to more than {RESOLVED_MAX}"));
-            return Vec::new();
+            return Resolved::default();
         }
         hosts.push(host);
     }
@@ -47,7 +48,25 @@ pub(super) fn resolve(parts: &Parts, logins: &[LoginEntry], whole: Whole, reader
     if reader.problems.len() == faults_before {
         look_odd(&world, &hosts, reader.file, notes);
     }
-    hosts
+    Resolved { hosts, places }
+}
+
+/// The hosts, and where their targets stand.
+#[derive(Default)]
+pub(super) struct Resolved {
+    pub(super) hosts: Vec<Host>,
+    pub(super) places: Places,
+}
+
+/// For every target the place that names it first.
+pub(super) type Places = BTreeMap<TargetKey, Pos>;
+
+/// What tells targets apart: consumer, path, whose home, and the logins.
+pub(super) type TargetKey = (TargetKind, RemotePath, Option<String>, Vec<String>);
+
+/// See [`TargetKey`].
+pub(super) fn key(target: &Target) -> TargetKey {
+    (target.kind, target.path.clone(), target.user.clone(), target.logins.clone())
 }
 
 /// What was read without a fault.
@@ -259,7 +278,7 @@ fn members<'a>(parts: &'a Parts, ancestors: &[BTreeSet<usize>], reader: &mut Rea
 }
 
 impl<'a> World<'a> {
-    fn host(&self, member: &Member<'a>, conflicts: &mut Conflicts) -> Host {
+    fn host(&self, member: &Member<'a>, conflicts: &mut Conflicts, places: &mut Places) -> Host {
         let mut pick = Pick { world: self, member, conflicts };
         let address = pick.setting("address", |c| c.address.as_ref());
         let port = pick.setting("port", |c| c.port.as_ref());
@@ -274,8 +293,12 @@ impl<'a> World<'a> {
         let curl = pick.setting("curl", |c| c.curl.as_ref());
         let flows = self.flows(member, conflicts);
         self.check_flows(&flows, member, conflicts);
-        let mut targets: Vec<Target> =
-            flows.iter().filter(|f| !f.logins.is_empty() || !f.target.cred_helpers.is_empty() || !consumer(f.target.kind).logins).map(target).collect();
+        let is_written = |f: &&Flow<'_>| !f.logins.is_empty() || !f.target.cred_helpers.is_empty() || !consumer(f.target.kind).logins;
+        let written: Vec<&Flow<'_>> = flows.iter().filter(is_written).collect();
+        let mut targets: Vec<Target> = written.iter().map(|f| target(f)).collect();
+        for (target, flow) in targets.iter().zip(&written) {
+            places.entry(key(target)).or_insert(flow.target.pos);
+        }
         targets.sort_by(|a, b| (a.kind, &a.path, &a.user).cmp(&(b.kind, &b.path, &b.user)));
         let mut groups: Vec<String> = member.groups.iter().map(|&g| self.parts.groups[g].name.clone()).collect();
         groups.sort();
@@ -351,7 +374,8 @@ impl<'a> World<'a> {
             for name in &flow.logins {
                 let Some(login) = self.known.get(name) else { continue };
                 if login.registry.path().is_some() && !kind.knows_paths() {
-                    conflicts.add_hint(
+                    conflicts.add_of(
+                        rule::REGISTRY_PATH,
                         flow.target.pos,
                         format!("login `{name}`: registry `{}` has a path, and {kind} knows one login a host", login.registry),
                         format!("write `{}`, or give the login to podman targets alone", login.registry.authority()),
@@ -367,7 +391,8 @@ impl<'a> World<'a> {
                     );
                 }
                 if let Some(first) = by_registry.insert((login.registry.authority(), login.registry.path().filter(|_| kind.knows_paths())), name) {
-                    conflicts.add_hint(
+                    conflicts.add_of(
+                        rule::TWO_LOGINS,
                         flow.target.pos,
                         format!(
                             "logins `{first}` and `{name}` are both for {} in one {} file ({})",
@@ -385,7 +410,8 @@ impl<'a> World<'a> {
             }
             if flow.target.kind == TargetKind::Singularity && by_registry.len() > 1 {
                 let names: Vec<&str> = flow.logins.iter().copied().collect();
-                conflicts.add_hint(
+                conflicts.add_of(
+                    rule::ENV_TWO_LOGINS,
                     flow.target.pos,
                     format!("singularity serves one login, here are {}: {}", names.len(), names.join(", ")),
                     format!("name one: `- singularity: {{login: {}}}`, or let target apptainer serve them all", names[0]),
@@ -495,35 +521,40 @@ impl<'a> Pick<'_, 'a> {
     }
 }
 
+/// Where, what, the way out, and the id of [`rule`].
+type Fault = (Pos, String, Option<String>, &'static str);
+
 /// Faults that many hosts may share: told once, with the first host and the number of others.
 #[derive(Default)]
 struct Conflicts {
-    found: BTreeMap<(Pos, String, Option<String>), (String, usize)>,
+    found: BTreeMap<Fault, (String, usize)>,
 }
 
 impl Conflicts {
     fn add(&mut self, pos: Pos, message: String, host: &str) {
-        self.insert((pos, message, None), host);
+        self.insert((pos, message, None, rule::INPUT), host);
     }
 
     fn add_hint(&mut self, pos: Pos, message: String, hint: String, host: &str) {
-        self.insert((pos, message, Some(hint)), host);
+        self.add_of(rule::INPUT, pos, message, hint, host);
     }
 
-    fn insert(&mut self, key: (Pos, String, Option<String>), host: &str) {
-        self.found.entry(key).or_insert_with(|| (host.to_string(), 0)).1 += 1;
+    /// One that has a name of its own; see [`rule`].
+    fn add_of(&mut self, rule: &'static str, pos: Pos, message: String, hint: String, host: &str) {
+        self.insert((pos, message, Some(hint), rule), host);
+    }
+
+    fn insert(&mut self, fault: Fault, host: &str) {
+        self.found.entry(fault).or_insert_with(|| (host.to_string(), 0)).1 += 1;
     }
 
     fn tell(self, reader: &mut Reader<'_>) {
-        for ((pos, message, hint), (host, count)) in self.found {
+        for ((pos, message, hint, rule), (host, count)) in self.found {
             let message = match count {
                 1 => format!("{message}, on {host}"),
                 n => format!("{message}, on {host} and {} more", n - 1),
             };
-            match hint {
-                Some(hint) => reader.fault_hint(pos, message, hint),
-                None => reader.fault(pos, message),
-            }
+            reader.fault_of(rule, pos, message, hint);
         }
     }
 }
@@ -554,7 +585,9 @@ fn same_address(hosts: &[Host], world: &World<'_>, reader: &mut Reader<'_>) {
 
 /// What is no fault but makes a run say that all is well when nothing was meant to happen.
 fn look_odd(world: &World<'_>, hosts: &[Host], file: &str, notes: &mut Vec<Problem>) {
-    let mut note = |pos: Pos, message: String| notes.push(Problem { file: file.to_string(), line: pos.line, column: pos.column, message, hint: None });
+    let mut note = |pos: Pos, message: String| {
+        notes.push(Problem { rule: rule::NO_EFFECT, file: file.to_string(), line: pos.line, column: pos.column, message, hint: None })
+    };
     for group in &world.parts.groups {
         if group.targets.as_ref().is_some_and(|t| t.iter().all(|t| t.cred_helpers.is_empty())) && group.logins.is_empty() {
             note(group.pos, format!("group `{}` has targets but no logins, so they get none from it", group.name));

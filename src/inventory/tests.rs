@@ -536,6 +536,25 @@ fn notes() {
 }
 
 #[test]
+fn logins_in_use_are_told_of_14_days_before_their_end() {
+    let notes = |expires: &str, logins: &str| -> Vec<String> {
+        let text = format!(
+            "version: 1\ngroups: {{g: {{hosts: h, logins: {logins}, targets: [docker]}}}}\nlogins:\n  l: {{registry: r, username: u, password: {SEAL}, expires: '{expires}'}}\n  m: {{registry: m, username: u, password: {SEAL}}}\n"
+        );
+        load_files(&[("inv/i.yml", &text)], OPTIONS).unwrap().notes.iter().filter(|n| n.line == 4).map(ToString::to_string).collect()
+    };
+    // It is midnight, and a day ends with its last second.
+    let soon = |expires: &str| vec![format!("inv/i.yml:4:3: login `l` for r expires soon ({expires})")];
+    for last in ["2026-01-01", "2026-01-14", "2026-01-15T00:00:00Z", "2026-01-15T05:30:00+05:30"] {
+        assert_eq!(notes(last, "[l, m]"), soon(last));
+    }
+    for later in ["2026-01-15", "2026-01-15T00:00:01Z", "2099-12-31"] {
+        assert!(notes(later, "[l, m]").is_empty(), "{later}");
+    }
+    assert_eq!(notes("2026-01-14", "[m]"), ["inv/i.yml:4:3: login `l` is used nowhere"]);
+}
+
+#[test]
 fn bytes_that_are_no_text() {
     let of = |bytes: &[u8]| decode(Path::new("i.yml"), bytes.to_vec()).map_err(|e| e.message);
     assert_eq!(of("ä: 1\n".as_bytes()).as_ref().map(|text| text.as_str()), Ok("ä: 1\n"));

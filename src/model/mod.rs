@@ -1,6 +1,8 @@
 //! The nouns. No I/O, no async; uses nothing else of the crate.
 
+pub mod expiry;
 pub mod file;
+pub mod finding;
 pub mod host;
 pub mod login;
 pub mod pace;
@@ -11,9 +13,10 @@ pub mod secret;
 pub mod target;
 pub mod text;
 
+pub use expiry::{Expiry, Within};
 pub use file::{FileMode, Observed, ObservedFile, RemotePath, Stat, StatKind};
 pub use host::{Address, Connection, Hop, Host, HostKeyPin, Jump, SSH_PORT};
-pub use login::{Expiry, Login, LoginEntry, PasswordText, Username};
+pub use login::{Login, LoginEntry, PasswordText, Username};
 pub use pace::{Pace, Portion};
 pub use registry::Registry;
 pub use report::{Change, Event, FileRow, HostRow, Outcome, Report, Stage};

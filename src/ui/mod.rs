@@ -1,14 +1,17 @@
-//! What people and programs see. [`recap`], [`json`], [`hosts`] and [`ping`] turn a report into text and are pure; [`progress`] draws
+//! What people and programs see. [`recap`], [`json`], [`hosts`], [`lint`] and their like turn a report into text and are pure; [`progress`] draws
 //! while the run goes on. Everything that comes from a report passes [`printable`] on its way out.
 
 mod caret;
+pub mod expiry;
 pub mod fold;
 pub mod hosts;
 pub mod json;
+pub mod lint;
 pub mod log;
 pub mod ping;
 pub mod progress;
 pub mod recap;
+pub mod sarif;
 pub mod trust;
 
 use std::io::{self, IsTerminal, Write};
