@@ -106,7 +106,8 @@ fn all(report: &Report) -> Vec<String> {
 
 #[tokio::test(start_paused = true)]
 async fn simulated_one_host_writes_and_the_others_verify() {
-    for mount in [NFS, "nfs nfs01:/export/home /", "lustre 10.0.0.1@tcp:/scratch/home /", "gpfs home /", "beegfs beegfs_nodev /", "ceph 10.0.0.1:6789:/home /"] {
+    for mount in [NFS, "nfs nfs01:/export/home /", "lustre 10.0.0.1@tcp:/scratch/home /", "gpfs home /", "beegfs beegfs_nodev /", "ceph 10.0.0.1:6789:/home /"]
+    {
         for (n, forks) in [(2, 50), (65, 4), (65, 80)] {
             let shared = server();
             let nodes = nodes(n, &shared, mount);

@@ -28,7 +28,7 @@ for t in sha256sum "shasum -a 256" "openssl dgst -sha256 -r"; do
 done
 [ "$t" ] || { echo "$k refuse there is no sha256sum, shasum or openssl"; exit 0; }
 case $t in openssl*) sep=" *" ;; *) sep="  " ;; esac
-stage= w= locked= paths= i= shared=
+stage= w= locked= paths= ino= shared=
 
 # The exit is tidy whatever ends the program: no staged file, no watchdog, no lock stays.
 finish() {
@@ -115,7 +115,7 @@ look() {
     [ ! -e "$f" ] && [ ! -L "$f" ] || set -- "$@" "$f"
   done
   set -f
-  l=$(ls -ldn$i -- "$@" 9<&-)
+  l=$(ls -ldn$ino -- "$@" 9<&-)
   IFS=$n
   set -- $l
   unset IFS
@@ -123,7 +123,7 @@ look() {
   for l; do
     printf "%s l %s\n" "$k" "$l"
     set -- $l
-    [ -z "$i" ] || shift
+    [ -z "$ino" ] || shift
     case $1 in -*) [ "$5" -gt 1048576 ] || files="$files $9" ;; esac
   done
   [ -z "$shared" ] || mounts
@@ -282,7 +282,7 @@ replace() {
 serve() {
   case $1 in
     path) paths="$paths $2" ;;
-    shared) i=i shared=1 ;;
+    shared) ino=i shared=1 ;;
     id) number "$2" "$3" "$4" ;;
     home) home "$2" "$3" ;;
     curl)

@@ -20,11 +20,11 @@ use zeroize::Zeroizing;
 /// How long a replacement takes.
 pub(crate) const WRITE: Duration = Duration::from_millis(100);
 
-/// Files and directories by path. A directory has no content.
+/// Files and directories by path.
 #[derive(Default)]
 struct Tree {
-    /// What became of each path, in order: when, its inode, its content.
-    log: Vec<(Instant, String, Option<(u64, Option<Vec<u8>>)>)>,
+    /// What became of each path, in order.
+    log: Vec<(Instant, String, Thing)>,
     inodes: u64,
     /// Staging directories of programs that are at work.
     staged: BTreeSet<String>,
@@ -34,24 +34,22 @@ struct Tree {
     torn_away: Vec<String>,
 }
 
+struct Thing {
+    inode: u64,
+    /// None of a directory.
+    content: Option<Vec<u8>>,
+}
+
 impl Tree {
     fn put(&mut self, path: &str, content: Option<Vec<u8>>) {
         self.inodes += 1;
-        self.log.push((Instant::now(), path.to_string(), Some((self.inodes, content))));
+        self.log.push((Instant::now(), path.to_string(), Thing { inode: self.inodes, content }));
     }
 
-    /// As it was so long ago.
+    /// As it was so long ago: inodes and contents.
     fn seen(&self, late: Duration) -> BTreeMap<&str, (u64, Option<&[u8]>)> {
-        let mut seen = BTreeMap::new();
-        for (when, path, what) in &self.log {
-            if when.elapsed() >= late {
-                match what {
-                    Some((inode, content)) => seen.insert(path.as_str(), (*inode, content.as_deref())),
-                    None => seen.remove(path.as_str()),
-                };
-            }
-        }
-        seen
+        let then = self.log.iter().filter(|(when, ..)| when.elapsed() >= late);
+        then.map(|(_, path, thing)| (path.as_str(), (thing.inode, thing.content.as_deref()))).collect()
     }
 }
 
