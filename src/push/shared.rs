@@ -2,8 +2,8 @@
 //!
 //! What is [known](super::same) of a file makes hosts a group. The first of them that has to write leads, the others of the group go on with
 //! their own files, and then wait until the lead is over and look again. **Who waits leads nothing**: a host gives up every lead before it
-//! waits, so leads end by themselves, in whatever order hosts came, and however few of them are in flight. A lead ends with the task that
-//! has it: by success, by failure, by a deadline, by a panic.
+//! waits, so leads end by themselves, in whatever order hosts came, and however few of them are in flight: only hosts in flight lead. A lead
+//! ends with the task that has it: by success, by failure, by a deadline, by a panic.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
