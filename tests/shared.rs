@@ -87,10 +87,11 @@ fn one_directory_bound_into_real_nodes_is_written_once() {
     private(&dir);
 
     let check = site.apply(&["--check", "--json"]).ended(0, &[]);
-    let would = rows(&check.stdout, FILE);
-    assert!(would.iter().all(|(host, (change, note))| change == "created" && note.is_some() == (host != "n0")), "{would:?}");
-    assert_eq!(would["n1"].1.as_deref(), Some("shared via n0"));
-    assert!(!dir.join("config.json").exists());
+    // Without a look afterwards it may be another file system with equal numbers, as for the second one it is: nothing is claimed.
+    for path in [FILE, "/root/enroot/.credentials"] {
+        assert!(rows(&check.stdout, path).values().all(|(change, _)| change == "created"), "{}", check.stdout);
+    }
+    assert!(!check.stdout.contains("shared via") && !dir.join("config.json").exists(), "{}", check.stdout);
 
     let renames = Renames::watch(&dir);
     let ran = site.apply(&["--json"]).ended(0, &[]);

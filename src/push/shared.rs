@@ -49,8 +49,8 @@ struct State {
 struct Group {
     dirs: Vec<(String, u64)>,
     led: bool,
-    /// Changes when a lead is over.
-    over: watch::Sender<u64>,
+    /// Dropped when the lead is over; made for the first who waits, since most files are nobody else's.
+    over: Option<watch::Sender<()>>,
     losses: u32,
     /// Everybody writes by themselves: it is not one file after all, or it cannot be written.
     split: bool,
@@ -72,8 +72,8 @@ enum Claim {
     Lead(Lead),
     /// It writes, and nobody waits for it.
     Alone,
-    /// Another leads; the value changes when that is over.
-    Wait(watch::Receiver<u64>),
+    /// Another leads; the sender goes when that is over.
+    Wait(watch::Receiver<()>),
     /// It was written since the host looked.
     Look,
     /// It was written before the host looked, and the host did not see it.
@@ -116,7 +116,7 @@ impl State {
     fn group(&mut self, place: &Place) -> usize {
         let group = self.known(place).unwrap_or_else(|| {
             self.by_name.entry(place.name.clone()).or_default().push(self.groups.len());
-            self.groups.push(Group { dirs: Vec::new(), led: false, over: watch::Sender::new(0), losses: 0, split: false, written: None });
+            self.groups.push(Group { dirs: Vec::new(), led: false, over: None, losses: 0, split: false, written: None });
             self.groups.len() - 1
         });
         // Directories that were made meanwhile tell further hosts.
@@ -148,7 +148,7 @@ impl Lead {
             let group = &mut state.groups[self.group];
             what(group);
             group.led = false;
-            group.over.send_modify(|n| *n += 1);
+            group.over = None;
         }
     }
 }
@@ -170,7 +170,7 @@ pub(super) struct Sharing {
     looked: u64,
     leads: BTreeMap<usize, Lead>,
     /// Items that others write, or wrote.
-    waits: BTreeMap<usize, Option<watch::Receiver<u64>>>,
+    waits: BTreeMap<usize, Option<watch::Receiver<()>>>,
     waited: BTreeMap<usize, u32>,
     unseen: BTreeMap<usize, usize>,
     alone: BTreeSet<usize>,
@@ -250,7 +250,7 @@ impl Sharing {
             return Claim::Alone;
         }
         if group.led {
-            return Claim::Wait(group.over.subscribe());
+            return Claim::Wait(group.over.get_or_insert_with(|| watch::Sender::new(())).subscribe());
         }
         if let Some(written) = group.written.as_ref().filter(|w| w.host != self.host) {
             if written.moment > self.looked {
@@ -284,9 +284,9 @@ impl Sharing {
         (written.host != self.host && it_is).then(|| via(&written.host))
     }
 
-    /// With `--check`: this file would be written.
+    /// With `--check`: this file would be written. What only a look afterwards could tell from another file is said of nobody.
     pub(super) fn would(&self, job: &Job, place: Option<&Place>, file: usize) {
-        let (Some(registry), Some(place)) = (&self.registry, place) else { return };
+        let (Some(registry), Some(place)) = (&self.registry, place.filter(|p| p.inode_tells())) else { return };
         let mut state = registry.state();
         let group = state.group(place);
         state.would.push((group, sha256(&job.content), self.host.clone(), file));
@@ -331,7 +331,7 @@ impl Sharing {
         for (item, over) in &waits {
             match over.clone() {
                 Some(mut over) => {
-                    // The sender lives as long as the registry.
+                    // Nothing is ever sent, so it ends with the sender.
                     if tokio::time::timeout(each, over.changed()).await.is_err() {
                         self.alone.insert(*item);
                     }
@@ -341,5 +341,109 @@ impl Sharing {
         }
         tokio::time::sleep(pause).await;
         waits.into_keys().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::job::What;
+    use super::*;
+    use crate::model::Change;
+
+    fn job(item: usize, content: &[u8], old: Option<&[u8]>) -> Job {
+        Job {
+            what: What::Item(item),
+            path: RemotePath::parse(&format!("/home/ops/{item}")).unwrap(),
+            missing: Vec::new(),
+            dir_mode: 0o700,
+            content: content.to_vec().into(),
+            old: old.map(sha256),
+            mode: 0o600,
+            uid: 0,
+            gid: 0,
+            change: Change::Created,
+            notes: None,
+            diff: Vec::new(),
+        }
+    }
+
+    /// Two files, 0 and 1, on one NFS.
+    fn places() -> BTreeMap<usize, Place> {
+        let place = |i: usize| Place { name: Name::Network("nfs", format!("nfs01:/home/ops/{i}")), dirs: vec![("home/ops".into(), 7)], inode: None };
+        (0..2).map(|i| (i, place(i))).collect()
+    }
+
+    fn hosts<const N: usize>() -> (Arc<Registry>, [Sharing; N]) {
+        let registry = Arc::new(Registry::default());
+        let hosts = std::array::from_fn(|i| Sharing::new(Some(&registry), &format!("n{i}")));
+        (registry, hosts)
+    }
+
+    fn claim(host: &mut Sharing, items: &[usize]) -> Vec<usize> {
+        let jobs: Vec<Job> = items.iter().map(|i| job(*i, b"new", None)).collect();
+        let _ = host.looks().count();
+        host.claim(&jobs, &places()).into_iter().collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn leads_that_cross_end_since_who_waits_leads_nothing() {
+        let (_, [mut a, mut b]) = hosts();
+        assert_eq!((claim(&mut a, &[0]), claim(&mut b, &[1])), (vec![], vec![]));
+        assert_eq!((claim(&mut a, &[0, 1]), claim(&mut b, &[0, 1])), (vec![1], vec![0]));
+        let (clock, start) = (Clock::default(), tokio::time::Instant::now());
+        let each = Duration::from_secs(60);
+        let (a, b) = tokio::join!(a.wait(&clock, each), b.wait(&clock, each));
+        assert_eq!((a, b, start.elapsed()), (BTreeSet::from([1]), BTreeSet::from([0]), Duration::ZERO));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_wait_has_a_deadline_of_its_own_and_counts_against_no_other() {
+        let (_, [mut a, mut b]) = hosts();
+        assert_eq!((claim(&mut a, &[0]), claim(&mut b, &[0])), (vec![], vec![0]));
+        let (clock, start) = (Clock::default(), tokio::time::Instant::now());
+        let waited = clock.limit(Duration::from_secs(1), b.wait(&clock, Duration::from_secs(60))).await;
+        assert_eq!((waited, start.elapsed()), (Some(BTreeSet::from([0])), Duration::from_secs(60)));
+        assert!(claim(&mut b, &[0]).is_empty(), "it writes beside the leader then");
+    }
+
+    #[test]
+    fn what_becomes_of_a_lead_says_what_the_others_do() {
+        // Lost once: another leads. Lost twice: everybody writes.
+        let (registry, [mut a, mut b, mut c, mut d]) = hosts();
+        assert_eq!((claim(&mut a, &[0]), claim(&mut b, &[0])), (vec![], vec![0]));
+        drop(a);
+        b.waits.clear();
+        assert_eq!((claim(&mut b, &[0]), claim(&mut c, &[0])), (vec![], vec![0]));
+        drop(b);
+        c.waits.clear();
+        assert_eq!((claim(&mut c, &[0]), claim(&mut d, &[0])), (vec![], vec![]));
+        assert!(c.leads.is_empty() && !registry.state().groups[0].led);
+        // It cannot be written there: everybody tries.
+        let (_, [mut a, mut b, mut c]) = hosts();
+        assert_eq!((claim(&mut a, &[0]), claim(&mut b, &[0])), (vec![], vec![0]));
+        a.failed(0);
+        b.waits.clear();
+        assert_eq!((claim(&mut b, &[0]), claim(&mut c, &[0])), (vec![], vec![]));
+        // Found as it should be: another leads, and nothing was lost.
+        let (registry, [mut a, mut b]) = hosts();
+        assert!(claim(&mut a, &[0]).is_empty());
+        assert_eq!(a.via(0, &places()[&0]), None);
+        assert_eq!((claim(&mut b, &[0]), registry.state().groups[0].losses), (vec![], 0));
+    }
+
+    #[test]
+    fn the_note_is_for_the_very_file_that_was_read_back() {
+        let (_, [mut a, mut b, mut c]) = hosts();
+        let seen = |inode| Place { inode, ..places()[&0].clone() };
+        let _ = b.looks().count();
+        assert!(claim(&mut a, &[0]).is_empty());
+        a.written(0, b"new", Some(11));
+        assert_eq!(b.via(0, &seen(Some(11))).as_deref(), Some("shared via n0"));
+        assert_eq!((b.via(0, &seen(Some(12))), b.via(0, &seen(None)), a.via(0, &seen(Some(11)))), (None, None, None));
+        // Who looked before looks again; who does not see it then does so a few times; who sees it and wants more writes.
+        assert_eq!(b.claim(&[job(0, b"other", None)], &places()).len(), 1);
+        assert_eq!(claim(&mut c, &[0]), [0]);
+        c.waits.clear();
+        assert_eq!(c.claim(&[job(0, b"new and more", Some(b"new"))], &places()).len(), 0);
     }
 }
