@@ -44,11 +44,17 @@
 //!
 //! | task | owner | why it is a task |
 //! |---|---|---|
-//! | a host | `push` | hosts wait for each other in nothing, and one that panics is one unknown row |
+//! | a host | `push` | hosts wait for each other in nothing but files that they share, and one that panics is one unknown row |
 //! | a server whose keys are looked at | `transport/ssh/scan.rs` | as a host, for `trust` |
 //! | a channel through a jump host | the connection, `transport/ssh/jump.rs` | always drained, since one that is not stops all others there |
 //! | a proxy command | the run's commands, `transport/ssh/command.rs` | its last words are read, and its process group is killed when its host is done |
 //! | a question to `ssh -G` | the one who asks, `transport/ssh/openssh.rs` | there are thousands, and each is a process |
+//!
+//! # Files that hosts share
+//!
+//! Before it writes, a host claims each file in the run's registry (`src/push/shared.rs`). By what the node tells of it (`src/push/same.rs`)
+//! another host may be writing the same one: then it does its other files, waits, and looks again. Who waits holds no claim, so nobody waits in
+//! a circle; and what is at a host's own path decides, not what was told.
 //!
 //! # What a run leaves behind
 //!

@@ -6,6 +6,7 @@ use super::PushOptions;
 use super::job::{Done, Item, Job, NO_TAR_FOR_NUL, Plan, What, sha256};
 use super::memo::Memos;
 use super::observe::{Seen, backup_path, facts};
+use super::same::Place;
 use crate::format::Merged;
 use crate::format::owned::{self, OwnedFile};
 use crate::model::{Change, Host, Observed, ObservedFile, RemotePath, Stage};
@@ -20,6 +21,8 @@ pub(super) struct Open {
     pub(super) record: bool,
     /// Items that failed in an earlier attempt.
     pub(super) failed: BTreeSet<usize>,
+    /// Items that another host writes at present.
+    pub(super) left: BTreeSet<usize>,
     /// Another run, or whoever holds the lock, did not let go of it.
     pub(super) busy: bool,
 }
@@ -31,6 +34,8 @@ pub(super) struct Decision {
     pub(super) settled: Vec<(usize, Done)>,
     /// Where each file really lies, and where it was wanted.
     pub(super) places: BTreeMap<RemotePath, RemotePath>,
+    /// By what other hosts know each item's file.
+    pub(super) same: BTreeMap<usize, Place>,
 }
 
 /// What one file shall be.
@@ -73,6 +78,7 @@ impl Decider<'_> {
         let mut plan = Plan { jobs: Vec::new(), sweep: Vec::new(), lock: record.parent() };
         let mut settled = Vec::new();
         let mut owned_files = Vec::new();
+        let mut same = BTreeMap::new();
         let mut taken: BTreeMap<RemotePath, &RemotePath> = BTreeMap::from([(record.clone(), self.own)]);
         self.sweep(&mut plan, &record);
         for (i, item) in self.items.iter().enumerate() {
@@ -89,6 +95,7 @@ impl Decider<'_> {
                 continue;
             }
             if open.items.contains(&i) {
+                same.extend(Place::of(self.seen, &path).map(|place| (i, place)));
                 match self.item(i, path, missing, observed) {
                     Ok(Step::Settled(done)) => settled.push((i, done)),
                     Ok(Step::Write(jobs)) => plan.jobs.extend(jobs),
@@ -97,7 +104,7 @@ impl Decider<'_> {
                         continue;
                     }
                 }
-            } else if open.failed.contains(&i) {
+            } else if open.failed.contains(&i) || open.left.contains(&i) {
                 continue;
             }
             owned_files.push(owned_file(item));
@@ -106,13 +113,14 @@ impl Decider<'_> {
             self.record(&mut plan, record, missing, &record_seen, &owned_files);
         }
         let places = taken.into_iter().map(|(path, wanted)| (path, wanted.clone())).collect();
-        Ok(Decision { plan, settled, places })
+        Ok(Decision { plan, settled, places, same })
     }
 
     /// Notes the directory of `path` when an earlier run left staged files there.
     fn sweep(&self, plan: &mut Plan, path: &RemotePath) {
         let dir = path.parent();
-        if self.seen.has_stale_staging(&dir) && !plan.sweep.contains(&dir) {
+        let is_at_work = |staging: &str| self.memos.shared.as_ref().is_some_and(|shared| shared.is_at_work(staging));
+        if self.seen.has_stale_staging(&dir, is_at_work) && !plan.sweep.contains(&dir) {
             plan.sweep.push(dir);
         }
     }

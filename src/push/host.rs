@@ -7,9 +7,10 @@ use std::time::Duration;
 use zeroize::Zeroizing;
 
 use super::decide::{Decider, Decision, Open, record_path, record_path_of_user};
-use super::job::{Came, Done, Item, Job, Plan, What, complaint, items, read_back};
+use super::job::{Came, Done, Item, Job, Plan, What, append, complaint, items, read_back};
 use super::memo::Memos;
 use super::observe::{Seen, first_request};
+use super::shared::Sharing;
 use super::{Push, PushOptions, not_attempted};
 use crate::format::consumer;
 use crate::model::text::sanitize;
@@ -235,6 +236,27 @@ impl<C: Connector> PartRun<'_, C> {
     async fn converse(&self, session: &mut C::Session, mut greeted: Option<Nonce>, places: &mut BTreeMap<RemotePath, RemotePath>) -> Result<(), Trouble> {
         let others = places.clone();
         let mut open = Open { items: (0..self.items.len()).collect(), ..Open::default() };
+        let mut sharing = Sharing::new(self.run.memos.shared.as_ref(), &self.host.name);
+        loop {
+            greeted = self.attempts(session, greeted, places, &others, &mut open, &mut sharing).await?;
+            if open.left.is_empty() {
+                return Ok(());
+            }
+            let again = sharing.wait(self.run.clock, self.options().host).await;
+            open = Open { items: again, failed: open.failed, ..Open::default() };
+        }
+    }
+
+    /// Does what is open, but for items that are left to other hosts. Returns the nonce of a program that still waits for a request.
+    async fn attempts(
+        &self,
+        session: &mut C::Session,
+        mut greeted: Option<Nonce>,
+        places: &mut BTreeMap<RemotePath, RemotePath>,
+        others: &BTreeMap<RemotePath, RemotePath>,
+        open: &mut Open,
+        sharing: &mut Sharing,
+    ) -> Result<Option<Nonce>, Trouble> {
         let mut lock = None;
         for attempt in 0..ATTEMPTS_MAX {
             if attempt > 0 {
@@ -251,7 +273,7 @@ impl<C: Connector> PartRun<'_, C> {
                 }
             };
             self.at(Stage::Observe);
-            let seen = self.observe(&mut link, lock.take()).await?;
+            let seen = self.observe(&mut link, lock.take(), sharing).await?;
             open.busy = seen.reply.busy;
             if seen.reply.busy || seen.reply.torn {
                 tracing::info!(host = %self.host.name, attempt, busy = seen.reply.busy, "another program is at work there");
@@ -259,27 +281,40 @@ impl<C: Connector> PartRun<'_, C> {
             }
             self.at(Stage::Render);
             let (options, memos) = (self.options(), self.run.memos);
-            let decider = Decider { host: self.host, own: self.record, others: &others, items: self.items, options, memos, seen: &seen };
-            let Decision { mut plan, settled, places: found } = decider.decide(&open)?;
+            let decider = Decider { host: self.host, own: self.record, others, items: self.items, options, memos, seen: &seen };
+            let mut decision = decider.decide(open)?;
+            let notes = if options.check { BTreeMap::new() } else { self.shared(&decision, open, sharing) };
+            if !notes.is_empty() || !open.left.is_empty() {
+                decision = decider.decide(open)?;
+            }
+            let Decision { mut plan, settled, places: found, same } = decision;
             places.extend(found);
-            for (item, done) in settled {
+            for (item, mut done) in settled {
                 // Else, when a backup comes first and no later attempt gets through, it would be called contended.
                 open.items.remove(&item);
+                if let Some(note) = notes.get(&item) {
+                    match self.reads(item, &seen) {
+                        Ok(()) => append(&mut done.reason, note),
+                        Err(why) => done = Done::failed(Stage::ReadBack, why),
+                    }
+                }
                 if done.change == Change::Failed {
+                    sharing.failed(item);
                     open.failed.insert(item);
                 }
                 self.done(item, done);
             }
-            if self.options().check {
+            if options.check {
                 for job in plan.jobs {
                     if let Some(item) = job.item() {
+                        sharing.would(&job, same.get(&item), self.index[item]);
                         self.done(item, Done { change: job.change, stage: Stage::Render, reason: job.notes, diff: job.diff });
                     }
                 }
-                return Ok(());
+                return Ok(None);
             }
             if plan.jobs.is_empty() && plan.sweep.is_empty() {
-                return Ok(());
+                return Ok(Some(link.nonce));
             }
             for job in &plan.jobs {
                 tracing::debug!(host = %self.host.name, path = %job.path, bytes = job.content.len(), change = job.change.name(), "to write");
@@ -289,14 +324,15 @@ impl<C: Connector> PartRun<'_, C> {
             if plan.jobs.iter().any(|j| j.what == What::Backup) {
                 // What is to be kept is kept for certain before its file is replaced, in the next attempt.
                 plan.jobs.retain(|j| j.what == What::Backup);
-                self.replace(&mut link, plan, &seen).await?;
+                self.replace(&mut link, plan, &seen, sharing).await?;
                 continue;
             }
-            let failed = std::mem::take(&mut open.failed);
-            open = self.replace(&mut link, plan, &seen).await?;
+            let (failed, left) = (std::mem::take(&mut open.failed), std::mem::take(&mut open.left));
+            *open = self.replace(&mut link, plan, &seen, sharing).await?;
             open.failed.extend(failed);
+            open.left = left;
             if open.items.is_empty() && !open.record {
-                return Ok(());
+                return Ok(None);
             }
         }
         let lock = if self.is_root_s { "/var/lib/regprov" } else { "~/.local/state/regprov" };
@@ -304,16 +340,37 @@ impl<C: Connector> PartRun<'_, C> {
             true => format!("contended: another run of regprov, or a process that holds the lock of {lock}, did not let go; run again"),
             false => "contended: other programs kept changing it while regprov tried 5 times; run again".to_string(),
         };
-        for item in open.items {
+        for item in std::mem::take(&mut open.items) {
             self.done(item, Done::failed(Stage::Replace, why.clone()));
         }
-        Ok(())
+        Ok(None)
+    }
+
+    /// Leaves to other hosts what they write already, and returns the notes for files that they wrote. Those are ours in the record too:
+    /// the host that wrote them may be gone when they are to be taken away.
+    fn shared(&self, decision: &Decision, open: &mut Open, sharing: &mut Sharing) -> BTreeMap<usize, String> {
+        let left = sharing.claim(&decision.plan.jobs, &decision.same);
+        open.items.retain(|item| !left.contains(item));
+        open.left.extend(left);
+        let unchanged = decision.settled.iter().filter(|(_, done)| done.change == Change::Unchanged);
+        let notes: BTreeMap<_, _> = unchanged.filter_map(|(i, _)| Some((*i, sharing.via(*i, decision.same.get(i)?)?))).collect();
+        open.record |= !notes.is_empty();
+        notes
+    }
+
+    /// Reads an item's file, as it is seen here, by its consumer's rules.
+    fn reads(&self, item: usize, seen: &Seen) -> Result<(), String> {
+        let Located::At { path, .. } = plan::locate(&self.items[item].wanted, &self.host.root, seen.me().0, seen) else { return Ok(()) };
+        let Some(file) = seen.reply.files.get(path.as_str()) else { return Ok(()) };
+        read_back(self.host, &self.items[item], seen, self.options().merge, self.run.memos, &file.content)
     }
 
     /// Asks until every link on the way to a file has been followed.
-    async fn observe(&self, link: &mut Link<'_, C::Session>, lock: Option<RemotePath>) -> Result<Seen, Trouble> {
+    async fn observe(&self, link: &mut Link<'_, C::Session>, lock: Option<RemotePath>, sharing: &mut Sharing) -> Result<Seen, Trouble> {
         let mut request = first_request(self.host, self.items, self.record, self.options().merge.replace_invalid);
         request.lock = lock;
+        request.shared = sharing.asks();
+        request.paths.extend(sharing.looks().map(staging_pattern));
         let mut seen = Seen::default();
         for _ in 0..ROUNDS_MAX {
             let text = request.encode(&self.host.root);
@@ -343,14 +400,15 @@ impl<C: Connector> PartRun<'_, C> {
             if paths.is_empty() {
                 return Ok(seen);
             }
-            request = Observe { paths: paths.into_iter().collect(), ..Observe::default() };
+            request = Observe { paths: paths.into_iter().collect(), shared: request.shared, ..Observe::default() };
         }
         Err(Trouble::new(Stage::Observe, "the links there lead further than regprov follows"))
     }
 
     /// Sends the payload, and settles each item by what can be read afterwards; those that met a conflict come back.
-    async fn replace(&self, link: &mut Link<'_, C::Session>, mut plan: Plan, seen: &Seen) -> Result<Open, Trouble> {
+    async fn replace(&self, link: &mut Link<'_, C::Session>, mut plan: Plan, seen: &Seen, sharing: &mut Sharing) -> Result<Open, Trouble> {
         plan.jobs.sort_by_key(|j| (j.path.parent(), j.path.clone()));
+        sharing.writes(link.nonce.as_str());
         let request = plan.request(seen, &link.nonce)?;
         self.progress().sent = true;
         (self.run.sent)();
@@ -376,8 +434,12 @@ impl<C: Connector> PartRun<'_, C> {
                     again.items.extend(item);
                     again.record |= job.what == What::Record;
                 }
-                (Came::Written, Some(item)) => self.done(item, Done { change: job.change, stage: Stage::ReadBack, reason: job.notes, diff: job.diff }),
+                (Came::Written, Some(item)) => {
+                    sharing.written(item, &job.content, reply.inodes.get(job.path.as_str()).copied());
+                    self.done(item, Done { change: job.change, stage: Stage::ReadBack, reason: job.notes, diff: job.diff });
+                }
                 (Came::Failed(stage, why), Some(item)) => {
+                    sharing.failed(item);
                     again.failed.insert(item);
                     self.done(item, Done::failed(stage, why));
                 }

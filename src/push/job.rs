@@ -82,6 +82,11 @@ impl Done {
     }
 }
 
+/// Adds a note to what is said of a file.
+pub(super) fn append(reason: &mut Option<String>, note: &str) {
+    *reason = Some(reason.take().map_or_else(|| note.to_string(), |before| format!("{before}\n{note}")));
+}
+
 /// What is to be written on a host.
 pub(super) struct Plan {
     pub(super) jobs: Vec<Job>,

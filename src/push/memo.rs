@@ -1,10 +1,11 @@
-//! Merges that were made before. What a merge yields follows from its input alone, and the nodes of a fleet mostly hold the
+//! What the hosts of a run know of each other. Mostly merges that were made before: what a merge yields follows from its input alone, and the nodes of a fleet mostly hold the
 //! same files: rendering and reading back by the rules of each curl is done once then, not once a host.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use zeroize::Zeroizing;
 
+use super::shared::Registry;
 use crate::format::{FileSpec, Merge, Merged, NodeFacts};
 use crate::model::Target;
 
@@ -20,6 +21,8 @@ pub(super) struct Memos {
     pub(super) merged: Memo<Result<Merged, String>>,
     /// Whether a file is read as it was meant.
     pub(super) read_back: Memo<Result<(), String>>,
+    /// Files that several hosts see; `None` in a run of one host.
+    pub(super) shared: Option<Arc<Registry>>,
 }
 
 /// Results by their input.

@@ -6,6 +6,8 @@ mod job;
 mod memo;
 mod observe;
 pub mod ping;
+mod same;
+mod shared;
 mod waves;
 
 use std::collections::BTreeMap;
@@ -62,9 +64,10 @@ pub async fn push_all<C: Connector>(push: Arc<Push<C>>, hosts: Vec<Host>, stop: 
         // Whoever draws may have gone; the run goes on.
         let _ = events.send(Event::Ended { index, row: row.clone() });
     }
-    let contacted = (0..hosts.len()).filter(|i| hosts[*i].skip.is_none()).collect();
+    let contacted: Vec<usize> = (0..hosts.len()).filter(|i| hosts[*i].skip.is_none()).collect();
+    let memos = memo::Memos { shared: (contacted.len() > 1).then(Arc::default), ..memo::Memos::default() };
+    let memos = Arc::new(memos);
     let mut waves = waves::Waves::new(contacted, push.options.pace.clone());
-    let memos = Arc::new(memo::Memos::default());
     let mut running = JoinSet::new();
     let mut index_of = BTreeMap::new();
     loop {
@@ -94,6 +97,9 @@ pub async fn push_all<C: Connector>(push: Arc<Push<C>>, hosts: Vec<Host>, stop: 
         }
         let _ = events.send(Event::Ended { index, row: row.clone() });
         rows[index] = row;
+    }
+    if let Some(shared) = &memos.shared {
+        shared.tell(&mut rows);
     }
     Report { hosts: rows, stopped: waves.into_stopped(), ..Report::default() }
 }

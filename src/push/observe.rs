@@ -23,6 +23,9 @@ impl Seen {
         let all = &mut self.reply;
         all.stats.extend(reply.stats.into_iter().filter(|(path, _)| wanted(path)));
         all.files.extend(reply.files.into_iter().filter(|(path, _)| wanted(path)));
+        all.inodes.extend(reply.inodes.into_iter().filter(|(path, _)| wanted(path)));
+        all.mounts.extend(reply.mounts);
+        all.boot = reply.boot.or(all.boot.take());
         all.ids.extend(reply.ids);
         all.me = reply.me.or(all.me);
         all.home = reply.home.or(all.home.take());
@@ -43,11 +46,11 @@ impl Seen {
         self.reply.me.expect("observe asks until it knows")
     }
 
-    /// Staging directories that an earlier run left in `dir`.
-    pub(super) fn has_stale_staging(&self, dir: &RemotePath) -> bool {
+    /// Staging directories that an earlier run left in `dir`. Where hosts share it, those of this run are not stale.
+    pub(super) fn has_stale_staging(&self, dir: &RemotePath, is_at_work: impl Fn(&str) -> bool) -> bool {
         let prefix = staging_pattern(dir);
         let prefix = prefix.trim_end_matches('*');
-        self.reply.stats.iter().any(|(path, stat)| path.starts_with(prefix) && stat.kind == StatKind::Dir)
+        self.reply.stats.iter().any(|(path, stat)| path.starts_with(prefix) && stat.kind == StatKind::Dir && !is_at_work(path))
     }
 }
 

@@ -2,11 +2,13 @@
 //! a cap on everything, and nothing is believed that does not carry the nonce of this connection.
 
 mod ls;
+mod mount;
 mod reply;
 mod request;
 
 use std::fmt::Write as _;
 
+pub use mount::Mount;
 pub use reply::{Broken, Home, Reply, ReplyReader, Verdict};
 pub use request::{Observe, Packing, Replace, Swap, hello, staging_dir, staging_pattern};
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use zeroize::Zeroizing;
 
 use super::ls::parse_ls;
+use super::mount::Mount;
 use super::{FILE_BYTES_MAX, Nonce};
 use crate::model::{CurlVersion, ObservedFile, Stat, StatKind};
 
@@ -16,6 +17,8 @@ const NOISE_BYTES_MAX: usize = 64 << 10;
 const REPLY_BYTES_MAX: usize = 8 << 20;
 /// The most lines of a reply that carry the nonce.
 const LINES_MAX: usize = 4096;
+/// The most mounts that are kept; on the way to a few files lie a handful.
+const MOUNTS_MAX: usize = 256;
 /// What is kept of the tools' complaints.
 const COMPLAINT_BYTES_MAX: usize = 8 << 10;
 
@@ -46,6 +49,12 @@ pub struct Reply {
     pub stats: BTreeMap<String, Stat>,
     /// The regular files up to [`FILE_BYTES_MAX`].
     pub files: BTreeMap<String, ObservedFile>,
+    /// The inode of each path that exists, where [`Observe::shared`](super::Observe::shared) asked.
+    pub inodes: BTreeMap<String, u64>,
+    /// The kernel's name for this boot of this machine, then too.
+    pub boot: Option<String>,
+    /// What is mounted at the paths that were asked for, in the order in which it was, where the kernel knows filesystems that hosts share.
+    pub mounts: Vec<Mount>,
     /// User and group of the program.
     pub me: Option<(u32, u32)>,
     /// Numbers of users (`passwd`) and groups (`group`) by (kind, name); `None` where the node knows none.
@@ -285,12 +294,20 @@ impl ReplyReader {
                 return Ok(true);
             }
             "l" => {
-                let (path, stat) = parse_ls(rest).ok_or(Broken::Grammar)?;
+                // No mode begins with a digit.
+                let numbered = rest.trim_start_matches(' ').split_once(' ').and_then(|(n, rest)| Some((n.parse::<u64>().ok()?, rest)));
+                let (path, stat) = parse_ls(numbered.map_or(rest, |(_, rest)| rest)).ok_or(Broken::Grammar)?;
+                if let Some((inode, _)) = numbered {
+                    self.reply.inodes.insert(path.clone(), inode);
+                }
                 match path.as_str() {
                     "/proc/self/" => self.reply.me = Some((stat.uid, stat.gid)),
                     _ => self.order.push((path, stat)),
                 }
             }
+            "boot" => self.reply.boot = Some(rest.to_string()).filter(|b| b.len() == 36 && b.bytes().all(|c| c.is_ascii_hexdigit() || c == b'-')),
+            "mount" if self.reply.mounts.len() < MOUNTS_MAX => self.reply.mounts.extend(Mount::parse(rest)),
+            "mount" => {}
             "curl" => self.reply.curl = rest.strip_prefix("curl ").and_then(|v| CurlVersion::parse(v.split(' ').next()?)),
             "fact" => {
                 let (name, words) = rest.split_once(' ').unwrap_or((rest, ""));
@@ -355,6 +372,21 @@ mod tests {
             assert_eq!((reply.me, reply.tar, reply.stats.len()), (Some((7, 8)), true, 2));
             assert_eq!(&reply.files["/root/x"].content[..], b"a\nn0 ");
         }
+    }
+
+    #[test]
+    fn inodes_the_boot_and_mounts_are_told_beside_the_files() {
+        let lines = b"n0 l  77 -rw------- 1 0 0 1 Nov 21 02:18 /root/x\nn0 l 1 dr-xr-xr-x 9 7 8 0 Nov 21 02:41 /proc/self/\n\
+            n0 boot 0f4f7a53-3a3c-4a0e-8a0c-0a3a5a6a7a8a\nn0 mount 0:52 nfs4 nfs01:/home / /home\nn0 mount what is this\nn0 cat\nx\nn0 end\n";
+        let reply = reader().feed(lines).unwrap().unwrap();
+        assert_eq!((reply.inodes["/root/x"], reply.me, &reply.files["/root/x"].content[..]), (77, Some((7, 8)), &b"x"[..]));
+        assert_eq!((reply.mounts.len(), reply.boot.is_some()), (1, true));
+        for boot in ["", "0f4f7a53", "\u{1b}f4f7a53-3a3c-4a0e-8a0c-0a3a5a6a7a8"] {
+            assert_eq!(reader().feed(format!("n0 boot {boot}\nn0 end\n").as_bytes()).unwrap().unwrap().boot, None, "{boot:?}");
+        }
+        let flood = "n0 mount 0:52 nfs4 nfs01:/home / /home\n".repeat(2 * MOUNTS_MAX) + "n0 end\n";
+        assert_eq!(reader().feed(flood.as_bytes()).unwrap().unwrap().mounts.len(), MOUNTS_MAX);
+        broken(b"n0 l 77 nonsense\n", &Broken::Grammar);
     }
 
     #[track_caller]
@@ -469,6 +501,9 @@ mod tests {
                         "id passwd x -\n",
                         "curl curl 8.5.0 (x)\n",
                         "l -rw------- 1 0 0 5 Nov 21 02:18 /x\n",
+                        "l 77 -rw------- 1 0 0 5 Nov 21 02:18 /x\n",
+                        "boot 0f4f7a53-3a3c-4a0e-8a0c-0a3a5a6a7a8a\n",
+                        "mount 0:52 nfs4 nfs01:/home / /home\n",
                         "l lrwxrwxrwx 1 0 0 9 Nov 21 02:18 /a -> ../b\n",
                         "n0 l -rw------- 1 4294967295 0 1048576 Nov 21 02:18 /y\n",
                         "l dr-xr-xr-x 9 0 0 0 Nov 21 02:41 /proc/self/\n"
