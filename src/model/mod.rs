@@ -9,6 +9,7 @@ pub mod registry;
 pub mod report;
 pub mod secret;
 pub mod target;
+pub mod task;
 pub mod text;
 
 pub use file::{FileMode, Observed, ObservedFile, RemotePath, Stat, StatKind};
@@ -19,3 +20,4 @@ pub use registry::Registry;
 pub use report::{Change, Event, FileRow, HostRow, Outcome, Report, Stage};
 pub use secret::Secret;
 pub use target::{CurlVersion, HelperPolicy, Target, TargetKind};
+pub use task::{HelperName, ServiceUnit};

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use zeroize::Zeroizing;
 
 use super::ls::parse_ls;
+use super::task::{self, ERRORS_BYTES_MAX, Ended, OUTPUT_BYTES_MAX};
 use super::{FILE_BYTES_MAX, Nonce};
 use crate::model::{CurlVersion, ObservedFile, Stat, StatKind};
 
@@ -66,6 +67,8 @@ pub struct Reply {
     pub torn: bool,
     /// What the tools printed between the program's lines, at most a few KiB, unsanitised.
     pub complaints: String,
+    /// What came of a task.
+    pub task: Option<Ended>,
     /// The program refuses to work here, and why.
     pub refused: Option<String>,
 }
@@ -103,6 +106,8 @@ pub struct ReplyReader {
     searched: usize,
     /// How long the file contents that start at `at` are, once they have begun.
     contents: Option<usize>,
+    /// Those contents are what a task said, this many bytes of it on standard error.
+    task: Option<usize>,
     spoke: bool,
     lines: usize,
     noise: Vec<u8>,
@@ -123,6 +128,7 @@ impl ReplyReader {
             at: 0,
             searched: 0,
             contents: None,
+            task: None,
             spoke: false,
             lines: 0,
             noise: Vec::new(),
@@ -162,6 +168,9 @@ impl ReplyReader {
                 if !self.take_contents(total) {
                     return Ok(None);
                 }
+                if self.task.is_some() && (self.reply.torn || self.reply.task.is_none()) {
+                    return Err(Broken::Grammar);
+                }
                 if self.reply.torn {
                     return Ok(Some(std::mem::take(&mut self.reply)));
                 }
@@ -186,6 +195,13 @@ impl ReplyReader {
                     return Err(Broken::TooLong);
                 }
                 self.contents = Some(total);
+            } else if let Some(sizes) = line.strip_prefix("ran ") {
+                let (total, err) =
+                    sizes.split_once(' ').and_then(|(t, e)| Some((t.parse::<usize>().ok()?, e.parse::<usize>().ok()?))).ok_or(Broken::Grammar)?;
+                if err > ERRORS_BYTES_MAX || total > OUTPUT_BYTES_MAX + 2 * ERRORS_BYTES_MAX {
+                    return Err(Broken::TooLong);
+                }
+                (self.contents, self.task) = (Some(total), Some(err));
             } else if self.line(line)? {
                 return Ok(Some(std::mem::take(&mut self.reply)));
             }
@@ -246,7 +262,11 @@ impl ReplyReader {
             self.reply.torn = true;
             return true;
         }
-        let sizes: Vec<_> = self.files().cloned().collect();
+        if let Some(err) = self.task {
+            self.reply.task = task::ended(&self.buffer[self.at..to], err);
+            self.at = to;
+        }
+        let sizes: Vec<_> = if self.task.is_some() { Vec::new() } else { self.files().cloned().collect() };
         for (path, stat) in sizes {
             let next = self.at + stat.size as usize;
             let content = Zeroizing::new(self.buffer[self.at..next].to_vec());
@@ -276,6 +296,10 @@ impl ReplyReader {
         match word {
             "end" => return Ok(true),
             "tar" => self.reply.tar = true,
+            "late" => {
+                self.reply.task = Some(Ended::Late);
+                return Ok(true);
+            }
             "busy" => {
                 self.reply.busy = true;
                 return Ok(true);
