@@ -88,7 +88,7 @@ impl Case {
         let wants_curl = (row.wants)(&self.target, &logins).curl;
         assert!(!self.curls.contains(&None) || !wants_curl || self.dir.join("refused").exists(), "{}: curl is wanted, so it is known", self.name);
         for curl in &self.curls {
-            let facts = NodeFacts { curl: *curl, conf: self.conf.clone() };
+            let facts = NodeFacts { curl: *curl, conf: self.conf.clone(), ..NodeFacts::default() };
             self.run_files(&facts, &logins);
         }
     }

@@ -77,7 +77,7 @@ fn write_files(kind: TargetKind, login: &Login, curl: Option<CurlVersion>, exist
     if !(row.check)(&target, &logins).is_empty() {
         return false;
     }
-    let facts = NodeFacts { curl, conf: Vec::new() };
+    let facts = NodeFacts { curl, ..NodeFacts::default() };
     (row.files)(&target).iter().all(|spec| {
         let m = Merge { target: &target, spec, logins: &logins, existing, facts: &facts, options: MergeOptions::default() };
         (row.merge)(&m).map(|merged| fs::write(dir.join(spec.path.file_name()), &*merged.write.unwrap()).unwrap()).is_ok()

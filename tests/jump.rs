@@ -92,6 +92,7 @@ impl Bed {
             check: false,
             merge: MergeOptions::default(),
             inventory_id: "test".into(),
+            after: Default::default(),
             command: SECOND * 5,
             host: SECOND * 20,
         };

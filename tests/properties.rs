@@ -37,7 +37,7 @@ fn written(kind: TargetKind, login: &Login, curl: Option<CurlVersion>) -> Result
     if !problems.is_empty() {
         return Err(problems.join("\n"));
     }
-    let facts = NodeFacts { curl, conf: Vec::new() };
+    let facts = NodeFacts { curl, ..NodeFacts::default() };
     let mut files = Vec::new();
     for spec in (row.files)(&target) {
         let m = Merge { target: &target, spec: &spec, logins: &logins, existing: None, facts: &facts, options: MergeOptions::default() };
@@ -169,7 +169,7 @@ proptest! {
         let (row, target, logins) = (consumer(TargetKind::Enroot), target(TargetKind::Enroot), [&l]);
         let spec = &(row.files)(&target)[0];
         for curl in [None, Some(CurlVersion(7, 76, 1)), Some(CurlVersion(8, 14, 1))] {
-            let facts = NodeFacts { curl, conf: Vec::new() };
+            let facts = NodeFacts { curl, ..NodeFacts::default() };
             let m = Merge { target: &target, spec, logins: &logins, existing: Some(existing.as_bytes()), facts: &facts, options: MergeOptions::default() };
             let Ok(merged) = (row.merge)(&m) else { continue };
             let bytes = merged.write.as_ref().map_or(existing.as_bytes(), |b| b.as_slice());

@@ -88,7 +88,7 @@ fn hosts(block: &[&str]) -> Vec<HostRow> {
     let Some((head, rest)) = block.split_first() else { return Vec::new() };
     let (names, outcome) = head.split_once(' ').unwrap();
     let names: NodeSet = names.parse().unwrap();
-    names.iter().map(|host| HostRow { outcome: parse_outcome(&unescape(outcome, &host)), files: files(rest, &host), host }).collect()
+    names.iter().map(|host| HostRow { outcome: parse_outcome(&unescape(outcome, &host)), files: files(rest, &host), notes: Vec::new(), host }).collect()
 }
 
 fn parse_outcome(text: &str) -> Outcome {

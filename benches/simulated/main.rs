@@ -244,6 +244,7 @@ async fn push(hosts: Vec<Host>, key: &std::path::Path, known_hosts: &[u8], forks
         check: false,
         merge: MergeOptions::default(),
         inventory_id: "bench".to_string(),
+        after: Default::default(),
         command: seconds(30),
         host: seconds(60),
     };

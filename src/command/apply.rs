@@ -19,7 +19,7 @@ use crate::inventory::{self, Inventory};
 use crate::model::text::shell_word;
 use crate::model::{Connection, Event, Host, HostRow, LoginEntry, Outcome, Pace, Report, Stage, Target};
 use crate::node::Program;
-use crate::push::{Logins, Push, PushOptions, before, push_all};
+use crate::push::{After, Logins, Push, PushOptions, before, push_all};
 use crate::transport::local::Local;
 use crate::transport::reach::Reach;
 use crate::ui;
@@ -54,6 +54,7 @@ pub async fn apply(args: &ApplyArgs, verbose: u8) -> Result<u8> {
         check: args.what.check,
         merge: MergeOptions { replace_invalid: args.what.replace_invalid, drop_bad_entries: args.what.drop_bad_entries },
         inventory_id: inventory.id.clone().unwrap_or_else(|| "default".to_string()),
+        after: After { restart: None, pull_test: args.what.pull_test.clone() },
         command: seconds(args.ssh.timeouts.command_timeout),
         host: seconds(args.ssh.timeouts.host_timeout),
     };

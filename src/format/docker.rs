@@ -10,7 +10,7 @@ use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STAN
 use zeroize::Zeroizing;
 
 use super::json::{self, Object, Value};
-use super::{Consumer, FileSpec, Merge, Merged, Wants, dir_mode, shown};
+use super::{Consumer, FileSpec, Merge, Merged, Wants, dir_mode, helper, shown};
 use crate::model::{HelperPolicy, Login, Registry, Target, TargetKind};
 
 /// Docker's row in the table.
@@ -109,7 +109,10 @@ fn go_folds(key: &str, name: &str) -> bool {
 
 fn compose(m: &Merge<'_>, document: Document<'_>) -> Result<Merged, String> {
     let mut merged = Merged { write: None, diff: Vec::new(), notes: Vec::new(), backup: false };
-    let helpers = keep_helpers(m, &document, &mut merged)?;
+    let helpers = match m.target.helper {
+        HelperPolicy::Store => helper::settle(m).map(|()| None)?,
+        HelperPolicy::Fail | HelperPolicy::Remove => keep_helpers(m, &document, &mut merged)?,
+    };
     let auths = merge_auths(m, document.auths, &mut merged)?;
     if merged.diff.is_empty() && m.existing.is_some() {
         return Ok(merged);
@@ -163,9 +166,9 @@ fn keep_helpers<'a>(m: &Merge<'_>, document: &Document<'a>, merged: &mut Merged)
     problems.dedup();
     if !problems.is_empty() {
         let way_out = if document.store {
-            "take `credsStore` out of the file, or put the logins into that helper"
+            "take `credsStore` out of the file, or set `helper: store` on the target"
         } else {
-            "take it out of the file, or set `helper: remove` on the target"
+            "take it out of the file, or set `helper: store` or `helper: remove` on the target"
         };
         return Err(format!("{}: {}: docker would ask that helper and never use our login; {way_out}", m.spec.path, problems.join(", ")));
     }
@@ -190,7 +193,10 @@ fn merge_auths<'a>(m: &Merge<'_>, existing: Entries<'a>, merged: &mut Merged) ->
     let mut bad = Vec::new();
     for (key, raw, entry) in existing {
         if let Some(login) = m.logins.iter().find(|l| l.registry.docker_key() == key) {
-            let value = manage(login, &key, entry, &mut merged.diff);
+            let value = match helper::keeper(m, login) {
+                Some(_) => Value::Object(without_login(&key, entry, &mut merged.diff)),
+                None => manage(login, &key, entry, &mut merged.diff),
+            };
             out.push((key, value));
         } else if let Some(login) = m.logins.iter().find(|l| is_alias(&key, &l.registry)) {
             merged.diff.push(format!("- {} (alias of {})", shown(&key), login.registry.docker_key()));
@@ -212,6 +218,11 @@ fn merge_auths<'a>(m: &Merge<'_>, existing: Entries<'a>, merged: &mut Merged) ->
     new.sort_by_key(|l| l.registry.docker_key());
     for login in new {
         let key = login.registry.docker_key();
+        if let Some(helper) = helper::keeper(m, login) {
+            merged.diff.push(format!("+ {key} (in {helper})"));
+            out.push((key.to_string(), Value::Object(Vec::new())));
+            continue;
+        }
         merged.diff.push(format!("+ {key} ({})", shown(login.username.as_str())));
         out.push((key.to_string(), Value::Object(vec![("auth".into(), Value::Text(auth(login)))])));
     }
@@ -243,6 +254,18 @@ fn manage<'a>(login: &Login, key: &str, entry: Option<Object<'a>>, diff: &mut Ve
     Value::Object(fields)
 }
 
+/// The entry of a login that a helper keeps: what docker leaves of it, and what is foreign.
+fn without_login<'a>(key: &str, entry: Option<Object<'a>>, diff: &mut Vec<String>) -> Vec<(String, Value<'a>)> {
+    let mut fields = Vec::new();
+    for (name, raw) in entry.map(|e| e.0).unwrap_or_default() {
+        match STALE_FIELDS.into_iter().chain(["auth"]).find(|f| go_folds(&name, f)) {
+            Some(stale) => diff.push(format!("- {key} {stale}")),
+            None => fields.push((name, Value::Raw(raw))),
+        }
+    }
+    fields
+}
+
 /// Docker's `auth`: the standard base64 of `user:password`.
 fn auth(login: &Login) -> Zeroizing<String> {
     let plain = Zeroizing::new(format!("{}:{}", login.username, login.password.expose()));
@@ -252,7 +275,7 @@ fn auth(login: &Login) -> Zeroizing<String> {
 /// Whether a key is an old name of a registry that we manage: with a scheme (docker/cli `credentials/file_store.go`
 /// ConvertToHostname), a trailing slash or an API version, or another of Docker Hub's names (containers/image
 /// `docker/config/config.go` normalizeRegistry). `host/namespace` is none: podman reads it as a key of its own.
-fn is_alias(key: &str, registry: &Registry) -> bool {
+pub(super) fn is_alias(key: &str, registry: &Registry) -> bool {
     if key == registry.docker_key() {
         return false;
     }
@@ -305,6 +328,16 @@ fn read_back(m: &Merge<'_>, bytes: &[u8]) -> Result<(), String> {
             Some((_, _, helper)) => !helper.is_empty(),
             None => document.store,
         };
+        if shadowed && m.target.helper == HelperPolicy::Store {
+            let entry = document.auths.iter().find(|(name, ..)| name == key).and_then(|(.., entry)| entry.as_ref());
+            let plain = |name: &str| STALE_FIELDS.into_iter().chain(["auth"]).any(|f| go_folds(name, f));
+            match entry {
+                None => return fail("no entry"),
+                Some(entry) if entry.0.iter().any(|(name, _)| plain(name)) => return fail("a login stands in the file beside the credential helper"),
+                Some(_) => helper::settle(m)?,
+            }
+            continue;
+        }
         if shadowed {
             return fail("a credential helper shadows it");
         }

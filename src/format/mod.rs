@@ -4,6 +4,7 @@
 
 mod docker;
 pub mod enroot;
+pub mod helper;
 mod json;
 mod netrc;
 pub mod owned;
@@ -73,6 +74,8 @@ pub struct NodeFacts {
     pub curl: Option<CurlVersion>,
     /// The configuration files that exist, path (without `root:`) and content, in the order of their paths.
     pub conf: Vec<(String, Vec<u8>)>,
+    /// What credential helpers answered, where [`helper::questions`] asks any.
+    pub helpers: Vec<helper::Answer>,
 }
 
 /// What to do with a file on the node that is not as it should be; flags of `apply`.

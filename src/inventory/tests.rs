@@ -197,7 +197,6 @@ fn targets() {
     case("[{docker: {owner: 'a b'}}]", 18, "`owner` of target docker is no name or number");
     case("[{docker: {group: 4294967295}}]", 18, "`group` of target docker is no name or number");
     case("[{docker: {group: -1}}]", 18, "`group` of target docker is no name or number");
-    case("[{docker: {helper: store}}]", 19, "`helper` of target docker: `store` is not supported yet");
     case("[{docker: {helper: x}}]", 19, "`helper` of target docker is unknown");
     case("[{enroot: {helper: fail}}]", 11, "target enroot knows no credential helpers");
     case("[{docker: {logins: []}}]", 19, "`logins` of target docker is empty");

@@ -2,6 +2,7 @@
 
 pub mod file;
 pub mod host;
+pub mod image;
 pub mod login;
 pub mod pace;
 pub mod ping;
@@ -14,6 +15,7 @@ pub mod text;
 
 pub use file::{FileMode, Observed, ObservedFile, RemotePath, Stat, StatKind};
 pub use host::{Address, Connection, Hop, Host, HostKeyPin, Jump, SSH_PORT};
+pub use image::Image;
 pub use login::{Expiry, Login, LoginEntry, PasswordText, Username};
 pub use pace::{Pace, Portion};
 pub use registry::Registry;

@@ -1,11 +1,15 @@
 //! The fan-out: many hosts at once, one [`Outcome`] each, always.
 
+mod after;
 mod decide;
+mod helpers;
 mod host;
 mod job;
 mod memo;
 mod observe;
 pub mod ping;
+mod pull;
+mod tasks;
 mod waves;
 
 use std::collections::BTreeMap;
@@ -16,7 +20,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::format::MergeOptions;
-use crate::model::{Change, Event, FileRow, Host, HostRow, Login, Outcome, Pace, Report, Stage};
+use crate::model::{Change, Event, FileRow, Host, HostRow, Image, Login, Outcome, Pace, Report, ServiceUnit, Stage, Target};
 use crate::transport::Connector;
 
 /// The logins of a run by name.
@@ -35,10 +39,22 @@ pub struct PushOptions {
     pub merge: MergeOptions,
     /// The inventory's name in the node's record.
     pub inventory_id: String,
+    /// What is done on a host after its files.
+    pub after: After,
     /// How long one exchange with the node program may take.
     pub command: Duration,
     /// How long one host may take in all.
     pub host: Duration,
+}
+
+/// What is done on a host once its files have been read back.
+#[derive(Clone, Debug, Default)]
+pub struct After {
+    /// The services to restart when a file of this target changed; `None` restarts nothing. Of several targets that name one service, it
+    /// is restarted once, and only where it runs.
+    pub restart: Option<fn(&Target) -> &'static [ServiceUnit]>,
+    /// An image that each host shall be granted by its registry, with the host's login for it.
+    pub pull_test: Option<Image>,
 }
 
 /// Everything that the hosts' tasks share.
@@ -116,5 +132,5 @@ pub fn not_attempted(host: &Host, outcome: Outcome) -> HostRow {
             diff: Vec::new(),
         })
         .collect();
-    HostRow { host: host.name.clone(), outcome, files }
+    HostRow { host: host.name.clone(), outcome, files, notes: Vec::new() }
 }

@@ -101,7 +101,8 @@ fn names<'a>(wanted: impl Iterator<Item = &'a String>) -> Vec<String> {
 }
 
 /// What the formats are told of the node.
-pub(super) fn facts(host: &Host, wants: &Wants, reply: &Reply) -> NodeFacts {
+pub(super) fn facts(host: &Host, item: &Item<'_>, reply: &Reply) -> NodeFacts {
+    let wants = item.wants();
     let mut conf = Vec::new();
     for pattern in wants.conf {
         let full = below(pattern, &host.root);
@@ -110,7 +111,7 @@ pub(super) fn facts(host: &Host, wants: &Wants, reply: &Reply) -> NodeFacts {
             conf.push((inside.to_string(), file.content.to_vec()));
         }
     }
-    NodeFacts { curl: host.curl.or(reply.curl), conf }
+    NodeFacts { curl: host.curl.or(reply.curl), conf, helpers: item.answers().to_vec() }
 }
 
 /// Where a file that could not be read is kept when it is replaced.
