@@ -27,9 +27,10 @@ impl<C: Connector> HostRun<'_, C> {
                 continue;
             }
             if self.host.syslog {
-                let registries = item.logins.iter().map(|l| l.registry.to_string()).collect::<Vec<_>>().join(", ");
+                let registries = item.logins.iter().filter(|_| item.spec.secret).map(|l| l.registry.to_string()).collect::<Vec<_>>().join(", ");
+                let registries = if registries.is_empty() { registries } else { format!(": {registries}") };
                 let (path, id) = (shown(self.host, item.target, &item.spec.path), &self.push.options.inventory_id);
-                lines.push(printable(&format!("{} {path} ({}): {registries} by inventory {id}", change.name(), item.target.kind), LOG_LINE_CHARS_MAX));
+                lines.push(printable(&format!("{} {path} ({}){registries} by inventory {id}", change.name(), item.target.kind), LOG_LINE_CHARS_MAX));
             }
             units.extend(after.restart.into_iter().flat_map(|restart| restart(item.target)));
         }

@@ -66,12 +66,16 @@ impl Registry {
 fn serve(stream: TcpStream, state: &Mutex<State>) {
     let mut reader = BufReader::new(stream.try_clone().unwrap());
     let mut stream = stream;
+    // As Go's servers do: docker tries TLS first and goes on to HTTP only when the answer is HTTP.
+    if reader.fill_buf().is_ok_and(|b| b.first() == Some(&0x16)) {
+        let _ = stream.write_all(b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTPS request to an HTTP server.\n");
+        return;
+    }
     loop {
         let (mut first, mut authorization) = (String::new(), String::new());
         if reader.read_line(&mut first).unwrap_or(0) == 0 {
             return;
         }
-        // Whoever speaks TLS to us goes on with http.
         let Some((method, rest)) = first.split_once(' ') else { return };
         let path = rest.split(' ').next().unwrap_or_default().to_string();
         loop {
