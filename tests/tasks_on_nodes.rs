@@ -8,12 +8,21 @@ mod peers;
 #[path = "common/registry.rs"]
 mod registry;
 
+use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
 
 use fleet::{Fleet, Node, Options, Ran, Site};
 use peers::need;
 use registry::Registry;
+use regprov::model::{Change, FileMode, Host, HostKeyPin, Login, Outcome, Pace, RemotePath, Secret, ServiceUnit, Stage, Target, TargetKind, Username};
+use regprov::push::{After, Push, PushOptions, push_all};
+use regprov::transport::ssh::auth::Keys;
+use regprov::transport::ssh::keyring::KeySources;
+use regprov::transport::ssh::known_hosts::KnownHosts;
+use regprov::transport::ssh::{Deadlines, Ssh};
 
 const PASSWORD: &str = "plantedSecret\"7391 \\x";
 const CONFIG: &str = "/root/.docker/config.json";
@@ -56,7 +65,7 @@ fn sh(node: &Node, script: &str) -> String {
 fn program(node: &Node, name: &str, script: &str) {
     let path = format!("/usr/local/sbin/{name}");
     node.write(&path, script);
-    std::fs::set_permissions(node.path(&path), std::fs::Permissions::from_mode(0o755)).unwrap();
+    fs::set_permissions(node.path(&path), fs::Permissions::from_mode(0o755)).unwrap();
 }
 
 fn text(node: &Node, path: &str) -> String {
@@ -199,6 +208,81 @@ fn each_change_is_a_line_in_the_nodes_log() {
     // Nothing changed, nothing to tell.
     site.apply(&[]).ended(0, &["unchanged: n[0-1] (2)"]);
     assert_eq!(text(&fleet.nodes[0], "/var/tmp/log"), log);
+}
+
+/// The services that read a target when they start, for the test below.
+fn services(target: &Target) -> &'static [ServiceUnit] {
+    if target.kind == TargetKind::Docker { &[ServiceUnit::K3s, ServiceUnit::Containerd] } else { &[] }
+}
+
+#[tokio::test]
+#[ignore = "needs sshd and nsenter"]
+async fn a_service_is_restarted_when_its_file_changed() {
+    let Some((fleet, site)) = bed(1, "dash") else { return };
+    let node = &fleet.nodes[0];
+    sh(node, "mount -t tmpfs -o mode=755 run /run && mkdir -p /run/systemd/system && mkdir -m 755 /run/sshd");
+    let systemctl = "#!/bin/sh\necho \"$*\" >>/var/tmp/calls\ncase $* in *containerd) exit 3 ;; restart*) [ ! -e /var/tmp/broken ] || { echo 'Job for k3s failed' >&2; exit 1; } ;; esac\n";
+    program(node, "systemctl", systemctl);
+    let key = fleet.host_key("ed25519");
+    let (algorithm, base64) = key.split_once(' ').unwrap();
+    let target = |kind, path: &str| Target {
+        kind,
+        user: None,
+        path: RemotePath::parse(path).unwrap(),
+        owner: None,
+        group: None,
+        mode: FileMode::secret(0o600).unwrap(),
+        logins: vec!["hub".into()],
+        helper: Default::default(),
+    };
+    let host = Host {
+        address: Some(node.address.clone()),
+        port: Some(fleet.port),
+        host_keys: vec![HostKeyPin { algorithm: algorithm.into(), base64: base64.into() }],
+        targets: vec![target(TargetKind::Docker, CONFIG), target(TargetKind::Enroot, "/root/.config/enroot/.credentials")],
+        ..Host::named("n0")
+    };
+    let second = Duration::from_secs(1);
+    let deadlines = Deadlines { resolve: second * 5, connect: second * 5, handshake: second * 5, authenticate: second * 5 };
+    let keys = Arc::new(Keys::load(&KeySources::only(&[fleet.key()]), &mut |_| None).await.unwrap());
+    let apply = async |password: &str| {
+        let login = Login {
+            name: "hub".into(),
+            registry: regprov::model::Registry::parse("docker.io").unwrap().0,
+            username: Username::parse("acme").unwrap(),
+            password: Secret::new(password.to_string()),
+            auth_hosts: Vec::new(),
+            expires: None,
+        };
+        let options = PushOptions {
+            forks: 1,
+            pace: Pace::default(),
+            check: false,
+            merge: Default::default(),
+            inventory_id: "test".into(),
+            after: After { restart: Some(services), pull_test: None },
+            command: second * 10,
+            host: second * 30,
+        };
+        let connector = Ssh::direct(std::slice::from_ref(&host), keys.clone(), KnownHosts::default(), deadlines);
+        let push = Arc::new(Push { connector, logins: [("hub".to_string(), login)].into(), options });
+        let (_keep, stop) = tokio::sync::watch::channel(false);
+        push_all(push, vec![host.clone()], stop, tokio::sync::mpsc::unbounded_channel().0).await.hosts.remove(0)
+    };
+    let row = apply("one").await;
+    assert_eq!((row.outcome, row.notes), (Outcome::Changed, vec!["k3s was restarted".into(), "containerd does not run there, and was not restarted".into()]));
+    let calls = text(node, "/var/tmp/calls");
+    assert_eq!(calls, "-q is-active k3s\nrestart k3s\n-q is-active containerd\n");
+    // Nothing changed, nothing is restarted; nor for a file that no service reads.
+    fs::remove_file(node.path("/root/.config/enroot/.credentials")).unwrap();
+    let row = apply("one").await;
+    assert_eq!((row.outcome, row.notes.len(), text(node, "/var/tmp/calls")), (Outcome::Changed, 0, calls));
+    node.write("/var/tmp/broken", "");
+    let row = apply("two").await;
+    let reason = "k3s was not restarted, so that it may still use the old login: exit status 1; it said: Job for k3s failed".to_string();
+    assert_eq!(row.outcome, Outcome::Failed { stage: Stage::Restart, reason });
+    assert_eq!(row.files[0].change, Change::Updated, "the file is what it shall be");
+    drop(site);
 }
 
 /// Runs the pull test for an image of the registry and returns what came of it.

@@ -219,7 +219,7 @@ mod tests {
 
     #[track_caller]
     fn asks(existing: &str, want: Result<&[&str], &str>) {
-        let got = with(existing, Vec::new(), |m| questions(m));
+        let got = with(existing, Vec::new(), questions);
         let got = got.map(|q| q.iter().map(|q| format!("{} {} {}", q.helper.as_str(), q.server, q.login)).collect::<Vec<_>>());
         match want {
             Ok(want) => assert_eq!(got.unwrap(), want, "{existing}"),

@@ -15,11 +15,11 @@ use crate::transport::{Connector, Session, Trouble};
 const LOG_LINE_CHARS_MAX: usize = 900;
 
 impl<C: Connector> HostRun<'_, C> {
-    /// Does all of it, with the rights of root's files.
-    pub(super) async fn afterwards(&self, session: &mut C::Session) -> Result<(), Trouble> {
+    /// Does all of it, with the rights of root's files. Where the files did not all get their turn (not `well`), what changed is still told to
+    /// the log, and nothing else is done.
+    pub(super) async fn afterwards(&self, session: &mut C::Session, mut well: bool) -> Result<(), Trouble> {
         let (after, check) = (&self.push.options.after, self.push.options.check);
         let (mut lines, mut units) = (Vec::new(), BTreeSet::new());
-        let mut well = true;
         for (i, item) in items(self.host, &self.push.logins).iter().enumerate() {
             let change = self.progress().done.get(&i).map_or(Change::Unchanged, |done| done.change);
             well &= change != Change::Failed;
@@ -32,7 +32,8 @@ impl<C: Connector> HostRun<'_, C> {
                 let (path, id) = (shown(self.host, item.target, &item.spec.path), &self.push.options.inventory_id);
                 lines.push(printable(&format!("{} {path} ({}){registries} by inventory {id}", change.name(), item.target.kind), LOG_LINE_CHARS_MAX));
             }
-            units.extend(after.restart.into_iter().flat_map(|restart| restart(item.target)));
+            let restart = after.restart.filter(|_| well);
+            units.extend(restart.into_iter().flat_map(|restart| restart(item.target)));
         }
         let image = after.pull_test.as_ref().filter(|_| well);
         if lines.is_empty() && units.is_empty() && image.is_none() {
@@ -49,7 +50,8 @@ impl<C: Connector> HostRun<'_, C> {
         }
         if let Some(image) = image {
             self.progress().stage = Some(Stage::PullTest);
-            let login = self.host.targets.iter().flat_map(|t| &t.logins).filter_map(|l| self.push.logins.get(l)).find(|l| l.registry == *image.registry());
+            let logins = self.host.targets.iter().flat_map(|t| &t.logins).filter_map(|l| self.push.logins.get(l));
+            let login = logins.filter(|l| is_for(l, image)).max_by_key(|l| l.registry.path().map_or(0, str::len));
             let granted = pull_test(&mut tasks, image, login).await.map_err(|why| Trouble::new(Stage::PullTest, format!("{image}: {why}")))?;
             self.note(format!("pull test of {image}: {granted}"));
         }
@@ -85,6 +87,12 @@ impl<C: Connector> HostRun<'_, C> {
         }
         Ok(())
     }
+}
+
+/// Whether a login is for this image: for its registry, or for a path there that the repository lies below.
+fn is_for(login: &Login, image: &Image) -> bool {
+    let below = |path: &str| image.repository().strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    login.registry.authority() == image.registry().authority() && login.registry.path().is_none_or(below)
 }
 
 /// Asks the registry for the image with the node's curl. `Ok` says what was granted, `Err` why nothing was.

@@ -95,8 +95,9 @@ impl<C: Connector> HostRun<'_, C> {
         self.progress().stage = Some(Stage::Connect);
         let mut session = self.push.connector.connect(self.host, self.clock).await?;
         let mut result = self.all_parts(&mut session).await;
-        if result.is_ok() {
-            result = self.afterwards(&mut session).await;
+        if !self.progress().sent {
+            let after = self.afterwards(&mut session, result.is_ok()).await;
+            result = result.and(after);
         }
         session.close().await;
         result

@@ -222,7 +222,8 @@ pub(super) fn check_realm(realm: &str, registry: &Registry, scheme: &str, login:
     let Some(host) = parsed.filter(|_| !rest.contains(['"', '\\', ' ', '@', '#'])) else {
         return Err("the registry sends for a token to no address that regprov follows".to_string());
     };
-    if !theirs.eq_ignore_ascii_case("https") && !(scheme == "http" && theirs == "http" && is_loopback(host.host())) {
+    let is_nodes_own = scheme == "http" && theirs == "http" && is_loopback(host.host());
+    if !is_nodes_own && !theirs.eq_ignore_ascii_case("https") {
         return Err(format!("the registry sends for a token to {authority} without TLS; no login was sent"));
     }
     let own = |h: &str| h.eq_ignore_ascii_case(host.host()) || h.eq_ignore_ascii_case(host.authority()) || h.eq_ignore_ascii_case(&authority);

@@ -34,8 +34,8 @@ impl<'a, S: Session> Tasks<'a, S> {
         }
         let seconds = self.seconds();
         // Whatever comes but a whole answer leaves a program of which nobody knows where it is.
-        let ended = std::mem::take(&mut self.started).then_some(self.link.exchange(&task.encode(seconds, input), false).await);
-        let reply = ended.expect("it was started above").map_err(|t| t.reason)?;
+        self.started = false;
+        let reply = self.link.exchange(&task.encode(seconds, input), false).await.map_err(|t| t.reason)?;
         if let Some(why) = reply.refused {
             return Err(format!("the node program does not work here: {}", sanitize(&why)));
         }

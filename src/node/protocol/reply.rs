@@ -396,6 +396,12 @@ mod tests {
         broken(b"n0 l -rw------- 1 -1 0 5 Nov 21 02:18 /x\n", &Broken::Grammar);
         broken(b"n0 l -rw------- 1 0 0 99999999999999999999999 Nov 21 02:18 /x\n", &Broken::Grammar);
         broken(b"n0 conflict x\n", &Broken::Grammar);
+        broken(b"n0 ran x 0\n", &Broken::Grammar);
+        broken(b"n0 ran 3\n", &Broken::Grammar);
+        broken(b"n0 ran 3 4\nx\n0\nn0 end\n", &Broken::Grammar);
+        // More or less than was announced.
+        broken(b"n0 ran 3 0\nx\n0y\nn0 end\n", &Broken::Grammar);
+        broken(b"n0 ran 9 0\nx\n0\nn0 end\n", &Broken::Grammar);
         broken(b"n0 conflict -1\n", &Broken::Grammar);
         broken(b"n0 id passwd root\n", &Broken::Grammar);
         broken(b"n0 tar\nn0 refuse \xff\n", &Broken::Grammar);
@@ -407,6 +413,8 @@ mod tests {
     fn floods_end_at_a_limit() {
         broken(&[b"n0 tar\nn0 ", &vec![b'x'; LINE_BYTES_MAX + 1][..]].concat(), &Broken::TooLong);
         broken(&b"n0 tar\n".repeat(LINES_MAX + 1), &Broken::TooLong);
+        broken(b"n0 ran 1000000 0\n", &Broken::TooLong);
+        broken(b"n0 ran 10000 4097\n", &Broken::TooLong);
         broken(&[&b"n0 tar\n"[..], &b"complaint\n".repeat(NOISE_BYTES_MAX / 8)].concat(), &Broken::TooLong);
         broken(&[&b"n0 l -rw------- 1 0 0 1048576 Nov 21 02:18 /x\n".repeat(9)[..], b"n0 cat\n"].concat(), &Broken::TooLong);
         broken(&[&b"n0 l -rw------- 1 0 0 1048576 Nov 21 02:18 /x\nn0 cat\n"[..], &vec![0; REPLY_BYTES_MAX]].concat(), &Broken::TooLong);
@@ -419,6 +427,26 @@ mod tests {
         {
             assert!(reader().feed(reply).unwrap().unwrap().torn);
         }
+    }
+
+    #[test]
+    fn what_a_task_said_forges_nothing() {
+        let said = b"n0 ran 26 3\nn0 end\n\nn0 ran 1 0\nx\n\n7oh!\nn0 end\n";
+        for cut in 0..said.len() {
+            let mut r = reader();
+            // A piece that ends with a forged end is the one thing that may break it off.
+            match r.feed(&said[..cut]) {
+                Ok(none) => assert!(none.is_none()),
+                Err(broken) => {
+                    assert!(broken == Broken::Grammar && said[..cut].ends_with(b"\nn0 end\n"));
+                    continue;
+                }
+            }
+            let reply = r.feed(&said[cut..]).unwrap().unwrap();
+            let Some(Ended::Ran(ran)) = reply.task else { panic!("{cut}") };
+            assert_eq!((ran.status, &ran.out[..], &ran.err[..]), (7, &b"n0 end\n\nn0 ran 1 0\nx\n"[..], &b"oh!"[..]));
+        }
+        assert!(reader().feed(b"n0 late\n").unwrap().unwrap().task == Some(Ended::Late));
     }
 
     #[test]
@@ -487,6 +515,9 @@ mod tests {
                         "cat\n",
                         "n0 cat\n",
                         "busy\n",
+                        "late\n",
+                        "ran 5 2\n",
+                        "n0 ran 5 1\nab\n0e\nn0 end\n",
                         "refuse \u{1b}]52;c;x\u{7}\n",
                         "conflict 0\n",
                         "unstaged 18446744073709551616\n",
