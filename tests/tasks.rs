@@ -254,6 +254,17 @@ fn a_service_is_restarted_where_it_runs() {
 }
 
 #[test]
+#[ignore = "needs mksh"]
+fn a_shell_without_builtin_printf_runs_nothing() {
+    let Some(node) = Node::new("/bin/mksh") else { return };
+    let mut child = Command::new("/bin/sh");
+    let mut child = child.arg("-c").arg(node.command()).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(b"n0\n").unwrap();
+    let said = child.wait_with_output().unwrap().stdout;
+    assert_eq!(String::from_utf8_lossy(&said), "n0 refuse /bin/sh has no builtin printf\n");
+}
+
+#[test]
 fn units_are_the_ones_that_the_program_knows() {
     let program = include_str!("../src/node/tasks.sh");
     let line = program.lines().find(|l| l.contains("k3s |")).unwrap();

@@ -7,6 +7,8 @@ mod fleet;
 mod peers;
 #[path = "common/registry.rs"]
 mod registry;
+#[path = "common/sudo.rs"]
+mod sudo;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -14,7 +16,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fleet::{Fleet, Node, Options, Ran, Site};
+use fleet::{Fleet, Node, Options, Ran, Site, wait_until};
 use peers::need;
 use registry::Registry;
 use regprov::model::{Change, FileMode, Host, HostKeyPin, Login, Outcome, Pace, RemotePath, Secret, ServiceUnit, Stage, Target, TargetKind, Username};
@@ -148,6 +150,26 @@ fn a_users_helper_runs_as_that_user() {
     assert!(calls.contains("HOME=/home/alice ") && calls.contains("alice\n") && !calls.contains("root"), "{calls}");
     assert!(text(node, "/home/alice/kept/nvcr_io").contains("plantedSecret"));
     assert_eq!(node.read("/root/kept/calls"), None);
+}
+
+/// Each task's program goes through sudo as the files' does, and is ended there too.
+#[test]
+#[ignore = "needs sshd, nsenter, sudo and root"]
+fn tasks_go_through_sudo() {
+    let Some((fleet, site)) = sudo::bed(1, Options::default(), "ops ALL=(ALL) NOPASSWD: ALL") else { return };
+    let node = &fleet.nodes[0];
+    sh(node, "mount -t tmpfs ours /usr/local/sbin");
+    site.inventory(&fleet, "user: ops\n    become: true\n    syslog: true\n    targets: [{docker: {helper: store}}]", "");
+    program(node, "docker-credential-keeper", KEEPER);
+    program(node, "logger", "#!/bin/sh\n{ id -un; cat; } >>/var/tmp/log\n");
+    node.write(CONFIG, r#"{"credsStore":"keeper"}"#);
+    site.apply(&[]).ended(0, &["changed"]);
+    assert!(text(node, "/root/kept/calls").contains("HOME=/root "));
+    assert!(text(node, "/var/tmp/log").starts_with("root\nupdated /root/.docker/config.json (docker)"), "{}", text(node, "/var/tmp/log"));
+    program(node, "docker-credential-keeper", "#!/bin/sh\nsleep 60\n");
+    site.apply(&["--command-timeout", "4"]).ended(3, &["docker-credential-keeper get: it did not end within 3 s"]);
+    // The watchdog waits two seconds more for whoever does not hear its first signal.
+    wait_until("nothing sleeps there any more", || node.processes().iter().all(|(_, name)| name != "sleep"));
 }
 
 #[test]

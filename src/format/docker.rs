@@ -102,6 +102,11 @@ impl<'a> Document<'a> {
     }
 }
 
+/// Whether docker reads the file, so that what it says of helpers counts.
+pub(super) fn reads(bytes: &[u8]) -> bool {
+    Document::parse(bytes).is_ok()
+}
+
 /// Whether Go's JSON decoder takes `key` for the field `name`: it ignores case, with two letters beyond ASCII.
 fn go_folds(key: &str, name: &str) -> bool {
     key.replace('\u{17f}', "s").replace('\u{212a}', "k").eq_ignore_ascii_case(name)

@@ -11,7 +11,7 @@
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-use super::docker::is_alias;
+use super::docker::{is_alias, reads};
 use super::json::{self, Object};
 use super::{Merge, shown};
 use crate::model::text::sanitize;
@@ -53,10 +53,10 @@ pub struct Answer {
 /// The longest name under which a helper is asked, in bytes.
 const SERVER_BYTES_MAX: usize = 300;
 
-/// Whom to ask for what, for the file that is there; nobody without `helper: store`. `Err` for a file that names no usable helper, or that
-/// cannot be read, which the merge tells too.
+/// Whom to ask for what, for the file that is there; nobody without `helper: store`, nor for a file that docker cannot read, which the merge
+/// refuses or replaces. `Err` for a file that names no usable helper.
 pub fn questions(m: &Merge<'_>) -> Result<Vec<Question>, String> {
-    let Some(existing) = m.existing.filter(|_| m.target.helper == HelperPolicy::Store) else { return Ok(Vec::new()) };
+    let Some(existing) = m.existing.filter(|e| m.target.helper == HelperPolicy::Store && reads(e)) else { return Ok(Vec::new()) };
     let top = Object::parse(std::str::from_utf8(existing).map_err(|_| "is not UTF-8")?)?;
     let store = top.get("credsStore").and_then(json::as_text).filter(|s| !s.is_empty());
     let helpers = match top.get("credHelpers").filter(|v| !json::is_null(v)) {
@@ -239,9 +239,11 @@ mod tests {
         // podman reads another name of Hub; docker still asks its own.
         asks(r#"{"credHelpers":{"docker.io":"gcr"}}"#, Ok(&["gcr docker.io hub"]));
         asks(r#"{"credsStore":"../sh"}"#, Err("no program's name: `../sh`"));
-        asks(r#"{"credHelpers":{"nvcr.io":7}}"#, Err("something else than text"));
         asks("{\"credHelpers\":{\"https://nvcr.io/a b\":\"x\"}}", Err("no helper can be asked"));
-        asks("{", Err("ends too early"));
+        // What docker cannot read is for the merge to tell.
+        for invalid in ["{", r#"{"credHelpers":{"nvcr.io":7}}"#, r#"{"credsStore":"pass","auths":[]}"#, r#"{"credsStore":"pass","CredsStore":"x"}"#] {
+            asks(invalid, Ok(&[]));
+        }
     }
 
     fn question() -> Question {
@@ -278,6 +280,19 @@ mod tests {
     fn what_is_stored() {
         let text = to_store(&question(), &login("ngc", "nvcr.io"));
         assert_eq!(*text, r#"{"ServerURL":"nvcr.io","Username":"$oauthtoken","Secret":"pass\"word\n7"}"#);
+    }
+
+    #[test]
+    fn a_file_that_is_replaced_has_no_helper_any_more() {
+        let docker = consumer(TargetKind::Docker);
+        for invalid in ["{", r#"{"credsStore":"pass","auths":[]}"#] {
+            with(invalid, Vec::new(), |m| {
+                assert!((docker.merge)(m).err().unwrap().contains("--replace-invalid"));
+                let options = MergeOptions { replace_invalid: true, ..m.options };
+                let written = (docker.merge)(&Merge { options, ..*m }).unwrap().write.unwrap();
+                assert_eq!((docker.read_back)(&Merge { existing: Some(&written), ..*m }, &written), Ok(()));
+            });
+        }
     }
 
     #[test]

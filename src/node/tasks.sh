@@ -4,8 +4,8 @@
 #
 # A request is a line `task SECONDS LINES KIND WORD...` and as many lines of data, which may be secret: they are read before anything runs,
 # and reach the command through its standard input alone. The reply is `ran BYTES STDERR-BYTES`, those bytes (standard output, a line
-# with the exit status, standard error), and `end`: what a command says can forge no line of ours. Each task costs nine forks: two for the
-# watchdog, two for what is captured, four for the pipes, and the command.
+# with the exit status, standard error), and `end`: what a command says can forge no line of ours. Each task costs eleven forks: two for the
+# watchdog, two for what is captured, six for the pipes, and the command.
 set +xva
 umask 077
 n=${IFS#??}
