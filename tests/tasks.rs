@@ -53,7 +53,7 @@ impl Node {
         let command = Program::Tasks.command().replace("/bin/sh -c", &format!("{} -c", self.shell));
         let ours = command.replace("bins=\"/usr/local/sbin", &format!("bins=\"{}", self.path("bin").display()));
         assert_ne!(ours, command);
-        ours.replace("/run/systemd/system", self.path("systemd").to_str().unwrap())
+        ours.replace("/etc/environment", self.path("environment").to_str().unwrap()).replace("/run/systemd/system", self.path("systemd").to_str().unwrap())
     }
 
     /// Runs tasks in one program: what came of each, for as long as the program goes on.
@@ -211,7 +211,9 @@ fn a_command_that_hangs_is_ended_with_all_that_it_started() {
 fn the_log_gets_its_lines_and_curl_its_configuration() {
     for node in nodes() {
         node.program("logger", "echo \"$*\" >>\"$D/args\"; cat >>\"$D/log\"");
-        node.program("curl", "echo \"$*\" >>\"$D/args\"; cat >\"$D/config\"; echo 200");
+        let lines = "LANG=de\nhttps_proxy=http://u:p w@proxy:3128/\nNO_PROXY=\"localhost,.example\"\nexport BAD\nhttps_proxyx=1";
+        fs::write(node.path("environment"), lines).unwrap();
+        node.program("curl", "env >\"$D/env\"; echo \"$*\" >>\"$D/args\"; cat >\"$D/config\"; echo 200");
         let config = format!("url = \"https://h/\"\nuser = {}\n", serde_json::to_string(SECRET).unwrap());
         let ended = node.run(&[(Task::Log, 5, "updated one\nupdated two"), (Task::Curl, 5, &config)]);
         assert_eq!(ended.into_iter().map(|e| told(e).1).collect::<Vec<_>>(), ["", "200\n"], "{}", node.shell);
@@ -220,6 +222,10 @@ fn the_log_gets_its_lines_and_curl_its_configuration() {
         let (log, args) = if own { ("", "-q -K -\n") } else { ("updated one\nupdated two\n", "-t regprov\n-q -K -\n") };
         assert_eq!((node.read("log").as_str(), node.read("args").as_str()), (log, args), "{}", node.shell);
         assert_eq!(node.read("config"), config, "{}", node.shell);
+        let env = node.read("env");
+        let mut known: Vec<&str> = env.lines().filter(|l| !["_=", "PWD=", "SHLVL=", "OLDPWD=", "PATH=", "LOGNAME="].iter().any(|n| l.starts_with(n))).collect();
+        known.sort_unstable();
+        assert_eq!(known, ["LC_ALL=C", "NO_PROXY=localhost,.example", "https_proxy=http://u:p w@proxy:3128/"], "{}", node.shell);
     }
 }
 

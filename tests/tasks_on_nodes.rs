@@ -182,6 +182,7 @@ fn a_helper_that_does_not_work_fails_its_file_alone() {
         ("", "there is no docker-credential-keeper on the node; install it"),
         ("#!/bin/sh\necho 'keyring is locked' >&2; exit 2\n", "docker-credential-keeper get failed (exit status 2); it said: keyring is locked"),
         ("#!/bin/sh\nsleep 60\n", "docker-credential-keeper get: it did not end within"),
+        ("#!/bin/sh\ntrap '' TERM\nsleep 60\n", "docker-credential-keeper get: it did not end within"),
         ("#!/bin/sh\nhead -c 300000 /dev/zero | tr '\\0' x\n", "docker-credential-keeper get: it printed more than 64 KiB"),
         ("#!/bin/sh\necho '{}'\n", "answers `get` with something else than a login"),
         ("#!/bin/sh\n[ $1 = store ] || { echo credentials not found in native keychain; exit 1; }\n", "took the login, and then had another one or none"),

@@ -5,7 +5,7 @@
 //! (`cli/config/configfile/file.go` getConfiguredCredentialStore). podman and skopeo look only at `credHelpers`, under their own
 //! names of a registry, so those entries are filled as well.
 //!
-//! Pure: [`questions`] says whom to ask, [`held`] what an answer means, [`settle`] whether the merge may rely on it. Running helpers is for
+//! Pure: [`questions`] says whom to ask, [`held`] what an answer means, and `settle` whether the merge may rely on it. Running helpers is for
 //! `push`.
 
 use serde::Serialize;

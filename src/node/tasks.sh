@@ -63,6 +63,18 @@ run() {
   printf "%s ran %s %s\n%s\n%s end\n" "$k" "${#r}" "$e" "$r" "$k"
 }
 
+# curl with its configuration on standard input, through the proxy that the node names for log-ins. Its address may hold a password, which is
+# why it comes by export and not as an argument of env.
+fetch() {
+  PATH=$bins
+  [ ! -r /etc/environment ] || while IFS= read -r l; do
+    case $l in
+      https_proxy=* | HTTPS_PROXY=* | all_proxy=* | ALL_PROXY=* | no_proxy=* | NO_PROXY=*) v=${l#*=}; v=${v#\"}; v=${v%\"}; export "${l%%=*}=$v" ;;
+    esac
+  done </etc/environment
+  curl -q -K -
+}
+
 # 99 says that it was not running, so that nothing had to be done.
 restart() {
   PATH=$bins
@@ -91,7 +103,7 @@ task() {
   watch "$1"
   case $3 in
     helper) run env -i HOME="$6" PATH="$bins" LC_ALL=C "docker-credential-$5" "$4" ;;
-    curl) run env -i PATH="$bins" LC_ALL=C curl -q -K - ;;
+    curl) run fetch ;;
     log) run env PATH="$bins" logger -t regprov ;;
     restart) run restart "$4" ;;
   esac

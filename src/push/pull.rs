@@ -57,6 +57,10 @@ fn config(url: &str, seconds: u64, proof: &Proof<'_>, more: &[&str]) -> Zeroizin
     option("proto", &[scheme]);
     option("max-time", &[&seconds.to_string()]);
     option("write-out", &["\n%{http_code}"]);
+    if scheme == "=http" {
+        // What goes in the clear stays on the node.
+        option("noproxy", &["*"]);
+    }
     match proof {
         Proof::None => {}
         Proof::Basic(login) => option("user", &[login.username.as_str(), ":", login.password.expose()]),
@@ -137,7 +141,9 @@ pub(super) fn answer(ran: &Ran) -> Result<Answer<'_>, String> {
                 let said = sanitize(String::from_utf8_lossy(&ran.err).trim());
                 format!("egress blocked: TLS failed (an unknown CA, or a proxy that looks into it?); curl said: {said}")
             }
-            52 | 55 | 56 => "egress blocked: the connection was cut".to_string(),
+            52 | 55 | 56 => {
+                format!("egress blocked: the connection was cut, or a proxy refused it; curl said: {}", sanitize(String::from_utf8_lossy(&ran.err).trim()))
+            }
             97 => "egress blocked: the proxy failed".to_string(),
             status => format!("curl there failed (exit status {status}); it said: {}", sanitize(String::from_utf8_lossy(&ran.err).trim())),
         });
@@ -290,7 +296,8 @@ mod tests {
         assert!(token.starts_with("url = \"https://nvcr.io/proxy_auth?x=1&service=a%20b&scope=repository%3Anvidia%2Fcuda%3Apull\"\n"), "{}", *token);
         let hub = ask_challenge(&Registry::parse("docker.io").unwrap().0, "https", 20);
         assert!(hub.starts_with("url = \"https://registry-1.docker.io/v2/\"\n"));
-        assert!(ask_challenge(&Registry::parse("127.0.0.1:5000").unwrap().0, "http", 20).contains("proto = \"=http\"\n"));
+        let own = ask_challenge(&Registry::parse("127.0.0.1:5000").unwrap().0, "http", 20);
+        assert!(own.contains("proto = \"=http\"\n") && own.contains("noproxy = \"*\"\n") && !hub.contains("noproxy"));
         assert_eq!(schemes(&Registry::parse("[::1]:5000").unwrap().0), ["https", "http"]);
         assert_eq!(schemes(&Registry::parse("nvcr.io").unwrap().0), ["https"]);
     }

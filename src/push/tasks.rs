@@ -35,7 +35,12 @@ impl<'a, S: Session> Tasks<'a, S> {
         let seconds = self.seconds();
         // Whatever comes but a whole answer leaves a program of which nobody knows where it is.
         self.started = false;
-        let reply = self.link.exchange(&task.encode(seconds, input), false).await.map_err(|t| t.reason)?;
+        let start = tokio::time::Instant::now();
+        let late = || format!("it did not end within {seconds} s");
+        let reply = self.link.exchange(&task.encode(seconds, input), false).await.map_err(|t| {
+            // Whoever does not hear the first signal is killed, and the program with it, so that it cannot say so.
+            if start.elapsed() >= Duration::from_secs(seconds) { late() } else { t.reason }
+        })?;
         if let Some(why) = reply.refused {
             return Err(format!("the node program does not work here: {}", sanitize(&why)));
         }
@@ -48,7 +53,7 @@ impl<'a, S: Session> Tasks<'a, S> {
                 self.started = true;
                 Err("it printed more than 64 KiB".to_string())
             }
-            Some(Ended::Late) => Err(format!("it did not end within {seconds} s")),
+            Some(Ended::Late) => Err(late()),
             None => Err("the reply is not one that the node program gives".to_string()),
         }
     }
