@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 
-use crate::model::{Portion, TargetKind, Within};
+use crate::model::{Image, Portion, TargetKind, Within};
 
 /// Provisions container registry logins on clusters over SSH.
 #[derive(Debug, Parser)]
@@ -97,6 +97,9 @@ pub struct WhatArgs {
     /// Use logins whose `expires:` is past
     #[arg(long)]
     pub allow_expired: bool,
+    /// Then let each host itself ask the registry for this image with its curl and its login; a host that is not granted it fails
+    #[arg(long, value_name = "IMAGE")]
+    pub pull_test: Option<Image>,
 }
 
 /// How the run goes through the hosts.

@@ -5,7 +5,7 @@
 //! `apply` is one straight line, and `src/command/apply.rs` shows it top to bottom:
 //!
 //! ```text
-//! load -> resolve -> limit -> open -> check -> route -> [ connect -> start -> observe -> merge -> replace -> read back ] per host -> report
+//! load -> resolve -> limit -> open -> check -> route -> [ connect -> start -> observe -> merge -> replace -> read back -> tasks ] per host -> report
 //! ```
 //!
 //! - Everything that can be wrong with the *input* is found before the first socket opens, all problems at once.
@@ -18,6 +18,9 @@
 //! login in which [`model::Target`]) and sealed [`model::LoginEntry`]s; those that the chosen hosts need are opened to
 //! [`model::Login`]s. On each host [`push`] asks the one program of [`node`] what is there, lets each [`format::Consumer`] merge its
 //! logins into it, sends what differs, and reads it back. Every host gives one [`model::HostRow`], and [`ui`] makes a report of them.
+//!
+//! What a node runs beside that (credential helpers before the merge; its log, restarts and the pull test in the end) are tasks of a program of
+//! their own, [`node::Program::Tasks`], on a channel that is opened only for them: the files' program stays as small as it is.
 //!
 //! The other verbs are parts of that line: `hosts` ends after `limit`, `expiry` after `open`, `trust` after the key exchange of `connect`, and `ping` starts
 //! a program that only looks. `vault` works on the files of the admin alone.

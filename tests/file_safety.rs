@@ -69,7 +69,7 @@ impl Node {
 
     async fn apply_to(&self, host: Host, logins: Logins, merge: MergeOptions) -> Report {
         let (command, all) = (Duration::from_secs(30), Duration::from_secs(60));
-        let options = PushOptions { forks: 1, pace: Default::default(), check: false, merge, inventory_id: "test".into(), command, host: all };
+        let options = PushOptions { forks: 1, pace: Default::default(), check: false, merge, inventory_id: "test".into(), pull_test: None, command, host: all };
         let (_keep, stop) = watch::channel(false);
         push_all(Arc::new(Push { connector: self.local.clone(), logins, options }), vec![host], stop, mpsc::unbounded_channel().0).await
     }
@@ -567,6 +567,10 @@ impl Connector for LockedLater {
 }
 
 impl Session for LockedLaterSession {
+    fn use_program(&mut self, program: node::Program) {
+        self.session.use_program(program);
+    }
+
     async fn start(&mut self, run_as: &RunAs) -> Result<(), Trouble> {
         self.attempts += 1;
         if self.attempts > 1 {
@@ -601,6 +605,7 @@ async fn what_is_settled_before_the_backup_stays_settled() {
         check: false,
         merge,
         inventory_id: "test".into(),
+        pull_test: None,
         command: Duration::from_secs(30),
         host: Duration::from_secs(60),
     };

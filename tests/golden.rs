@@ -55,7 +55,7 @@ impl Case {
             conf.as_object().unwrap().iter().map(|(path, content)| (path.clone(), content.as_str().unwrap().as_bytes().to_vec().into())).collect()
         });
         let there = input.get("there").map_or_else(Vec::new, |t| t.as_array().unwrap().iter().map(|p| p.as_str().unwrap().to_string()).collect());
-        let facts = NodeFacts { curl: None, conf, there };
+        let facts = NodeFacts { conf, there, ..NodeFacts::default() };
         let flag = |key: &str| input.get(key).is_some_and(|v| v.as_bool().unwrap());
         let options = MergeOptions { replace_invalid: flag("replace_invalid"), drop_bad_entries: flag("drop_bad_entries") };
         Case { name, dir, target, logins, curls, facts, options }

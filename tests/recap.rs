@@ -8,6 +8,7 @@
 //!   docker /root/.docker/config.json updated
 //!     + auths."nvcr.io"
 //!     ! a note
+//!   ! a note on the host
 //! gpu118 failed render: why
 //!   enroot /etc/enroot/.credentials failed
 //!     ! why
@@ -88,14 +89,24 @@ fn hosts(block: &[&str]) -> Vec<HostRow> {
     let Some((head, rest)) = block.split_first() else { return Vec::new() };
     let (names, outcome) = head.split_once(' ').unwrap();
     let names: NodeSet = names.parse().unwrap();
-    names.iter().map(|host| HostRow { outcome: parse_outcome(&unescape(outcome, &host)), files: files(rest, &host), host }).collect()
+    names.iter().map(|host| HostRow { outcome: parse_outcome(&unescape(outcome, &host)), files: files(rest, &host), notes: notes(rest, &host), host }).collect()
 }
 
 fn parse_outcome(text: &str) -> Outcome {
     let (word, rest) = text.split_once(' ').unwrap_or((text, ""));
     let trouble = || {
         let (name, reason) = rest.split_once(": ").unwrap();
-        let all = [Stage::Resolve, Stage::Connect, Stage::Handshake, Stage::Authenticate, Stage::Start, Stage::Observe, Stage::Render, Stage::Replace];
+        let all = [
+            Stage::Resolve,
+            Stage::Connect,
+            Stage::Handshake,
+            Stage::Authenticate,
+            Stage::Start,
+            Stage::Observe,
+            Stage::Render,
+            Stage::Replace,
+            Stage::PullTest,
+        ];
         (all.into_iter().find(|s| s.name() == name).unwrap(), reason.to_string())
     };
     match word {
@@ -110,9 +121,14 @@ fn parse_outcome(text: &str) -> Outcome {
     }
 }
 
+/// Notes on the host itself.
+fn notes(lines: &[&str], host: &str) -> Vec<String> {
+    lines.iter().filter_map(|l| l.strip_prefix("  ! ")).map(|note| unescape(note, host)).collect()
+}
+
 fn files(lines: &[&str], host: &str) -> Vec<FileRow> {
     let mut files: Vec<FileRow> = Vec::new();
-    for line in lines {
+    for line in lines.iter().filter(|l| !l.starts_with("  ! ")) {
         if let Some(detail) = line.strip_prefix("    ") {
             let file = files.last_mut().unwrap();
             match detail.strip_prefix("! ") {

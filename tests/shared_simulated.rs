@@ -79,6 +79,7 @@ impl Run {
             check: self.check,
             merge: MergeOptions::default(),
             inventory_id: "test".into(),
+            pull_test: None,
             command: 30 * SECOND,
             host: 60 * SECOND,
         };

@@ -238,6 +238,7 @@ async fn push(hosts: Vec<Host>, key: &std::path::Path, known_hosts: &[u8], forks
         check: false,
         merge: MergeOptions::default(),
         inventory_id: "bench".to_string(),
+        pull_test: None,
         command: seconds(30),
         host: seconds(60),
     };

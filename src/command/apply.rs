@@ -55,6 +55,7 @@ pub async fn apply(args: &ApplyArgs, verbose: u8) -> Result<u8> {
         check: args.what.check,
         merge: MergeOptions { replace_invalid: args.what.replace_invalid, drop_bad_entries: args.what.drop_bad_entries },
         inventory_id: inventory.id.clone().unwrap_or_else(|| "default".to_string()),
+        pull_test: args.what.pull_test.clone(),
         command: seconds(args.ssh.timeouts.command_timeout),
         host: seconds(args.ssh.timeouts.host_timeout),
     };

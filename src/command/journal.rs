@@ -290,7 +290,7 @@ mod tests {
 
     fn row(host: &str, outcome: Outcome) -> HostRow {
         let file = FileRow { target: "docker", path: "/root/.docker/config.json".into(), change: Change::Updated, reason: None, diff: vec!["+ x".into()] };
-        HostRow { host: host.into(), outcome, files: vec![file] }
+        HostRow { host: host.into(), outcome, files: vec![file], notes: vec![] }
     }
 
     fn trouble(word: &str) -> Outcome {

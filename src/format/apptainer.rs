@@ -68,7 +68,7 @@ fn files(target: &Target) -> Vec<FileSpec> {
         // What names it lies beside it, and is for all to read.
         files[0].dir_mode = FileMode::public(0o755);
         let profile = |name| RemotePath::parse("/etc/profile.d").expect("a constant path that is absolute and plain").join(name);
-        let stub = |part, path| FileSpec { part, path, mode: FileMode::public(0o644), secret: false, dir_mode: FileMode::public(0o755) };
+        let stub = |part, path| FileSpec { part, path, mode: FileMode::public(0o644), secret: false, at_start: false, dir_mode: FileMode::public(0o755) };
         files.push(stub(ENV, dir.join("apptainer.env")));
         files.push(stub(SH, profile("regprov-apptainer.sh")));
         files.push(stub(CSH, profile("regprov-apptainer.csh")));

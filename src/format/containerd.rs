@@ -12,7 +12,7 @@ use toml_edit::{DocumentMut, Item};
 use zeroize::Zeroizing;
 
 use super::{Account, Consumer, Entries, Entry, FileSpec, Merge, Merged, NodeFacts, Removal, Removed, Wants, restart_note, shown};
-use crate::model::{FileMode, Login, Registry, RemotePath, Secret, Target, TargetKind};
+use crate::model::{FileMode, Login, Registry, RemotePath, Secret, ServiceUnit, Target, TargetKind};
 
 /// containerd's row in the table.
 pub(super) const CONSUMER: Consumer = Consumer {
@@ -22,7 +22,7 @@ pub(super) const CONSUMER: Consumer = Consumer {
     directory: false,
     in_home: false,
     logins: true,
-    restart: &["containerd"],
+    restart: &[ServiceUnit::Containerd],
     files,
     check: |target, logins| super::check_common(target, logins),
     wants: |_, _| Wants { conf: vec![CONFIG.into(), "/etc/containerd/conf.d/*.toml".into()], ..Wants::default() },
@@ -40,7 +40,7 @@ pub(super) const CONFIG: &str = "/etc/containerd/config.toml";
 const HEAD: &str = "# Written by regprov: logins for containerd's CRI plugin. Other settings belong into another file.\n";
 
 fn files(target: &Target) -> Vec<FileSpec> {
-    vec![FileSpec { part: "", path: target.path.clone(), mode: target.mode, secret: true, dir_mode: FileMode::public(0o755) }]
+    vec![FileSpec { part: "", path: target.path.clone(), mode: target.mode, secret: true, at_start: true, dir_mode: FileMode::public(0o755) }]
 }
 
 /// The host that is asked for images (containerd `core/remotes/docker/config/hosts.go`), by which logins are looked up.

@@ -6,7 +6,7 @@
 use super::auths::{self, Dialect, Helpers, alias_for_containers, bad_for_containers};
 use super::{Consumer, FileSpec, Merge, Merged, NodeFacts, Wants, merge_whole, restart_note};
 use crate::model::text::escape;
-use crate::model::{FileMode, Login, RemotePath, Target, TargetKind};
+use crate::model::{FileMode, Login, RemotePath, ServiceUnit, Target, TargetKind};
 
 /// CRI-O's row in the table.
 pub(super) const CONSUMER: Consumer = Consumer {
@@ -16,7 +16,7 @@ pub(super) const CONSUMER: Consumer = Consumer {
     directory: false,
     in_home: false,
     logins: true,
-    restart: &["crio"],
+    restart: &[ServiceUnit::Crio],
     files,
     check: auths::check,
     wants,
@@ -50,7 +50,7 @@ fn files(target: &Target) -> Vec<FileSpec> {
     // The drop-in lies below the same directory, and is for all to read.
     files[0].dir_mode = FileMode::public(0o755);
     let path = RemotePath::parse(DROP_IN).expect("a constant path that is absolute and plain");
-    files.push(FileSpec { part: "drop-in", path, mode: FileMode::public(0o644), secret: false, dir_mode: FileMode::public(0o755) });
+    files.push(FileSpec { part: "drop-in", path, mode: FileMode::public(0o644), secret: false, at_start: true, dir_mode: FileMode::public(0o755) });
     files
 }
 

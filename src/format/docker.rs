@@ -35,3 +35,8 @@ const DIALECT: Dialect = Dialect {
     empty: Some("podman and skopeo refuse"),
     paths: false,
 };
+
+/// Whether docker reads the file, so that what it says of helpers counts.
+pub(super) fn reads(bytes: &[u8]) -> bool {
+    auths::is_read(&DIALECT, bytes)
+}

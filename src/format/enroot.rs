@@ -46,7 +46,7 @@ const LINE_BYTES_MAX_BEFORE_7_61: usize = 254;
 const SHORT_TOKEN_BYTES_MAX: usize = 127;
 
 fn files(target: &Target) -> Vec<FileSpec> {
-    vec![FileSpec { part: "", path: target.path.clone(), mode: target.mode, secret: true, dir_mode: dir_mode(target) }]
+    vec![FileSpec { part: "", path: target.path.clone(), mode: target.mode, secret: true, at_start: false, dir_mode: dir_mode(target) }]
 }
 
 fn check(target: &Target, logins: &[&Login]) -> Vec<String> {

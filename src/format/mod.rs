@@ -9,6 +9,7 @@ mod crio;
 mod docker;
 pub mod enroot;
 mod helm;
+pub mod helper;
 mod json;
 mod kubelet;
 mod netrc;
@@ -22,7 +23,7 @@ mod yaml;
 use zeroize::Zeroizing;
 
 use crate::model::text::escape;
-use crate::model::{CurlVersion, FileMode, Login, Registry, RemotePath, Secret, Target, TargetKind};
+use crate::model::{CurlVersion, FileMode, Login, Registry, RemotePath, Secret, ServiceUnit, Target, TargetKind};
 
 /// The consumers, in the order of [`TargetKind::ALL`].
 pub static CONSUMERS: [Consumer; 11] = [
@@ -59,7 +60,7 @@ pub struct Consumer {
     /// Whether it gets logins; a target without is kept though none flows into it.
     pub logins: bool,
     /// The services that read it when they start, of which a node runs one; `restart: true` is for targets that name some.
-    pub restart: &'static [&'static str],
+    pub restart: &'static [ServiceUnit],
     /// The files that a target consists of, in the order in which they are written.
     pub files: fn(&Target) -> Vec<FileSpec>,
     /// What is wrong whatever the node is like, one message a problem.
@@ -133,6 +134,8 @@ pub struct FileSpec {
     pub mode: FileMode,
     /// Whether it holds secrets; then the target's owner and group are its own, else it belongs to root.
     pub secret: bool,
+    /// Whether a service reads it only when it starts, one of [`Consumer::restart`].
+    pub at_start: bool,
     /// Permission bits of directories that have to be made for it.
     pub dir_mode: FileMode,
 }
@@ -172,6 +175,8 @@ pub struct NodeFacts {
     pub conf: Vec<(String, Zeroizing<Vec<u8>>)>,
     /// The paths of [`Wants::paths`] at which something is.
     pub there: Vec<String>,
+    /// What credential helpers answered, where [`helper::questions`] asks any.
+    pub helpers: Vec<helper::Answer>,
 }
 
 /// What to do with a file on the node that is not as it should be; flags of `apply`.

@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 
 use super::yaml::{self, Entry as Pair, Node, Value};
 use super::{Account, Consumer, Entries, Entry, FileSpec, Merge, Merged, NodeFacts, Removal, Removed, Wants, lossy, restart_note, shown};
-use crate::model::{FileMode, Login, Registry, Secret, Target, TargetKind};
+use crate::model::{FileMode, Login, Registry, Secret, ServiceUnit, Target, TargetKind};
 
 /// The row of k3s in the table.
 pub(super) const K3S: Consumer = Consumer {
@@ -22,7 +22,7 @@ pub(super) const K3S: Consumer = Consumer {
     directory: false,
     in_home: false,
     logins: true,
-    restart: &["k3s", "k3s-agent"],
+    restart: &[ServiceUnit::K3s, ServiceUnit::K3sAgent],
     files,
     check,
     wants,
@@ -36,7 +36,7 @@ pub(super) const K3S: Consumer = Consumer {
 
 /// The row of RKE2 in the table.
 pub(super) const RKE2: Consumer =
-    Consumer { kind: TargetKind::Rke2, default_path: "/etc/rancher/rke2/registries.yaml", restart: &["rke2-server", "rke2-agent"], ..K3S };
+    Consumer { kind: TargetKind::Rke2, default_path: "/etc/rancher/rke2/registries.yaml", restart: &[ServiceUnit::Rke2Server, ServiceUnit::Rke2Agent], ..K3S };
 
 /// Templates by which an admin replaces the containerd configuration that k3s and RKE2 write.
 const K3S_TEMPLATES: &[&str] = &["/var/lib/rancher/k3s/agent/etc/containerd/config.toml.tmpl", "/var/lib/rancher/k3s/agent/etc/containerd/config-v3.toml.tmpl"];
@@ -47,7 +47,7 @@ const RKE2_TEMPLATES: &[&str] =
 const DIR: FileMode = FileMode::public(0o755);
 
 fn files(target: &Target) -> Vec<FileSpec> {
-    vec![FileSpec { part: "", path: target.path.clone(), mode: target.mode, secret: true, dir_mode: DIR }]
+    vec![FileSpec { part: "", path: target.path.clone(), mode: target.mode, secret: true, at_start: true, dir_mode: DIR }]
 }
 
 fn check(target: &Target, logins: &[&Login]) -> Vec<String> {

@@ -83,7 +83,7 @@ fn files(target: &Target) -> Vec<FileSpec> {
         .into_iter()
         .map(|part| {
             let secret = !part.is_stub();
-            FileSpec { part: part.name(), path: part.path(&target.path), mode: if secret { target.mode } else { STUB }, secret, dir_mode: DIR }
+            FileSpec { part: part.name(), path: part.path(&target.path), mode: if secret { target.mode } else { STUB }, secret, at_start: false, dir_mode: DIR }
         })
         .collect()
 }

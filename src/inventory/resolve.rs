@@ -291,6 +291,7 @@ impl<'a> World<'a> {
         let host_key_alias = pick.setting("host_key_alias", |c| c.host_key_alias.as_ref());
         let root = pick.setting("root", |c| c.root.as_ref()).unwrap_or_else(|| RemotePath::parse("/").expect("`/` is absolute"));
         let curl = pick.setting("curl", |c| c.curl.as_ref());
+        let syslog = pick.setting("syslog", |c| c.syslog.as_ref()).unwrap_or_default();
         let flows = self.flows(member, conflicts);
         self.check_flows(&flows, member, conflicts);
         let is_written = |f: &&Flow<'_>| !f.logins.is_empty() || !f.target.cred_helpers.is_empty() || !consumer(f.target.kind).logins;
@@ -314,6 +315,7 @@ impl<'a> World<'a> {
             host_key_alias,
             root,
             curl,
+            syslog,
             groups,
             targets,
             skip: self.parts.sourced.get(member.name).and_then(|s| s.skip.clone()),

@@ -148,6 +148,7 @@ fn hosts() {
     refused(&with("h1: {address: H2}"), "4:3: hosts `h1` and `h2` are both at ");
     refused("groups: {g: {hosts: 'h[1-3]', address: x}}", "2:40: hosts `h1` and `h2` (and 1 more) are both at x:22");
     refused(&with("h1: {root: srv}"), "4:14: `root` of host `h1` does not do: path `srv` is not absolute");
+    refused(&with("h1: {syslog: maybe}"), "4:16: `syslog` of host `h1`");
     refused(&with("h1: {curl: new}"), "4:14: `curl` of host `h1` is no version");
     refused(&with("h1: {host_key_alias: 'a b'}"), "4:24: `host_key_alias` of host `h1` has `a b`, which is no host name");
     refused(&with("h1: {host_key: []}"), "4:18: `host_key` of host `h1` is an empty list");
@@ -197,7 +198,6 @@ fn targets() {
     case("[{docker: {owner: 'a b'}}]", 18, "`owner` of target docker is no name or number");
     case("[{docker: {group: 4294967295}}]", 18, "`group` of target docker is no name or number");
     case("[{docker: {group: -1}}]", 18, "`group` of target docker is no name or number");
-    case("[{docker: {helper: store}}]", 19, "`helper` of target docker: `store` is not supported yet");
     case("[{docker: {helper: x}}]", 19, "`helper` of target docker is unknown");
     case("[{enroot: {helper: fail}}]", 11, "target enroot knows no credential helpers; `helper` is for docker, podman, apptainer, helm, crio");
     case("[{k3s: {restart: 1}}]", 17, "`restart` of target k3s must be a truth value");
@@ -437,7 +437,7 @@ fn waves() {
 #[test]
 fn precedence_of_settings() {
     let inventory = loaded(
-        "defaults: {user: d, port: 1, curl: 7.61, targets: [docker]}\ngroups:\n  top: {children: [mid], user: t, port: 2, root: /t}\n  mid: {children: [low], user: m, port: 3}\n  low: {hosts: 'h[1-2]', user: l, logins: [l]}\n  side: {hosts: [h1, x], user: l}\nhosts: {h1: {port: 9}}",
+        "defaults: {user: d, port: 1, curl: 7.61, syslog: true, targets: [docker]}\ngroups:\n  top: {children: [mid], user: t, port: 2, root: /t}\n  mid: {children: [low], user: m, port: 3, syslog: false}\n  low: {hosts: 'h[1-2]', user: l, logins: [l]}\n  side: {hosts: [h1, x], user: l}\nhosts: {h1: {port: 9}}",
     );
     let of =
         |name: &str| inventory.hosts.iter().find(|h| h.name == name).map(|h| (h.user.as_deref(), h.inventory_address().port, h.root.as_str(), h.curl)).unwrap();
@@ -446,6 +446,7 @@ fn precedence_of_settings() {
     assert_eq!(of("h2"), (Some("l"), 3, "/t", curl));
     assert_eq!(of("x"), (Some("l"), 1, "/", curl));
     assert_eq!(inventory.hosts.iter().map(|h| h.name.as_str()).collect::<Vec<_>>(), ["h1", "h2", "x"]);
+    assert_eq!(inventory.hosts.iter().map(|h| h.syslog).collect::<Vec<_>>(), [false, false, true]);
     assert_eq!(inventory.hosts[0].groups, ["low", "mid", "side", "top"]);
     assert_eq!(inventory.groups["top"], [0, 1]);
 }

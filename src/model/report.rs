@@ -23,6 +23,10 @@ pub enum Stage {
     Replace,
     /// Reading it again as the consumer does.
     ReadBack,
+    /// Restarting a service that reads its logins when it starts.
+    Restart,
+    /// Asking a registry from the node.
+    PullTest,
 }
 
 impl Stage {
@@ -38,6 +42,8 @@ impl Stage {
             Stage::Render => "render",
             Stage::Replace => "replace",
             Stage::ReadBack => "read back",
+            Stage::Restart => "restart",
+            Stage::PullTest => "pull test",
         }
     }
 }
@@ -171,6 +177,8 @@ pub struct HostRow {
     pub outcome: Outcome,
     /// Its files, in the order of its targets.
     pub files: Vec<FileRow>,
+    /// What the admin should know of the host itself, one line each.
+    pub notes: Vec<String>,
 }
 
 /// The whole run: a row for every targeted host, in inventory order.

@@ -90,6 +90,8 @@ pub enum HelperPolicy {
     Fail,
     /// Remove the `credHelpers` entry of our registries (never `credsStore`).
     Remove,
+    /// Hand the login to the helper.
+    Store,
 }
 
 /// A target on one host, resolved: what is written where, for which logins.

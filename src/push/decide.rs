@@ -7,8 +7,8 @@ use super::job::{Done, Item, Job, NO_TAR_FOR_NUL, Plan, What, sha256};
 use super::memo::Memos;
 use super::observe::{Seen, backup_path, facts};
 use super::same::Place;
-use crate::format::Merged;
 use crate::format::owned::{self, OwnedFile};
+use crate::format::{Merged, helper};
 use crate::model::{Change, Host, Observed, ObservedFile, RemotePath, Stage};
 use crate::node::protocol::{FILE_BYTES_MAX, Reply};
 use crate::plan::{self, Desired, Located};
@@ -146,7 +146,10 @@ impl Decider<'_> {
         let notes = (!notes.is_empty()).then(|| notes.join("\n"));
         let desired = Desired { write: wish.merged.write.as_ref().map(|w| &w[..]), mode, uid: wish.uid, gid: wish.gid };
         let Some(change) = plan::diff(&desired, &observed) else {
-            return Ok(Step::Settled(Done { change: Change::Unchanged, stage: Stage::Render, reason: notes, diff: Vec::new() }));
+            // What a credential helper was handed is a change of this file's logins, though the file is as wanted.
+            let diff = helper::diff(item.answers());
+            let change = if diff.is_empty() { Change::Unchanged } else { Change::Updated };
+            return Ok(Step::Settled(Done { change, stage: Stage::Render, reason: notes, diff }));
         };
         let old = match observed {
             Observed::File(file) => Some(file),
@@ -154,6 +157,7 @@ impl Decider<'_> {
         };
         let mut jobs = Vec::new();
         let mut diff = wish.merged.diff;
+        diff.extend(helper::diff(item.answers()));
         if let Some(old) = &old {
             if wish.merged.backup {
                 jobs.extend(self.backup(item, old)?);
@@ -181,7 +185,7 @@ impl Decider<'_> {
             Observed::Refused(why) => return Err(why.clone()),
         };
         let reply = &self.seen.reply;
-        let facts = facts(self.host, item.wants(), reply);
+        let facts = facts(self.host, item, reply);
         let merge = item.merge(existing, &facts, self.options.merge);
         let merged = self.memos.merged.get(&merge, || (item.consumer.merge)(&merge))?;
         let (my_uid, my_gid) = self.seen.me();

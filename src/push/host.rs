@@ -22,16 +22,18 @@ use crate::transport::clock::Clock;
 use crate::transport::{Connector, Session, Trouble};
 
 /// How often a file that others keep changing is merged again.
-const ATTEMPTS_MAX: u32 = 5;
+pub(super) const ATTEMPTS_MAX: u32 = 5;
 /// How many links deep we ask before giving up.
 const ROUNDS_MAX: u32 = 6;
 
 /// How far a host got, for the row of one that is cut off.
 #[derive(Default)]
-struct Progress {
-    stage: Option<Stage>,
-    sent: bool,
-    done: BTreeMap<usize, Done>,
+pub(super) struct Progress {
+    pub(super) stage: Option<Stage>,
+    pub(super) sent: bool,
+    pub(super) done: BTreeMap<usize, Done>,
+    /// What the admin should know of the host itself.
+    pub(super) notes: Vec<String>,
 }
 
 /// Brings one host to its wanted state. `sent` is called when what shall be written leaves.
@@ -52,6 +54,7 @@ pub(super) async fn push_host<C: Connector>(push: &Push<C>, host: &Host, memos: 
 /// The host's row from what its files came to and from how the conversation ended.
 fn row(host: &Host, items: &[Item<'_>], mut progress: Progress, ended: Result<(), Trouble>) -> HostRow {
     let mut row = not_attempted(host, Outcome::Unchanged);
+    row.notes = std::mem::take(&mut progress.notes);
     let mut first_failure = None;
     for (i, file) in row.files.iter_mut().enumerate() {
         let Some(done) = progress.done.remove(&i) else { continue };
@@ -76,24 +79,28 @@ fn row(host: &Host, items: &[Item<'_>], mut progress: Progress, ended: Result<()
 }
 
 /// One host, from connecting to the end.
-struct HostRun<'a, C> {
-    push: &'a Push<C>,
-    host: &'a Host,
-    memos: &'a Memos,
-    sent: &'a (dyn Fn() + Send + Sync),
+pub(super) struct HostRun<'a, C> {
+    pub(super) push: &'a Push<C>,
+    pub(super) host: &'a Host,
+    pub(super) memos: &'a Memos,
+    pub(super) sent: &'a (dyn Fn() + Send + Sync),
     progress: &'a Mutex<Progress>,
-    clock: &'a Arc<Clock>,
+    pub(super) clock: &'a Arc<Clock>,
 }
 
 impl<C: Connector> HostRun<'_, C> {
-    fn progress(&self) -> std::sync::MutexGuard<'_, Progress> {
+    pub(super) fn progress(&self) -> std::sync::MutexGuard<'_, Progress> {
         self.progress.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     async fn run(&self) -> Result<(), Trouble> {
         self.progress().stage = Some(Stage::Connect);
         let mut session = self.push.connector.connect(self.host, self.clock).await?;
-        let result = self.all_parts(&mut session).await;
+        let mut result = self.all_parts(&mut session).await;
+        if !self.progress().sent {
+            let after = self.afterwards(&mut session, result.is_ok()).await;
+            result = result.and(after);
+        }
         session.close().await;
         result
     }
@@ -119,9 +126,11 @@ impl<C: Connector> HostRun<'_, C> {
         let run_as = run_as(self.host, &self.push.connector.login(self.host), part.user.as_deref())?;
         let mut greeted = None;
         let (mut record, mut uid) = (record_path(self.host), 0);
+        let mut home = RemotePath::parse("/root").expect("a constant");
         if let Some(user) = &part.user {
-            let (nonce, number, home) = self.home(session, &run_as, user).await?;
-            (record, uid) = (record_path_of_user(self.host, &home), number);
+            let nonce;
+            (nonce, uid, home) = self.home(session, &run_as, user).await?;
+            record = record_path_of_user(self.host, &home);
             for target in &mut part.host.targets {
                 if let Some(rest) = Target::below_home(&target.path) {
                     target.path = RemotePath::parse(&format!("{home}/{rest}")).map_err(|why| Trouble::new(Stage::Observe, why))?;
@@ -130,7 +139,7 @@ impl<C: Connector> HostRun<'_, C> {
             greeted = Some(nonce);
         }
         let items = items(&part.host, &self.push.logins, uid);
-        let run = PartRun { run: self, host: &part.host, run_as, record: &record, items: &items, index: &part.index, is_root_s: part.user.is_none() };
+        let run = PartRun { run: self, host: &part.host, run_as, home, record: &record, items: &items, index: &part.index, is_root_s: part.user.is_none() };
         run.converse(session, greeted, places).await
     }
 
@@ -202,28 +211,30 @@ fn parts(host: &Host) -> Vec<Part> {
 }
 
 /// One part of a host: its files, and one program at a time that writes them.
-struct PartRun<'a, C> {
-    run: &'a HostRun<'a, C>,
-    host: &'a Host,
-    run_as: RunAs,
+pub(super) struct PartRun<'a, C> {
+    pub(super) run: &'a HostRun<'a, C>,
+    pub(super) host: &'a Host,
+    pub(super) run_as: RunAs,
+    /// The home of the user whose files they are, without the host's `root:`.
+    pub(super) home: RemotePath,
     /// Where the record is wanted.
     record: &'a RemotePath,
-    items: &'a [Item<'a>],
+    pub(super) items: &'a [Item<'a>],
     index: &'a [usize],
     /// The files are root's, and not those of a user.
     is_root_s: bool,
 }
 
 impl<C: Connector> PartRun<'_, C> {
-    fn progress(&self) -> std::sync::MutexGuard<'_, Progress> {
+    pub(super) fn progress(&self) -> std::sync::MutexGuard<'_, Progress> {
         self.run.progress()
     }
 
-    fn options(&self) -> &PushOptions {
+    pub(super) fn options(&self) -> &PushOptions {
         &self.run.push.options
     }
 
-    fn at(&self, stage: Stage) {
+    pub(super) fn at(&self, stage: Stage) {
         tracing::debug!(host = %self.host.name, "{stage}");
         self.progress().stage = Some(stage);
     }
@@ -234,6 +245,7 @@ impl<C: Connector> PartRun<'_, C> {
 
     /// `greeted` is the nonce of a program that runs already; `places` are the files of other parts.
     async fn converse(&self, session: &mut C::Session, mut greeted: Option<Nonce>, places: &mut BTreeMap<RemotePath, RemotePath>) -> Result<(), Trouble> {
+        self.hand_over(session, &mut greeted).await?;
         let others = places.clone();
         let mut open = Open { items: (0..self.items.len()).collect(), ..Open::default() };
         let mut sharing = Sharing::new(self.run.memos.shared.as_ref(), &self.host.name);
@@ -366,7 +378,7 @@ impl<C: Connector> PartRun<'_, C> {
     }
 
     /// Asks until every link on the way to a file has been followed.
-    async fn observe(&self, link: &mut Link<'_, C::Session>, lock: Option<RemotePath>, sharing: &mut Sharing) -> Result<Seen, Trouble> {
+    pub(super) async fn observe(&self, link: &mut Link<'_, C::Session>, lock: Option<RemotePath>, sharing: &mut Sharing) -> Result<Seen, Trouble> {
         let mut request = first_request(self.host, self.items, self.record, self.options().merge.replace_invalid);
         request.lock = lock;
         request.shared = sharing.asks();
@@ -453,16 +465,16 @@ impl<C: Connector> PartRun<'_, C> {
 }
 
 /// A conversation with one node program.
-struct Link<'a, S> {
-    session: &'a mut S,
-    nonce: Nonce,
-    greeted: bool,
-    deadline: Duration,
-    clock: &'a Clock,
+pub(super) struct Link<'a, S> {
+    pub(super) session: &'a mut S,
+    pub(super) nonce: Nonce,
+    pub(super) greeted: bool,
+    pub(super) deadline: Duration,
+    pub(super) clock: &'a Clock,
 }
 
 impl<S: Session> Link<'_, S> {
-    async fn start(&mut self, run_as: &RunAs) -> Result<(), Trouble> {
+    pub(super) async fn start(&mut self, run_as: &RunAs) -> Result<(), Trouble> {
         let what = match run_as {
             RunAs::Login => "no channel was opened",
             RunAs::Sudo { .. } => "sudo let nobody in",
@@ -472,7 +484,7 @@ impl<S: Session> Link<'_, S> {
         self.clock.limit(self.deadline, self.session.start(run_as)).await.unwrap_or_else(|| Err(late()))
     }
 
-    async fn exchange(&mut self, request: &[u8], last: bool) -> Result<Reply, Trouble> {
+    pub(super) async fn exchange(&mut self, request: &[u8], last: bool) -> Result<Reply, Trouble> {
         let (hello, mut reader) = match self.greeted {
             true => (String::new(), ReplyReader::again(self.nonce.clone())),
             false => (hello(&self.nonce), ReplyReader::new(self.nonce.clone())),

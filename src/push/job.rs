@@ -10,6 +10,7 @@ use zeroize::Zeroizing;
 use super::Logins;
 use super::memo::Memos;
 use super::observe::{Seen, facts};
+use crate::format::helper::Answer;
 use crate::format::{self, Consumer, FileSpec, Merge, MergeOptions, NodeFacts, Wants};
 use crate::model::{Change, Host, Login, RemotePath, Stage, Target};
 use crate::node::payload::{self, Entry};
@@ -30,12 +31,24 @@ pub(super) struct Item<'a> {
     /// The number of the user whose file it is.
     uid: u32,
     wants: OnceLock<Wants>,
+    /// What credential helpers answered, once they were asked.
+    answers: OnceLock<Vec<Answer>>,
 }
 
 impl Item<'_> {
     /// What its format wants to know of the node.
     pub(super) fn wants(&self) -> &Wants {
         self.wants.get_or_init(|| (self.consumer.wants)(self.target, &self.logins).of_user(self.uid))
+    }
+
+    /// What credential helpers answered; empty before they were asked, and where there are none.
+    pub(super) fn answers(&self) -> &[Answer] {
+        self.answers.get().map_or(&[], |answers| answers)
+    }
+
+    /// Keeps what credential helpers answered. The first answers stay.
+    pub(super) fn answered(&self, answers: Vec<Answer>) {
+        let _ = self.answers.set(answers);
     }
 
     /// The format's input.
@@ -52,7 +65,7 @@ pub(super) fn items<'a>(host: &'a Host, logins: &'a Logins, uid: u32) -> Vec<Ite
         for spec in (consumer.files)(target) {
             let wanted = spec.path.below(&host.root);
             let logins = target.logins.iter().filter_map(|l| logins.get(l)).collect();
-            items.push(Item { consumer, target, spec, wanted, logins, uid, wants: OnceLock::new() });
+            items.push(Item { consumer, target, spec, wanted, logins, uid, wants: OnceLock::new(), answers: OnceLock::new() });
         }
     }
     items
@@ -218,7 +231,7 @@ impl Job {
 
 /// Reads an item's file as its consumer does.
 pub(super) fn read_back(host: &Host, item: &Item<'_>, seen: &Seen, options: MergeOptions, memos: &Memos, content: &[u8]) -> Result<(), String> {
-    let facts = facts(host, item.wants(), &seen.reply);
+    let facts = facts(host, item, &seen.reply);
     let merge = item.merge(Some(content), &facts, options);
     memos.read_back.get(&merge, || (item.consumer.read_back)(&merge, content))
 }

@@ -1,13 +1,17 @@
 //! The fan-out: many hosts at once, one [`Outcome`] each, always.
 
+mod after;
 mod decide;
+mod helpers;
 mod host;
 mod job;
 mod memo;
 mod observe;
 pub mod ping;
+mod pull;
 mod same;
 mod shared;
+mod tasks;
 mod waves;
 
 use std::collections::BTreeMap;
@@ -18,7 +22,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::format::MergeOptions;
-use crate::model::{Change, Event, FileRow, Host, HostRow, Login, Outcome, Pace, Report, Stage};
+use crate::model::{Change, Event, FileRow, Host, HostRow, Image, Login, Outcome, Pace, Report, Stage};
 use crate::transport::Connector;
 
 /// The logins of a run by name.
@@ -37,6 +41,8 @@ pub struct PushOptions {
     pub merge: MergeOptions,
     /// The inventory's name in the node's record.
     pub inventory_id: String,
+    /// An image that each host shall be granted by its registry, with the host's login for it, once its files have been read back.
+    pub pull_test: Option<Image>,
     /// How long one exchange with the node program may take.
     pub command: Duration,
     /// How long one host may take in all.
@@ -122,5 +128,5 @@ pub fn not_attempted(host: &Host, outcome: Outcome) -> HostRow {
             diff: Vec::new(),
         })
         .collect();
-    HostRow { host: host.name.clone(), outcome, files }
+    HostRow { host: host.name.clone(), outcome, files, notes: Vec::new() }
 }

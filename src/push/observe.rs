@@ -104,7 +104,8 @@ fn names<'a>(wanted: impl Iterator<Item = &'a String>) -> Vec<String> {
 }
 
 /// What the formats are told of the node.
-pub(super) fn facts(host: &Host, wants: &Wants, reply: &Reply) -> NodeFacts {
+pub(super) fn facts(host: &Host, item: &Item<'_>, reply: &Reply) -> NodeFacts {
+    let wants = item.wants();
     let mut conf = Vec::new();
     for pattern in &wants.conf {
         let full = below(pattern, &host.root);
@@ -114,7 +115,7 @@ pub(super) fn facts(host: &Host, wants: &Wants, reply: &Reply) -> NodeFacts {
         }
     }
     let there = wants.paths.iter().filter(|path| reply.stats.contains_key(&below(path, &host.root))).cloned().collect();
-    NodeFacts { curl: host.curl.or(reply.curl), conf, there }
+    NodeFacts { curl: host.curl.or(reply.curl), conf, there, helpers: item.answers().to_vec() }
 }
 
 /// Where a file that could not be read is kept when it is replaced.

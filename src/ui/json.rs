@@ -28,6 +28,8 @@ struct Host<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
     files: Vec<File>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    notes: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -75,6 +77,7 @@ pub fn json(report: &Report, check: bool, diff: bool) -> String {
                     diff: diff.then(|| f.diff.iter().map(|d| line(d)).collect()),
                 })
                 .collect(),
+            notes: row.notes.iter().map(|n| line(n)).collect(),
         })
         .collect();
     let n = |outcome| count(report, outcome);

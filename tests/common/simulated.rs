@@ -157,6 +157,10 @@ pub(crate) struct Talk {
 }
 
 impl Session for Talk {
+    fn use_program(&mut self, _: regprov::node::Program) {
+        unreachable!("nothing here runs a task")
+    }
+
     async fn start(&mut self, _: &RunAs) -> Result<(), Trouble> {
         (self.nonce, self.shared) = (String::new(), false);
         Ok(())

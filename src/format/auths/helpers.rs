@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use super::document::Document;
 use super::{Dialect, Helpers};
 use crate::format::json::Value;
-use crate::format::{Merge, Merged, shown};
-use crate::model::{HelperPolicy, Registry};
+use crate::format::{Merge, Merged, helper, shown};
+use crate::model::{HelperPolicy, Registry, TargetKind};
 
 /// Where programs are looked for by name, as root's `PATH` has it on most systems.
 const BIN_DIRS: [&str; 6] = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
@@ -54,6 +54,10 @@ pub(super) fn keep_helpers<'a>(
     document: &Document<'a>,
     merged: &mut Merged,
 ) -> Result<Option<Vec<(String, Value<'a>)>>, String> {
+    if m.target.helper == HelperPolicy::Store {
+        helper::settle(m)?;
+        return Ok(wanted(dialect, m, document, &[], merged));
+    }
     let mut problems = Vec::new();
     let mut remove: Vec<&str> = Vec::new();
     for login in m.logins {
@@ -82,7 +86,13 @@ pub(super) fn keep_helpers<'a>(
     problems.dedup();
     if !problems.is_empty() {
         let way_out = if document.store {
-            "take `credsStore` out of the file, or put the logins into that helper"
+            if m.target.kind == TargetKind::Docker {
+                "take `credsStore` out of the file, or set `helper: store` on the target"
+            } else {
+                "take `credsStore` out of the file, or put the logins into that helper"
+            }
+        } else if m.target.kind == TargetKind::Docker {
+            "take it out of the file, or set `helper: store` or `helper: remove` on the target"
         } else {
             "take it out of the file, or set `helper: remove` on the target"
         };

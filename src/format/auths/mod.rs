@@ -14,13 +14,13 @@ use base64::engine::general_purpose::STANDARD;
 use zeroize::Zeroizing;
 
 use super::json::{self, Value};
-use super::{FileSpec, Merge, Merged, Wants, dir_mode, shown};
+use super::{FileSpec, Merge, Merged, Wants, dir_mode, helper, shown};
 use crate::model::{Login, Registry, Target};
 
 use document::{AuthEntries, Document, Entry, STALE_FIELDS, go_folds};
 pub(super) use document::{Bad, bad_for_containers, bad_for_docker, bad_for_kubelet};
 pub(super) use names::{alias_for_containers, alias_for_docker, alias_for_kubelet};
-pub(super) use read::{entries, read_back, remove, shadow};
+pub(super) use read::{entries, is_read, read_back, remove, shadow};
 
 /// How one program reads the document.
 pub(super) struct Dialect {
@@ -57,7 +57,7 @@ pub(super) enum Helpers {
 
 /// The one file of most targets.
 pub(super) fn files(target: &Target) -> Vec<FileSpec> {
-    vec![FileSpec { part: "", path: target.path.clone(), mode: target.mode, secret: true, dir_mode: dir_mode(target) }]
+    vec![FileSpec { part: "", path: target.path.clone(), mode: target.mode, secret: true, at_start: false, dir_mode: dir_mode(target) }]
 }
 
 /// What is wrong with a target whatever the node is like.
@@ -132,7 +132,10 @@ fn merge_auths<'a>(dialect: &Dialect, m: &Merge<'_>, existing: AuthEntries<'a>, 
     let key_of = |login: &Login| (dialect.key)(&login.registry);
     for (key, raw, entry) in existing {
         if let Some(login) = m.logins.iter().find(|l| key_of(l) == key) {
-            let value = manage(login, &key, entry, &mut merged.diff);
+            let value = match helper::keeper(m, login) {
+                Some(_) => Value::Object(without_login(&key, entry, &mut merged.diff)),
+                None => manage(login, &key, entry, &mut merged.diff),
+            };
             out.push((key, value));
         } else if let Some(login) = m.logins.iter().find(|l| (dialect.is_alias)(&key, &l.registry)) {
             merged.diff.push(format!("- {} (alias of {})", shown(&key), key_of(login)));
@@ -162,6 +165,11 @@ fn merge_auths<'a>(dialect: &Dialect, m: &Merge<'_>, existing: AuthEntries<'a>, 
     let mut new: Vec<(String, &&Login)> = m.logins.iter().map(|l| (key_of(l), l)).filter(|(key, _)| out.iter().all(|(k, _)| k != key)).collect();
     new.sort_by(|(a, _), (b, _)| a.cmp(b));
     for (key, login) in new {
+        if let Some(helper) = helper::keeper(m, login) {
+            merged.diff.push(format!("+ {key} (in {helper})"));
+            out.push((key, Value::Object(Vec::new())));
+            continue;
+        }
         merged.diff.push(format!("+ {key} ({})", shown(login.username.as_str())));
         out.push((key, Value::Object(vec![("auth".into(), Value::Text(auth(login)))])));
     }
@@ -191,6 +199,18 @@ fn manage<'a>(login: &Login, key: &str, entry: Option<Entry<'a>>, diff: &mut Vec
         fields.push(("auth".into(), Value::Text(wanted)));
     }
     Value::Object(fields)
+}
+
+/// The entry of a login that a helper keeps: what docker leaves of it, and what is foreign.
+fn without_login<'a>(key: &str, entry: Option<Entry<'a>>, diff: &mut Vec<String>) -> Vec<(String, Value<'a>)> {
+    let mut fields = Vec::new();
+    for (name, raw) in entry.map(|e| e.0).unwrap_or_default() {
+        match STALE_FIELDS.into_iter().chain(["auth"]).find(|f| go_folds(&name, f)) {
+            Some(stale) => diff.push(format!("- {key} {stale}")),
+            None => fields.push((name, Value::Raw(raw))),
+        }
+    }
+    fields
 }
 
 /// Docker's `auth`: the standard base64 of `user:password`.

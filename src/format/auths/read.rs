@@ -4,8 +4,8 @@ use super::document::{Document, Entry as Fields, STALE_FIELDS, decode_auth, fiel
 use super::helpers::{Before, before, before_key};
 use super::{Dialect, Helpers, names};
 use crate::format::json::{self, Value};
-use crate::format::{Account, Entries, Entry, FileSpec, Merge, Removal, Removed, lossy, shown};
-use crate::model::{Login, Secret};
+use crate::format::{Account, Entries, Entry, FileSpec, Merge, Removal, Removed, helper, lossy, shown};
+use crate::model::{HelperPolicy, Login, Secret};
 
 /// Reads the file as the program does and demands that each login is what it would send.
 pub(in crate::format) fn read_back(dialect: &Dialect, m: &Merge<'_>, bytes: &[u8]) -> Result<(), String> {
@@ -14,7 +14,15 @@ pub(in crate::format) fn read_back(dialect: &Dialect, m: &Merge<'_>, bytes: &[u8
         let key = (dialect.key)(&login.registry);
         let fail = |why: &str| Err(format!("login \"{}\" is not found in {} as {} reads it: {why}", login.name, m.spec.path, dialect.name));
         if matches!(before(dialect, &document, &login.registry), Before::Helper(_) | Before::Store) {
-            return fail("a credential helper shadows it");
+            if m.target.helper != HelperPolicy::Store {
+                return fail("a credential helper shadows it");
+            }
+            let Some((_, _, Some(entry))) = document.auths.iter().find(|(name, ..)| *name == key) else { return fail("no entry") };
+            if entry.0.iter().any(|(name, _)| STALE_FIELDS.into_iter().chain(["auth"]).any(|f| go_folds(name, f))) {
+                return fail("a login stands in the file beside the credential helper");
+            }
+            helper::settle(m)?;
+            continue;
         }
         let Some((_, _, Some(entry))) = document.auths.iter().find(|(name, ..)| *name == key) else { return fail("no entry") };
         if entry.0.iter().any(|(name, raw)| !json::is_null(raw) && STALE_FIELDS.iter().any(|f| go_folds(name, f))) {
@@ -34,6 +42,11 @@ pub(in crate::format) fn read_back(dialect: &Dialect, m: &Merge<'_>, bytes: &[u8
         }
     }
     whole(dialect, &document, m.spec)
+}
+
+/// Whether the program reads the file, so that what it says of helpers counts.
+pub(in crate::format) fn is_read(dialect: &Dialect, bytes: &[u8]) -> bool {
+    Document::parse(dialect, Some(bytes)).is_ok()
 }
 
 /// Whether an entry makes the program reject the whole file.

@@ -212,8 +212,8 @@ fn target_options(reader: &mut Reader<'_>, node: &Node, spec: &mut TargetSpec) {
             }
             "fail" => spec.helper = HelperPolicy::Fail,
             "remove" => spec.helper = HelperPolicy::Remove,
-            "store" => reader.fault(text.pos, format!("{}: `store` is not supported yet", label("helper"))),
-            _ => reader.fault_hint(text.pos, format!("{} is unknown", label("helper")), "it is `fail` or `remove`"),
+            "store" => spec.helper = HelperPolicy::Store,
+            _ => reader.fault_hint(text.pos, format!("{} is unknown", label("helper")), "it is `fail`, `remove` or `store`"),
         }
     }
     match fields.get("cred_helpers") {

@@ -6,6 +6,7 @@ use zeroize::Zeroizing;
 
 use super::ls::parse_ls;
 use super::mount::Mount;
+use super::task::{self, ERRORS_BYTES_MAX, Ended, OUTPUT_BYTES_MAX};
 use super::{FILE_BYTES_MAX, Nonce};
 use crate::model::{CurlVersion, ObservedFile, Stat, StatKind};
 
@@ -75,6 +76,8 @@ pub struct Reply {
     pub torn: bool,
     /// What the tools printed between the program's lines, at most a few KiB, unsanitised.
     pub complaints: String,
+    /// What came of a task.
+    pub task: Option<Ended>,
     /// The program refuses to work here, and why.
     pub refused: Option<String>,
 }
@@ -112,6 +115,8 @@ pub struct ReplyReader {
     searched: usize,
     /// How long the file contents that start at `at` are, once they have begun.
     contents: Option<usize>,
+    /// Those contents are what a task said, this many bytes of it on standard error.
+    task: Option<usize>,
     spoke: bool,
     lines: usize,
     noise: Vec<u8>,
@@ -132,6 +137,7 @@ impl ReplyReader {
             at: 0,
             searched: 0,
             contents: None,
+            task: None,
             spoke: false,
             lines: 0,
             noise: Vec::new(),
@@ -171,6 +177,9 @@ impl ReplyReader {
                 if !self.take_contents(total) {
                     return Ok(None);
                 }
+                if self.task.is_some() && (self.reply.torn || self.reply.task.is_none()) {
+                    return Err(Broken::Grammar);
+                }
                 if self.reply.torn {
                     return Ok(Some(std::mem::take(&mut self.reply)));
                 }
@@ -195,6 +204,13 @@ impl ReplyReader {
                     return Err(Broken::TooLong);
                 }
                 self.contents = Some(total);
+            } else if let Some(sizes) = line.strip_prefix("ran ") {
+                let (total, err) =
+                    sizes.split_once(' ').and_then(|(t, e)| Some((t.parse::<usize>().ok()?, e.parse::<usize>().ok()?))).ok_or(Broken::Grammar)?;
+                if err > ERRORS_BYTES_MAX || total > OUTPUT_BYTES_MAX + 2 * ERRORS_BYTES_MAX {
+                    return Err(Broken::TooLong);
+                }
+                (self.contents, self.task) = (Some(total), Some(err));
             } else if self.line(line)? {
                 return Ok(Some(std::mem::take(&mut self.reply)));
             }
@@ -255,7 +271,11 @@ impl ReplyReader {
             self.reply.torn = true;
             return true;
         }
-        let sizes: Vec<_> = self.files().cloned().collect();
+        if let Some(err) = self.task {
+            self.reply.task = task::ended(&self.buffer[self.at..to], err);
+            self.at = to;
+        }
+        let sizes: Vec<_> = if self.task.is_some() { Vec::new() } else { self.files().cloned().collect() };
         for (path, stat) in sizes {
             let next = self.at + stat.size as usize;
             let content = Zeroizing::new(self.buffer[self.at..next].to_vec());
@@ -285,6 +305,10 @@ impl ReplyReader {
         match word {
             "end" => return Ok(true),
             "tar" => self.reply.tar = true,
+            "late" => {
+                self.reply.task = Some(Ended::Late);
+                return Ok(true);
+            }
             "busy" => {
                 self.reply.busy = true;
                 return Ok(true);
@@ -404,6 +428,12 @@ mod tests {
         broken(b"n0 l -rw------- 1 -1 0 5 Nov 21 02:18 /x\n", &Broken::Grammar);
         broken(b"n0 l -rw------- 1 0 0 99999999999999999999999 Nov 21 02:18 /x\n", &Broken::Grammar);
         broken(b"n0 conflict x\n", &Broken::Grammar);
+        broken(b"n0 ran x 0\n", &Broken::Grammar);
+        broken(b"n0 ran 3\n", &Broken::Grammar);
+        broken(b"n0 ran 3 4\nx\n0\nn0 end\n", &Broken::Grammar);
+        // More or less than was announced.
+        broken(b"n0 ran 3 0\nx\n0y\nn0 end\n", &Broken::Grammar);
+        broken(b"n0 ran 9 0\nx\n0\nn0 end\n", &Broken::Grammar);
         broken(b"n0 conflict -1\n", &Broken::Grammar);
         broken(b"n0 id passwd root\n", &Broken::Grammar);
         broken(b"n0 tar\nn0 refuse \xff\n", &Broken::Grammar);
@@ -415,6 +445,8 @@ mod tests {
     fn floods_end_at_a_limit() {
         broken(&[b"n0 tar\nn0 ", &vec![b'x'; LINE_BYTES_MAX + 1][..]].concat(), &Broken::TooLong);
         broken(&b"n0 tar\n".repeat(LINES_MAX + 1), &Broken::TooLong);
+        broken(b"n0 ran 1000000 0\n", &Broken::TooLong);
+        broken(b"n0 ran 10000 4097\n", &Broken::TooLong);
         broken(&[&b"n0 tar\n"[..], &b"complaint\n".repeat(NOISE_BYTES_MAX / 8)].concat(), &Broken::TooLong);
         broken(&[&b"n0 l -rw------- 1 0 0 1048576 Nov 21 02:18 /x\n".repeat(9)[..], b"n0 cat\n"].concat(), &Broken::TooLong);
         broken(&[&b"n0 l -rw------- 1 0 0 1048576 Nov 21 02:18 /x\nn0 cat\n"[..], &vec![0; REPLY_BYTES_MAX]].concat(), &Broken::TooLong);
@@ -427,6 +459,26 @@ mod tests {
         {
             assert!(reader().feed(reply).unwrap().unwrap().torn);
         }
+    }
+
+    #[test]
+    fn what_a_task_said_forges_nothing() {
+        let said = b"n0 ran 26 3\nn0 end\n\nn0 ran 1 0\nx\n\n7oh!\nn0 end\n";
+        for cut in 0..said.len() {
+            let mut r = reader();
+            // A piece that ends with a forged end is the one thing that may break it off.
+            match r.feed(&said[..cut]) {
+                Ok(none) => assert!(none.is_none()),
+                Err(broken) => {
+                    assert!(broken == Broken::Grammar && said[..cut].ends_with(b"\nn0 end\n"));
+                    continue;
+                }
+            }
+            let reply = r.feed(&said[cut..]).unwrap().unwrap();
+            let Some(Ended::Ran(ran)) = reply.task else { panic!("{cut}") };
+            assert_eq!((ran.status, &ran.out[..], &ran.err[..]), (7, &b"n0 end\n\nn0 ran 1 0\nx\n"[..], &b"oh!"[..]));
+        }
+        assert!(reader().feed(b"n0 late\n").unwrap().unwrap().task == Some(Ended::Late));
     }
 
     #[test]
@@ -495,6 +547,9 @@ mod tests {
                         "cat\n",
                         "n0 cat\n",
                         "busy\n",
+                        "late\n",
+                        "ran 5 2\n",
+                        "n0 ran 5 1\nab\n0e\nn0 end\n",
                         "refuse \u{1b}]52;c;x\u{7}\n",
                         "conflict 0\n",
                         "unstaged 18446744073709551616\n",
