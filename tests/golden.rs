@@ -200,7 +200,7 @@ fn docker() {
 
 #[test]
 fn podman() {
-    run(TargetKind::Podman, 33);
+    run(TargetKind::Podman, 34);
 }
 
 #[test]

@@ -212,3 +212,38 @@ fn the_stubs_source_the_files() {
         fs::write(&file, text).unwrap();
     }
 }
+
+/// What names Apptainer's shared file does so where it may be read, whatever shell reads it, and leaves a user without it alone.
+#[test]
+#[ignore = "needs dash, bash and tcsh"]
+fn the_stubs_of_apptainer_name_the_file_where_it_can_be_read() {
+    let (row, login, facts) = (consumer(TargetKind::Apptainer), login("u", "pw"), NodeFacts::default());
+    let dir = tempfile::tempdir().unwrap();
+    let shared = dir.path().join("it!#x~.json");
+    let target = Target { logins: vec!["one".into()], ..Target::at(TargetKind::Apptainer, RemotePath::parse(shared.to_str().unwrap()).unwrap()) };
+    let mut files = Vec::new();
+    for spec in (row.files)(&target) {
+        let m = Merge { target: &target, spec: &spec, logins: &[&login], existing: None, facts: &facts, options: MergeOptions::default() };
+        let file = dir.path().join(spec.path.file_name());
+        fs::write(&file, &*(row.merge)(&m).unwrap().write.unwrap()).unwrap();
+        files.push(file);
+    }
+    assert_eq!(files.len(), 4);
+    let told = |there: bool| {
+        for (shell, flags, source) in [
+            ("dash", "-c", ". ./regprov-apptainer.sh"),
+            ("bash", "-c", ". ./regprov-apptainer.sh"),
+            ("tcsh", "-fc", "source ./regprov-apptainer.csh"),
+            ("dash", "-ac", ". ./apptainer.env"),
+        ] {
+            let print = "printenv APPTAINER_AUTH_FILE; printenv SINGULARITY_AUTHFILE; true";
+            let out = output(Command::new(shell).args([flags, &format!("{source}; {print}")]).env_clear().env("PATH", "/usr/bin:/bin").current_dir(dir.path()));
+            // systemd reads the environment file without asking for anything.
+            let want = if there || source.ends_with(".env") { format!("{0}\n{0}\n", shared.display()) } else { String::new() };
+            assert_eq!(String::from_utf8_lossy(&out), want, "{shell} {source}");
+        }
+    };
+    told(true);
+    fs::remove_file(&shared).unwrap();
+    told(false);
+}

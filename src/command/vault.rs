@@ -488,6 +488,7 @@ mod tests {
         assert!(scene.asked.is_empty());
         refused(site.set("new", None, None, "hunter2"), Kind::Usage, &["no registry yet", "no username yet"]);
         refused(site.set("ngc", Some("nvcr.io"), Some("u"), "\n"), Kind::Usage, &["password is empty"]);
+        refused(site.set("ngc", Some("nvcr.io/../x"), Some("u"), "hunter2"), Kind::Usage, &["has a path that is no repository name"]);
         assert_eq!(site.text("vault.yml"), before);
     }
 

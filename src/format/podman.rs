@@ -38,27 +38,36 @@ const DIALECT: Dialect = Dialect {
     paths: true,
 };
 
+/// Where they look without being told, below a home or `XDG_CONFIG_HOME`.
+const IN_HOME: &str = "/.config/containers/auth.json";
+
 /// The files that come before ours. Which of them is the first one depends on XDG_RUNTIME_DIR, so both are looked at.
 fn wants(target: &Target, logins: &[&Login]) -> Wants {
-    let earlier = ["/run/containers", "/run/user"].map(|dir| match dir {
-        "/run/containers" => format!("{dir}/{}/auth.json", Wants::UID),
-        _ => format!("{dir}/{}/containers/auth.json", Wants::UID),
-    });
-    Wants { conf: earlier.into(), ..auths::wants(target, logins) }
+    let uid = Wants::UID;
+    let earlier = [format!("/run/containers/{uid}/auth.json"), format!("/run/user/{uid}/containers/auth.json")];
+    let conf = if is_searched(target) { earlier.into() } else { Vec::new() };
+    Wants { conf, ..auths::wants(target, logins) }
+}
+
+/// Whether they find the file by their search. One that is named to them is the only one that they read.
+fn is_searched(target: &Target) -> bool {
+    target.path.as_str().ends_with(IN_HOME)
 }
 
 fn merge(m: &Merge<'_>) -> Result<Merged, String> {
     let mut merged = auths::merge(&DIALECT, m)?;
+    if !is_searched(m.target) {
+        merged.notes.push("podman reads this file only where `REGISTRY_AUTH_FILE` or `--authfile` names it".into());
+        return Ok(merged);
+    }
     for (path, content) in &m.facts.conf {
-        match auths::shadow(&DIALECT, content, m.logins) {
-            Ok(None) => {}
-            Ok(Some(key)) => merged
-                .notes
-                .push(format!("shadowed by {path} until reboot: it has {key}, and podman looks there first; `podman logout` it, or remove the file")),
-            Err(why) => {
-                merged.notes.push(format!("shadowed by {path} until reboot: it {why}, and podman, which looks there first, stops at that; remove the file"))
+        merged.notes.extend(match auths::shadow(&DIALECT, content, m.logins) {
+            Ok(None) => None,
+            Ok(Some(key)) => {
+                Some(format!("shadowed by {path} until reboot: it has {key}, and podman looks there first; `podman logout` it, or remove the file"))
             }
-        }
+            Err(why) => Some(format!("shadowed by {path} until reboot: it {why}, and podman, which looks there first, stops at that; remove the file")),
+        });
     }
     Ok(merged)
 }

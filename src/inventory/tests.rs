@@ -659,6 +659,17 @@ mod limits {
         assert_eq!(shape(&i), ["", "", "", "enroot:m", "enroot:m"]);
         assert!(select(&mut inventory(), &["k".into()], &[]).unwrap_err().to_string().contains("there is no login \"k\"\n  hint: the logins are l, m"));
         assert_eq!(select(&mut inventory(), &["l".into()], &[TargetKind::Enroot]).unwrap_err().message, "--login l --target enroot: no host gets that");
+        let helped = || {
+            loaded(
+                "groups: {g: {hosts: h, logins: [l], targets: [docker: {cred_helpers: {gcr.io: gcloud}}]}, e: {hosts: e, targets: [podman: {cred_helpers: {gcr.io: gcloud}}, helm]}}",
+            )
+        };
+        let helpers = |i: &Inventory| i.hosts.iter().map(|h| h.targets.iter().map(|t| t.cred_helpers.len()).collect::<Vec<_>>()).collect::<Vec<_>>();
+        let mut i = helped();
+        select(&mut i, &[], &[]).unwrap();
+        assert_eq!((shape(&i), helpers(&i)), (vec!["docker:l".into(), "podman:".into()], vec![vec![1], vec![1]]), "helpers need no login");
+        select(&mut i, &["l".into()], &[]).unwrap();
+        assert_eq!((shape(&i), helpers(&i)), (vec!["docker:l".into(), String::new()], vec![vec![0], vec![]]), "and are none of the logins that are named");
         let mut idle = loaded("groups: {g: {hosts: h}}");
         assert_eq!(select(&mut idle, &[], &[]).unwrap_err().message, "no host of the inventory gets a login");
     }

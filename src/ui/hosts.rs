@@ -155,7 +155,7 @@ pub fn json(hosts: &[Host]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{FileMode, Hop, Jump, RemotePath, TargetKind};
+    use crate::model::{CredHelper, FileMode, Hop, Jump, Registry, RemotePath, TargetKind};
 
     fn target(kind: TargetKind, path: &str, mode: u32, group: Option<&str>, logins: &[&str]) -> Target {
         Target {
@@ -218,6 +218,18 @@ gpu9   1      admin  22                   sudo    drained: bad\\u{1b} DIMM  (not
         assert_eq!((&doc["hosts"][0]["connection"], &doc["hosts"][1]["jump"]), (&"local".into(), &"admin@bastion".into()));
         assert_eq!((&doc["hosts"][2]["become"], &doc["hosts"][2]["skip"]), (&true.into(), &"drained: bad\\u{1b} DIMM".into()));
         assert_eq!(doc["hosts"][0].get("skip"), None);
+    }
+
+    #[test]
+    fn helpers_stand_among_the_logins() {
+        let mut target = target(TargetKind::Docker, "/x", 0o600, None, &["hub"]);
+        target.cred_helpers = vec![CredHelper { registry: Registry::parse("gcr.io").unwrap().0, helper: "gcloud".into() }];
+        let hosts = [host("n1", None, 22, &[target])];
+        assert!(table(&hosts).contains("hub, gcr.io by gcloud\n"), "{}", table(&hosts));
+        let doc: serde_json::Value = serde_json::from_str(&json(&hosts)).unwrap();
+        assert_eq!(doc["hosts"][0]["targets"][0]["cred_helpers"]["gcr.io"], "gcloud");
+        let doc: serde_json::Value = serde_json::from_str(&json(&fleet())).unwrap();
+        assert_eq!(doc["hosts"][0]["targets"][0].get("cred_helpers"), None);
     }
 
     #[test]
