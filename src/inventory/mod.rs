@@ -29,6 +29,7 @@ pub use limit::{limit, select};
 
 use crate::error::{Error, Kind, Problem, Result};
 use crate::model::text::{escape, shell_word};
+use crate::model::verify::VerifyMode;
 use crate::model::{Host, LoginEntry, PasswordText, Portion};
 use document::{Document, LoginItem};
 
@@ -62,6 +63,8 @@ pub struct Inventory {
     pub logins: Vec<LoginEntry>,
     /// `defaults.serial:`, the sizes of a run's waves.
     pub serial: Vec<Portion>,
+    /// `defaults.verify:`, whether logins are shown to their registries before hosts are written.
+    pub verify: VerifyMode,
     /// The password of sudo, for hosts with `become: true`, and its place.
     pub become_password: Option<(PasswordText, String)>,
     /// The recipients of inventory and vaults, each once.
@@ -218,8 +221,8 @@ pub fn load(path: &Path, world: &mut dyn World, options: LoadOptions) -> Result<
             groups.get_mut(group).expect("a host's groups are groups of the inventory").push(i);
         }
     }
-    let serial = parts.serial;
-    Ok(Inventory { id, path: file, hosts, logins, become_password, serial, recipients, notes: notes.into_iter().map(sanitize).collect(), groups })
+    let (serial, verify) = (parts.serial, parts.verify);
+    Ok(Inventory { id, path: file, hosts, logins, become_password, serial, verify, recipients, notes: notes.into_iter().map(sanitize).collect(), groups })
 }
 
 /// Reads the vaults into `sources`; whether all could be read.
@@ -298,6 +301,7 @@ fn collect_logins(sources: &[(String, Document)], options: LoadOptions, problems
                     // A login without one has been told of, and ends in an error.
                     password: password.unwrap_or(PasswordText::Sealed(String::new())),
                     expires: item.expires.clone(),
+                    canary: item.canary.clone(),
                     place,
                 },
             );

@@ -7,9 +7,11 @@ pub mod pace;
 pub mod ping;
 pub mod registry;
 pub mod report;
+pub mod repository;
 pub mod secret;
 pub mod target;
 pub mod text;
+pub mod verify;
 
 pub use file::{FileMode, Observed, ObservedFile, RemotePath, Stat, StatKind};
 pub use host::{Address, Connection, Hop, Host, HostKeyPin, Jump, SSH_PORT};
@@ -17,5 +19,6 @@ pub use login::{Expiry, Login, LoginEntry, PasswordText, Username};
 pub use pace::{Pace, Portion};
 pub use registry::Registry;
 pub use report::{Change, Event, FileRow, HostRow, Outcome, Report, Stage};
+pub use repository::Repository;
 pub use secret::Secret;
 pub use target::{CurlVersion, HelperPolicy, Target, TargetKind};
