@@ -15,6 +15,8 @@ use crate::model::verify::{LoginCheck, Scheme, Verdict};
 
 /// Redirects that are followed within one server.
 const REDIRECTS_MAX: usize = 3;
+/// The way out where nobody here can do anything.
+const OPERATOR: &str = "its operator may know more";
 /// How long a registry of this machine has to speak TLS, before it is asked without.
 const LOCAL_TLS_DEADLINE: Duration = Duration::from_secs(2);
 
@@ -77,7 +79,7 @@ impl Way<'_> {
     async fn first_answer(&self) -> Step<(Url, Answer)> {
         let at = |scheme: &str| Url::parse(&format!("{scheme}://{}/v2/", self.login.registry.api_authority()));
         let (Ok(base), Ok(plain)) = (at("https"), at("http")) else {
-            return end(Finding::new(Verdict::NotARegistry, "its name makes no address"));
+            return end(Finding::new(Verdict::NotARegistry, "its name makes no address").hint("write the registry as `host` or `host:port`"));
         };
         if !base.host_str().is_some_and(realm::is_loopback) {
             return self.ask(&base, None).await.map(|answer| (base, answer));
@@ -105,7 +107,7 @@ impl Way<'_> {
         for _ in 0..REDIRECTS_MAX {
             let (301 | 302 | 303 | 307 | 308, Some(location)) = (answer.status, &answer.location) else { return Ok(answer) };
             let Ok(to) = url.join(location) else {
-                return end(Finding::new(Verdict::RedirectRefused, format!("{by} leads to an address that is none")));
+                return end(Finding::new(Verdict::RedirectRefused, format!("{by} leads to an address that is none")).hint(OPERATOR));
             };
             if !may(&url, &to) {
                 let host = to.host_str().unwrap_or("no host").to_string();
@@ -183,7 +185,10 @@ impl Way<'_> {
             }
             404 => end(finding::no_pull(canary, "the registry answers 404; either it is not there, or it is hidden from this login", self.login)),
             status @ (429 | 500..=599) => end(finding::other_status(status, By::Registry)),
-            status => end(Finding::new(Verdict::Unproven, format!("the login is right, but asked for the tags of {canary} the registry answers {status}"))),
+            status => {
+                end(Finding::new(Verdict::Unproven, format!("the login is right, but asked for the tags of {canary} the registry answers {status}"))
+                    .hint(OPERATOR))
+            }
         }
     }
 
@@ -256,11 +261,11 @@ impl Way<'_> {
         match answer.status {
             200 => {
                 let body = answer.token_body().await.map_err(|t| match t {
-                    Trouble::TooLarge => Finding::new(Verdict::NotARegistry, format!("the answer of {by} is larger than a token server's")),
+                    Trouble::TooLarge => Finding::new(Verdict::NotARegistry, format!("the answer of {by} is larger than a token server's")).hint(OPERATOR),
                     t => finding::trouble(t, by),
                 })?;
                 let no_token = |why| Finding::new(Verdict::NotARegistry, format!("the answer of {by} {why}"));
-                Ok(Ok(Token::parse(&body).map_err(|why| no_token(why).hint("its operator may know more"))?))
+                Ok(Ok(Token::parse(&body).map_err(|why| no_token(why).hint(OPERATOR))?))
             }
             401 | 403 => Ok(Err(answer)),
             status => end(finding::other_status(status, by)),

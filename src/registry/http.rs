@@ -237,15 +237,15 @@ impl Trouble {
             if let Some(tls) = cause.downcast_ref::<rustls::Error>() {
                 return Trouble::of_tls(tls);
             }
-            if let Some(io) = cause.downcast_ref::<io::Error>() {
-                if let Some(tls) = io.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-                    return Trouble::of_tls(tls);
-                }
-                if let Some(known) = Trouble::of_io(io.kind()) {
-                    return known;
-                }
+            let io = cause.downcast_ref::<io::Error>();
+            if let Some(known) = io.and_then(|io| Trouble::of_io(io.kind())) {
+                return known;
             }
-            next = cause.source();
+            // An I/O error's source is that of what it wraps, which itself would be passed over.
+            next = match io.and_then(io::Error::get_ref) {
+                Some(wrapped) => Some(wrapped),
+                None => cause.source(),
+            };
         }
         let holds = |word: &str| words.contains(word);
         match () {
@@ -275,7 +275,8 @@ impl Trouble {
         use rustls::Error as E;
         match error {
             E::InvalidCertificate(why) => match why {
-                CertificateError::UnknownIssuer => Trouble::UnknownCa,
+                // A CA that was made anew under its old name signs with another key.
+                CertificateError::UnknownIssuer | CertificateError::BadSignature => Trouble::UnknownCa,
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => Trouble::WrongName,
                 CertificateError::Expired | CertificateError::ExpiredContext { .. } => Trouble::CertificateExpired,
                 CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => Trouble::CertificateNotYet,
