@@ -56,7 +56,7 @@
 //! # Whether the logins are right
 //!
 //! [`registry`] shows each login to its registry as a consumer would. `verify` tells what came of it; with `apply --verify` it goes on
-//! beside connect and observe, and a [`push::Gate`] lets no host be written before it has ended well.
+//! beside connect and observe, and a [`push::Clearance`] lets no host be written before it has ended well.
 //!
 //! # What a run leaves behind
 //!

@@ -98,7 +98,7 @@ impl Way<'_> {
     }
 
     async fn followed(&self, url: &Url, answer: Answer, credential: Option<&Credential>) -> Step<Answer> {
-        self.follow(url, answer, credential, By::Registry, |from, to| realm::stays(from, to)).await
+        self.follow(url, answer, credential, By::Registry, realm::stays).await
     }
 
     /// Follows redirects as long as `may` lets them; the login goes along, so it decides where that goes.

@@ -440,6 +440,16 @@ mod tests {
     }
 
     #[test]
+    fn a_canary_is_set_and_stays() {
+        let pulls = LoginText { canary: Some("nvidia/cuda"), ..WANT };
+        let with_canary = format!("logins:\n{}", NGC.replace("    password", "    canary: nvidia/cuda\n    password"));
+        check("logins: {}\n", "ngc", pulls, &with_canary);
+        check(&format!("logins:\n{NGC}"), "ngc", pulls, &with_canary);
+        check(&with_canary, "ngc", WANT, &with_canary);
+        check(&with_canary.replace("nvidia/cuda", "old # ask bob"), "ngc", pulls, &with_canary.replace("nvidia/cuda", "nvidia/cuda # ask bob"));
+    }
+
+    #[test]
     fn missing_fields_are_added() {
         check("logins:\n  ngc:\n  hub: {}\n", "ngc", WANT, &format!("logins:\n{NGC}  hub: {{}}\n"));
         check("logins:\n  ngc:\n    username: $oauthtoken\n", "ngc", WANT, &format!("logins:\n{}", NGC));

@@ -213,7 +213,7 @@ fn verify(reader: &mut Reader<'_>, node: &Node) -> Option<VerifyMode> {
     let is_on = reader.flag(node, WHAT);
     if reader.problems.len() > before {
         reader.problems.truncate(before);
-        reader.fault(node.pos, format!("{WHAT} must be `true`, `false` or `required`, not {}", node.word()));
+        reader.fault_hint(node.pos, format!("{WHAT} must be `true`, `false` or `required`"), "write it without quotes");
     }
     is_on.map(|on| if on.value { VerifyMode::On } else { VerifyMode::Off })
 }
