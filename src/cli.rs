@@ -5,13 +5,14 @@ use std::path::PathBuf;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 
+use crate::model::verify::VerifyMode;
 use crate::model::{Image, Portion, TargetKind, Within};
 
 /// Provisions container registry logins on clusters over SSH.
 #[derive(Debug, Parser)]
 #[command(name = "regprov", version, propagate_version = true, max_term_width = 110)]
 #[command(
-    after_help = "Exit codes: 0 done, 2 wrong usage or inventory, 3 a host failed, 4 hosts unreachable, 5 vault, 7 stopped by a guard, 10 changes or findings, 130 by Ctrl-C; \
+    after_help = "Exit codes: 0 done, 2 wrong usage or inventory, 3 a host failed, 4 hosts unreachable, 5 vault, 6 a registry refused, 7 stopped by a guard, 10 changes or findings, 130 by Ctrl-C; \
 all of them in the README."
 )]
 pub struct Cli {
@@ -34,6 +35,8 @@ pub enum Verb {
     Lint(LintArgs),
     /// Show when logins end, for cron and pipelines; contacts nobody
     Expiry(ExpiryArgs),
+    /// Show the logins of an inventory to their registries; contacts no host
+    Verify(VerifyArgs),
     /// Look whether the hosts can be reached and worked on; writes nothing there
     Ping(Box<PingArgs>),
     /// Show the hosts' SSH keys and add new ones to known_hosts, after asking; logs in to jump hosts alone
@@ -54,6 +57,9 @@ pub struct ApplyArgs {
     /// In what order, and when it stops.
     #[command(flatten)]
     pub run: RunArgs,
+    /// Whether the logins are right.
+    #[command(flatten)]
+    pub verify: ApplyVerifyArgs,
     /// How the hosts are reached.
     #[command(flatten)]
     pub ssh: SshArgs,
@@ -136,6 +142,55 @@ pub struct SourceArgs {
     /// Let the inventory run programs (`command:`, `proxy_command:`) in CI, or when others can write it
     #[arg(long)]
     pub allow_commands: bool,
+}
+
+/// Whether `apply` asks registries first.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Run")]
+pub struct ApplyVerifyArgs {
+    /// Show the logins to their registries before any host is written, and write none when one is refused; with `=required`, when one is
+    /// not proven [default: `verify:`, else off]
+    #[arg(long, value_name = "on|off|required", num_args = 0..=1, require_equals = true, default_missing_value = "on", value_parser = verify_parser())]
+    pub verify: Option<VerifyMode>,
+    /// Trust the CAs in this PEM file too, for registries (repeatable)
+    #[arg(long = "ca", value_name = "FILE")]
+    pub cas: Vec<PathBuf>,
+}
+
+/// One of the modes by its name.
+fn verify_parser() -> impl TypedValueParser<Value = VerifyMode> {
+    PossibleValuesParser::new(VerifyMode::ALL.map(VerifyMode::name)).map(|name| VerifyMode::parse(&name).expect("clap let only names of modes pass"))
+}
+
+/// `regprov verify`.
+#[derive(Args, Debug)]
+pub struct VerifyArgs {
+    /// The inventory
+    pub inventory: PathBuf,
+    /// Only this login (repeatable)
+    #[arg(long = "login", value_name = "NAME", help_heading = "What")]
+    pub logins: Vec<String>,
+    /// A login counts as refused too when nothing was learned of it: no answer, 429, 5xx, TLS
+    #[arg(long, help_heading = "What")]
+    pub required: bool,
+    /// Use logins whose `expires:` is past
+    #[arg(long, help_heading = "What")]
+    pub allow_expired: bool,
+    /// Ask, for each token server that is not trusted, whether it may get the login, and seal it with the login; without a terminal, none is
+    #[arg(long, help_heading = "What", conflicts_with = "json")]
+    pub add_auth_hosts: bool,
+    /// Trust the CAs in this PEM file too (repeatable)
+    #[arg(long = "ca", value_name = "FILE", help_heading = "What")]
+    pub cas: Vec<PathBuf>,
+    /// What the inventory may do.
+    #[command(flatten)]
+    pub sources: SourceArgs,
+    /// What opens the vault.
+    #[command(flatten)]
+    pub vault: OpenArgs,
+    /// One JSON document on stdout (schema regprov.verify/1)
+    #[arg(long, help_heading = "Output")]
+    pub json: bool,
 }
 
 /// How hosts are reached.
@@ -435,7 +490,7 @@ pub struct VaultSetArgs {
     #[arg(required_unless_present = "become_password")]
     pub login: Option<String>,
     /// Set the password of sudo (`become_password:`) instead of a login
-    #[arg(long = "become", conflicts_with_all = ["login", "registry", "username", "expires", "auth_hosts"], help_heading = "What")]
+    #[arg(long = "become", conflicts_with_all = ["login", "registry", "username", "expires", "canary", "auth_hosts"], help_heading = "What")]
     pub become_password: bool,
     /// The registry, `host` or `host:port`; needed for a new login
     #[arg(long, value_name = "HOST", help_heading = "What")]
@@ -446,6 +501,9 @@ pub struct VaultSetArgs {
     /// Last day of validity (2027-03-01, UTC) or a moment (RFC 3339)
     #[arg(long, value_name = "DATE", help_heading = "What")]
     pub expires: Option<String>,
+    /// A repository that it is to pull, such as nvidia/cuda: `verify` asks whether it may
+    #[arg(long, value_name = "REPO", help_heading = "What")]
+    pub canary: Option<String>,
     /// A further host that is handed this login, such as the token server (repeatable)
     #[arg(long = "auth-host", value_name = "HOST", help_heading = "What")]
     pub auth_hosts: Vec<String>,

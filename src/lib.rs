@@ -12,7 +12,7 @@
 //! - After that nothing returns `Err`: every host ends in exactly one [`model::report::Outcome`], and the report has one
 //!   row per host, always.
 //! - Functional core, imperative shell: parsing, resolving, rendering, merging and the node protocol are pure (bytes in,
-//!   bytes out). Only `transport`, `ui` and the commands touch the world; only `ui` and the commands print; only `main` exits.
+//!   bytes out). Only `transport`, `registry`, `ui` and the commands touch the world; only `ui` and the commands print; only `main` exits.
 //!
 //! What flows along it: the texts of inventory and vaults become an [`inventory::Inventory`] of [`model::Host`]s (who gets which
 //! login in which [`model::Target`]) and sealed [`model::LoginEntry`]s; those that the chosen hosts need are opened to
@@ -51,8 +51,15 @@
 //! | a server whose keys are looked at | `transport/ssh/scan.rs` | as a host, for `trust` |
 //! | a channel through a jump host | the connection, `transport/ssh/jump.rs` | always drained, since one that is not stops all others there |
 //! | a proxy command | the run's commands, `transport/ssh/command.rs` | its last words are read, and its process group is killed when its host is done |
+//! | a login that is shown to its registry | `registry` | a slow registry delays no other |
 //! | a question to `ssh -G` | the one who asks, `transport/ssh/openssh.rs` | there are thousands, and each is a process |
 //!
+//! The HTTP client of `registry` has tasks of its own for its connections; they end with it.
+//!
+//! # Whether the logins are right
+//!
+//! [`registry`] shows each login to its registry as a consumer would. `verify` tells what came of it; with `apply --verify` it goes on
+//! beside connect and observe, and a [`push::Clearance`] lets no host be written before it has ended well.
 //! # Files that hosts share
 //!
 //! Before it writes, a host claims each file in the run's registry (`src/push/shared.rs`). By what the node tells of it (`src/push/same.rs`)
@@ -76,6 +83,7 @@
 //! | [`vault`] | `error`, `model` | never (bytes in, bytes out; commands read files) |
 //! | [`transport`] | `model`, `node` | sockets, key files, the agent, a local sh, proxy commands, ssh's configuration |
 //! | [`push`] | `model`, `plan`, `format`, `node`, `transport` | through `transport` only |
+//! | [`registry`] | `model` | HTTP, the system's CAs, the proxies of the environment |
 //! | [`ui`] | `model` | the terminal |
 //! | [`cli`] | `model` | never |
 //! | [`command`] | all above | the admin's files and known_hosts, the journal, questions on the terminal, what names hosts |
@@ -93,6 +101,7 @@ pub mod model;
 pub mod node;
 pub mod plan;
 pub mod push;
+pub mod registry;
 pub mod transport;
 pub mod ui;
 pub mod vault;

@@ -6,8 +6,8 @@
 mod fleet;
 #[path = "common/peers.rs"]
 mod peers;
-#[path = "common/registry.rs"]
-mod registry;
+#[path = "common/tool_registry.rs"]
+mod tool_registry;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -217,7 +217,7 @@ fn tasks_show_the_password_to_nobody() {
     let (Some(nsenter), Some(_)) = (need("nsenter"), need("curl")) else { return };
     let needles = Needles::new();
     let Some((fleet, site)) = bed(2, "dash bash") else { return };
-    let registry = registry::Registry::start("acme", PASSWORD);
+    let registry = tool_registry::Registry::start("acme", PASSWORD);
     site.vault("vault.yml", &[("hub", "docker.io", "acme", PASSWORD), ("ngc", &registry.name(), "acme", PASSWORD)]);
     site.inventory(&fleet, "syslog: true\n    targets: [{docker: {helper: store}}]", "");
     // It keeps what it is given for a moment, so that the poll sees it at work, and forgets it in the end.

@@ -5,10 +5,10 @@
 mod fleet;
 #[path = "common/peers.rs"]
 mod peers;
-#[path = "common/registry.rs"]
-mod registry;
 #[path = "common/sudo.rs"]
 mod sudo;
+#[path = "common/tool_registry.rs"]
+mod tool_registry;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -18,13 +18,13 @@ use std::time::Duration;
 
 use fleet::{Fleet, Node, Options, Ran, Site, wait_until};
 use peers::need;
-use registry::Registry;
 use regprov::model::{Change, Host, HostKeyPin, Login, Outcome, Pace, RemotePath, Secret, Stage, Target, TargetKind, Username};
 use regprov::push::{Push, PushOptions, push_all};
 use regprov::transport::ssh::auth::Keys;
 use regprov::transport::ssh::keyring::KeySources;
 use regprov::transport::ssh::known_hosts::KnownHosts;
 use regprov::transport::ssh::{Deadlines, Ssh};
+use tool_registry::Registry;
 
 const PASSWORD: &str = "plantedSecret\"7391 \\x";
 const CONFIG: &str = "/root/.docker/config.json";

@@ -12,14 +12,17 @@ use super::become_password::become_password;
 use super::journal::{self, Journal, LastRun, Selection};
 use super::load::{Opener, check_expiry, known};
 use super::reach::{Purpose, reach};
+use super::verify;
 use crate::cli::{ApplyArgs, RunArgs, SshArgs, WhatArgs};
 use crate::error::{Error, Result};
 use crate::format::{self, MergeOptions};
 use crate::inventory::{self, Inventory};
 use crate::model::text::shell_word;
+use crate::model::verify::{Verified, VerifyMode};
 use crate::model::{Connection, Event, Host, HostRow, LoginEntry, Outcome, Pace, Report, Stage};
 use crate::node::Program;
-use crate::push::{Logins, Push, PushOptions, before, push_all};
+use crate::push::{Clearance, Clears, Logins, Push, PushOptions, before, push_when_cleared};
+use crate::registry::{Client, Deadlines, Subject, check_all};
 use crate::transport::local::Local;
 use crate::transport::reach::Reach;
 use crate::ui;
@@ -43,6 +46,7 @@ pub async fn apply(args: &ApplyArgs, verbose: u8) -> Result<u8> {
     let logins = open(&mut opener, &inventory, &hosts, args.vault.allow_plaintext)?;
     check_expiry(logins.values(), args.what.allow_expired)?;
     check(&hosts, &logins)?;
+    let checking = checking(args, &inventory, &logins)?;
     let become_password = become_password(&mut opener, &inventory, &hosts, args.ssh.ask_become_pass, args.vault.allow_plaintext)?;
     let (ssh, files_each) = reach(&hosts, &inventory.hosts, &args.ssh, Purpose::LogIn).await?;
     let connector = Reach { ssh, local: Local::default(), become_password, program: Program::Files };
@@ -62,7 +66,7 @@ pub async fn apply(args: &ApplyArgs, verbose: u8) -> Result<u8> {
     let names: Vec<String> = hosts.iter().map(|h| h.name.clone()).collect();
     let mut journal = if args.what.check { None } else { journal(args, &inventory, &names, &selection) };
     let progress = ui::progress::Progress::new(names, verbose > 0, args.what.check);
-    let report = run(Arc::new(Push { connector, logins, options }), hosts, progress, journal.as_mut()).await?;
+    let report = run(Arc::new(Push { connector, logins, options }), hosts, progress, journal.as_mut(), checking).await?;
 
     let whole = journal.is_some_and(|journal| journal.finish(&report, report.exit_code(args.output.detailed_exitcode)));
     let command = if whole { repeated(std::env::args_os().skip(1), &selection) } else { None };
@@ -181,6 +185,35 @@ fn check(hosts: &[Host], logins: &Logins) -> Result<()> {
     if problems.is_empty() { Ok(()) } else { Err(Error::usage(problems.join("\n"))) }
 }
 
+/// What registries are asked beside connecting and observing, when they are: the logins that hosts get.
+fn checking(args: &ApplyArgs, inventory: &Inventory, logins: &Logins) -> Result<Option<Checking>> {
+    let mode = args.verify.verify.unwrap_or(inventory.verify);
+    // With nothing to ask there is no host to write either.
+    if mode == VerifyMode::Off || logins.is_empty() {
+        return Ok(None);
+    }
+    let entries = inventory.logins.iter().filter_map(|entry| Some((entry, logins.get(&entry.name)?)));
+    let subjects = entries.map(|(entry, login)| verify::subject(entry, login.clone(), &inventory.path)).collect();
+    Ok(Some(Checking { client: verify::client(&args.verify.cas)?, subjects, required: mode == VerifyMode::Required }))
+}
+
+/// The logins to be shown to their registries.
+struct Checking {
+    client: Client,
+    subjects: Vec<Subject>,
+    required: bool,
+}
+
+impl Checking {
+    /// Asks, and gives leave to write or refuses it.
+    async fn run(self, clears: Clears) -> Verified {
+        let logins = check_all(self.client, self.subjects, Deadlines::default(), verify::now()).await;
+        let verified = Verified { logins, required: self.required };
+        clears.decide(verified.refused().next().is_none());
+        verified
+    }
+}
+
 /// Waves and guards: the flags, and the inventory's `serial:` where they say nothing of waves.
 fn pace(args: &RunArgs, inventory: &Inventory) -> Pace {
     let batch = if args.batch.is_empty() { &inventory.serial } else { &args.batch };
@@ -198,20 +231,45 @@ pub(super) fn forks(wanted: u32, files_each: u64) -> usize {
 
 /// Runs the fan-out, draws it, and hears signals: after the first one no host starts any more, after the second one
 /// nothing is waited for.
-async fn run(push: Arc<Push<Reach>>, hosts: Vec<Host>, progress: ui::progress::Progress, journal: Option<&mut Journal>) -> Result<Report> {
+async fn run(
+    push: Arc<Push<Reach>>,
+    hosts: Vec<Host>,
+    progress: ui::progress::Progress,
+    journal: Option<&mut Journal>,
+    checking: Option<Checking>,
+) -> Result<Report> {
     let heard = |e| Error::internal(format!("signals cannot be heard: {e}"));
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt()).map_err(heard)?, signal(SignalKind::terminate()).map_err(heard)?);
     let (stop, stopped) = watch::channel(false);
     let (sender, mut events) = mpsc::unbounded_channel();
     let mut watch = Watch { so_far: hosts.iter().map(before).collect(), progress, journal };
     let mut interrupted = None;
-    let work = push_all(push, hosts, stopped, sender);
-    tokio::pin!(work);
+    let (clears, clearance) = match checking {
+        None => (None, Clearance::given()),
+        Some(checking) => {
+            let (clears, clearance) = Clearance::awaited();
+            (Some(checking.run(clears)), clearance)
+        }
+    };
+    let mut verified = None;
+    // Without a check this is never ready.
+    let asking = async {
+        match clears {
+            Some(asking) => asking.await,
+            None => std::future::pending().await,
+        }
+    };
+    let work = push_when_cleared(push, hosts, stopped, sender, clearance);
+    tokio::pin!(work, asking);
     let report = loop {
         let code = tokio::select! {
             biased;
             Some(event) = events.recv() => {
                 watch.event(event);
+                continue;
+            }
+            told = &mut asking, if verified.is_none() => {
+                verified = Some(told);
                 continue;
             }
             report = &mut work => break Some(report),
@@ -229,7 +287,7 @@ async fn run(push: Arc<Push<Reach>>, hosts: Vec<Host>, progress: ui::progress::P
     }
     watch.progress.finish();
     let report = report.unwrap_or(Report { hosts: watch.so_far, ..Report::default() });
-    Ok(Report { interrupted, ..report })
+    Ok(Report { interrupted, verified, ..report })
 }
 
 /// Whoever is told what happens while the run goes on.

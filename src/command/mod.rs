@@ -1,6 +1,7 @@
 //! The verbs: one file each, and what they share.
 
 pub mod apply;
+pub mod auth_hosts;
 pub mod become_password;
 pub mod console;
 pub mod expiry;
@@ -18,6 +19,7 @@ pub mod sources;
 pub mod terminal;
 pub mod trust;
 pub mod vault;
+pub mod verify;
 mod watch;
 
 use crate::cli::{Cli, VaultVerb, Verb};
@@ -32,6 +34,7 @@ pub async fn run(cli: &Cli) -> Result<u8> {
         Verb::Hosts(args) => hosts::hosts(args),
         Verb::Lint(args) => lint::lint(args),
         Verb::Expiry(args) => expiry::expiry(args),
+        Verb::Verify(args) => verify::verify(args).await,
         Verb::Ping(args) => ping::ping(args, cli.verbose).await,
         Verb::Trust(args) => trust::trust(args, cli.verbose).await,
         Verb::Vault(verb) => Console::of_process(|console| run_vault(verb, console)).map(|()| 0),
@@ -51,6 +54,7 @@ pub fn run_vault(verb: &VaultVerb, console: &mut Console<'_>) -> Result<()> {
                 registry: args.registry.clone(),
                 username: args.username.clone(),
                 expires: args.expires.clone(),
+                canary: args.canary.clone(),
                 auth_hosts: args.auth_hosts.clone(),
             };
             vault::set(&options, console)

@@ -10,7 +10,7 @@ use super::load::now;
 use crate::error::{Error, Result};
 use crate::model::registry::NameNote;
 use crate::model::text::escape;
-use crate::model::{Expiry, LoginEntry, PasswordText, Registry, Secret, Username};
+use crate::model::{Expiry, LoginEntry, PasswordText, Registry, Repository, Secret, Username};
 use crate::vault::edit::{LoginText, scalar, set_become, set_login};
 use crate::vault::file::{decrypt_with_passphrase, is_passphrase_file, recipient_count};
 use crate::vault::seal::{check_auth_host, check_become_password};
@@ -69,6 +69,8 @@ pub struct SetOptions {
     pub username: Option<String>,
     /// `--expires`; left out, an existing one stays.
     pub expires: Option<String>,
+    /// `--canary`; left out, an existing one stays.
+    pub canary: Option<String>,
     /// `--auth-host`.
     pub auth_hosts: Vec<String>,
 }
@@ -95,8 +97,13 @@ pub fn set(options: &SetOptions, console: &mut Console<'_>) -> Result<()> {
     let value = SealedValue { registry: wanted.registry, username: wanted.username, auth_hosts: options.auth_hosts.clone(), password };
     let armored = seal(&value, &recipients)?;
     let registry = value.registry.to_string();
-    let login =
-        LoginText { registry: &registry, username: value.username.as_str(), expires: wanted.expires.as_ref().map(|e| e.text.as_str()), armored: &armored };
+    let login = LoginText {
+        registry: &registry,
+        username: value.username.as_str(),
+        expires: wanted.expires.as_ref().map(|e| e.text.as_str()),
+        canary: options.canary.as_deref(),
+        armored: &armored,
+    };
     let spliced = set_login(&file, text, &options.login, login)?;
     files::replace(&options.vault, &bytes, spliced.as_bytes())?;
     console.note(format_args!("login `{}` for {registry} is sealed in {file} for {}", options.login, people(recipients.len())));
@@ -121,7 +128,7 @@ pub fn set_become_password(vault: &Path, console: &mut Console<'_>) -> Result<()
 }
 
 /// The content of a file in which a password is to be set.
-fn read_for_set(vault: &Path) -> Result<zeroize::Zeroizing<Vec<u8>>> {
+pub(super) fn read_for_set(vault: &Path) -> Result<zeroize::Zeroizing<Vec<u8>>> {
     let file = vault.display();
     let bytes = files::read(vault, FILE_BYTES_MAX).map_err(|e| e.hint(format!("a new vault is made with `regprov vault init {file} -r RECIPIENT`")))?;
     files::replaceable(vault)?;
@@ -178,6 +185,7 @@ impl Wanted {
         if expires.as_ref().is_some_and(|e| e.is_past(now())) {
             problems.push("--expires is in the past".to_string());
         }
+        problems.extend(options.canary.as_deref().and_then(|text| Repository::parse(text).err()).map(|why| format!("--canary: {why}")));
         problems.extend(options.auth_hosts.iter().filter_map(|host| check_auth_host(host).err()));
         match (registry, username) {
             (Some((registry, note)), Some(username)) if problems.is_empty() => Ok(Wanted { registry, note, username, expires }),
@@ -284,7 +292,7 @@ pub fn decrypt(file: &Path, output: Option<&Path>, reveal: bool, sources: &Ident
     }
 }
 
-fn recipients_of(file: &str, document: &VaultDocument) -> Result<Recipients> {
+pub(super) fn recipients_of(file: &str, document: &VaultDocument) -> Result<Recipients> {
     let texts = document.recipients.as_deref().unwrap_or_default();
     let recipients = Recipients::parse(texts.iter().map(String::as_str)).map_err(|mut e| {
         e.message = e.message.lines().map(|line| format!("{file}: {line}")).collect::<Vec<_>>().join("\n");
@@ -304,7 +312,7 @@ fn entry(name: &str, login: &crate::vault::document::VaultLogin, place: String) 
     let username = Username::parse(login.username.as_deref().ok_or_else(|| missing("username"))?).map_err(wrong)?;
     let password = login.password.clone().ok_or_else(|| missing("password"))?;
     let password = if is_age_file(password.as_bytes()) { PasswordText::Sealed(password) } else { PasswordText::Plain(Secret::new(password)) };
-    Ok(LoginEntry { name: name.to_string(), registry, username, password, expires: None, place })
+    Ok(LoginEntry { name: name.to_string(), registry, username, password, expires: None, canary: None, place })
 }
 
 /// The table's word for how a password is kept; `listed` is how many recipients the file names.
@@ -317,7 +325,7 @@ fn sealed_for(password: Option<&str>, listed: usize) -> String {
     }
 }
 
-fn people(n: usize) -> String {
+pub(super) fn people(n: usize) -> String {
     if n == 1 { "1 recipient".into() } else { format!("{n} recipients") }
 }
 
@@ -482,9 +490,10 @@ mod tests {
             registry: Some("a b".into()),
             username: Some("a:b".into()),
             expires: Some("2001-01-01".into()),
+            canary: Some("nvidia/cuda:12".into()),
             auth_hosts: vec!["https://x".into()],
         };
-        refused(scene.run(|c| set(&options, c)), Kind::Usage, &["login's name", "registry `a b`", "username contains", "in the past", "auth host"]);
+        refused(scene.run(|c| set(&options, c)), Kind::Usage, &["login's name", "registry `a b`", "username contains", "in the past", "--canary", "auth host"]);
         assert!(scene.asked.is_empty());
         refused(site.set("new", None, None, "hunter2"), Kind::Usage, &["no registry yet", "no username yet"]);
         refused(site.set("ngc", Some("nvcr.io"), Some("u"), "\n"), Kind::Usage, &["password is empty"]);

@@ -29,6 +29,7 @@ pub use limit::{limit, select};
 
 use crate::error::{Error, Kind, Problem, Result, rule};
 use crate::model::text::{escape, shell_word};
+use crate::model::verify::VerifyMode;
 use crate::model::{Host, LoginEntry, PasswordText, Portion, Target, Within};
 use document::{Document, LoginItem};
 
@@ -62,6 +63,8 @@ pub struct Inventory {
     pub logins: Vec<LoginEntry>,
     /// `defaults.serial:`, the sizes of a run's waves.
     pub serial: Vec<Portion>,
+    /// `defaults.verify:`, whether logins are shown to their registries before hosts are written.
+    pub verify: VerifyMode,
     /// The password of sudo, for hosts with `become: true`, and its place.
     pub become_password: Option<(PasswordText, String)>,
     /// The recipients of inventory and vaults, each once.
@@ -213,6 +216,7 @@ fn read(path: &Path, world: &mut dyn World, options: LoadOptions) -> Result<(Inv
         hosts: Vec::new(),
         logins: Vec::new(),
         serial: Vec::new(),
+        verify: VerifyMode::default(),
         become_password: None,
         recipients: Vec::new(),
         notes: Vec::new(),
@@ -263,9 +267,9 @@ fn read(path: &Path, world: &mut dyn World, options: LoadOptions) -> Result<(Inv
             groups.get_mut(group).expect("a host's groups are groups of the inventory").push(i);
         }
     }
-    let serial = parts.serial;
+    let (serial, verify) = (parts.serial, parts.verify);
     let notes = notes.into_iter().map(sanitize).collect();
-    Ok((Inventory { id, path: file, hosts, logins, become_password, serial, recipients, notes, groups, places }, problems))
+    Ok((Inventory { id, path: file, hosts, logins, become_password, serial, verify, recipients, notes, groups, places }, problems))
 }
 
 /// Logins that go nowhere, and those that go somewhere and end soon.
@@ -366,6 +370,7 @@ fn collect_logins(sources: &[(String, Document)], options: LoadOptions, problems
                     // A login without one has been told of, and ends in an error.
                     password: password.unwrap_or(PasswordText::Sealed(String::new())),
                     expires: item.expires.clone(),
+                    canary: item.canary.clone(),
                     place,
                 },
             );

@@ -435,6 +435,25 @@ fn waves() {
 }
 
 #[test]
+fn what_is_asked_of_registries() {
+    use crate::model::verify::VerifyMode;
+    let mode = |text: &str| loaded(&format!("defaults: {{verify: {text}}}\n{G}")).verify;
+    assert_eq!((mode("true"), mode("false"), mode("required")), (VerifyMode::On, VerifyMode::Off, VerifyMode::Required));
+    assert_eq!(loaded(G).verify, VerifyMode::Off);
+    for text in ["yes", "'true'", "1", "[true]", "Required", "{a: b}"] {
+        refused(&format!("defaults: {{verify: {text}}}\n{G}"), "2:20: `verify` of `defaults` must be `true`, `false` or `required`");
+    }
+    let login = |canary: &str| {
+        let text = whole(G).replacen("username: u,", &format!("username: u, canary: {canary},"), 1);
+        load_files(&[("inv/i.yml", &text)], OPTIONS).map(|i| i.logins[0].canary.as_ref().map(ToString::to_string)).map_err(|e| e.to_string())
+    };
+    assert_eq!(login("nvidia/cuda"), Ok(Some("nvidia/cuda".to_string())));
+    for bad in ["nvidia/cuda:12", "nvcr.io/nvidia/Cuda", "a//b", "https://nvcr.io/nvidia/cuda", "[a]", "7"] {
+        assert!(login(bad).is_err_and(|e| e.contains("`canary` of login `l`")), "{bad}");
+    }
+}
+
+#[test]
 fn precedence_of_settings() {
     let inventory = loaded(
         "defaults: {user: d, port: 1, curl: 7.61, syslog: true, targets: [docker]}\ngroups:\n  top: {children: [mid], user: t, port: 2, root: /t}\n  mid: {children: [low], user: m, port: 3, syslog: false}\n  low: {hosts: 'h[1-2]', user: l, logins: [l]}\n  side: {hosts: [h1, x], user: l}\nhosts: {h1: {port: 9}}",

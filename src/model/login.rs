@@ -2,9 +2,10 @@
 
 use std::fmt;
 
-use super::{Expiry, Registry, Secret, expiry};
+use super::{Expiry, Registry, Repository, Secret, expiry};
 
 /// One login: what a consumer needs to pull from one registry.
+#[derive(Clone)]
 pub struct Login {
     /// The name that the inventory gives it (`ngc`, `hub`).
     pub name: String,
@@ -40,8 +41,17 @@ pub struct LoginEntry {
     pub password: PasswordText,
     /// After this the login is not used any more.
     pub expires: Option<Expiry>,
+    /// A repository that it is to pull; not sealed, no secret.
+    pub canary: Option<Repository>,
     /// Where it stands, for messages: `vault.yml:12:3`.
     pub place: String,
+}
+
+impl LoginEntry {
+    /// The file that holds it, as the admin named it: [`LoginEntry::place`] without line and column.
+    pub fn file(&self) -> &str {
+        self.place.rsplitn(3, ':').last().unwrap_or(&self.place)
+    }
 }
 
 /// A password as a file holds it.

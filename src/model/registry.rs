@@ -99,6 +99,12 @@ impl Registry {
         if self.is_hub() { "https://index.docker.io/v1/" } else { &self.authority }
     }
 
+    /// Where its API answers: `host` or `host:port`. Docker Hub's is not under the name that people use (distribution/reference
+    /// `normalize.go`; moby `registry/config.go`, DefaultRegistryHost).
+    pub fn api_authority(&self) -> &str {
+        if self.is_hub() { "registry-1.docker.io" } else { &self.authority }
+    }
+
     /// The hosts that enroot's curl may ask for this registry's login: the registry itself and the host of its token
     /// realm, as far as they are publicly known (enroot `doc/cmd/import.md`; formats A6). Others come from `auth_hosts`.
     pub fn netrc_hosts(&self) -> Vec<&str> {

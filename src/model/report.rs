@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::verify::Verified;
+
 /// The step at which a host or a file failed. The words are the report's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Stage {
@@ -188,16 +190,21 @@ pub struct Report {
     pub hosts: Vec<HostRow>,
     /// The signal that ended the run early (130 for SIGINT, 143 for SIGTERM as exit codes), if one did.
     pub interrupted: Option<u8>,
+    /// What registries said of the logins, if they were asked.
+    pub verified: Option<Verified>,
     /// Why a guard (a failed canary, too many failures, a refused password) ended the run early, if one did.
     pub stopped: Option<String>,
 }
 
 impl Report {
-    /// The exit code, in the order of the README's table: signal, guard (7), failed or unknown (3), only unreachable or not
+    /// The exit code, in the order of the README's table: signal, a refused login (6), guard (7), failed or unknown (3), only unreachable or not
     /// attempted (4), changes found when `detailed` (10), else 0. A skipped host counts for nothing.
     pub fn exit_code(&self, detailed: bool) -> u8 {
         if let Some(code) = self.interrupted {
             return code;
+        }
+        if self.verified.as_ref().is_some_and(|v| v.refused().next().is_some()) {
+            return 6;
         }
         if self.stopped.is_some() {
             return 7;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
+use super::clearance::Clearance;
 use super::decide::{Decider, Decision, Open, record_path, record_path_of_user};
 use super::job::{Came, Done, Item, Job, Plan, What, append, complaint, items, read_back};
 use super::memo::Memos;
@@ -36,14 +37,25 @@ pub(super) struct Progress {
     pub(super) notes: Vec<String>,
 }
 
-/// Brings one host to its wanted state. `sent` is called when what shall be written leaves.
-pub(super) async fn push_host<C: Connector>(push: &Push<C>, host: &Host, memos: &Memos, sent: &(dyn Fn() + Send + Sync)) -> HostRow {
+/// Brings one host to its wanted state. `sent` is called when what shall be written leaves, which is not before `clearance` is given;
+/// a host that it is refused to is left where it is.
+pub(super) async fn push_host<C: Connector>(push: &Push<C>, host: &Host, memos: &Memos, sent: &(dyn Fn() + Send + Sync), clearance: &Clearance) -> HostRow {
     let progress = Mutex::new(Progress::default());
     // Nothing is asked of a node by these, which name the rows.
     let items = items(host, &push.logins, 0);
     let clock = Arc::new(Clock::default());
-    let run = HostRun { push, host, memos, sent, progress: &progress, clock: &clock };
-    let ended = match clock.limit(push.options.host, run.run()).await {
+    let run = HostRun { push, host, memos, sent, clearance, progress: &progress, clock: &clock };
+    let whole = async {
+        let ended = clock.limit(push.options.host, run.run()).await;
+        clearance.wait().await;
+        ended
+    };
+    let ended = tokio::select! {
+        biased;
+        () = clearance.refused() => return not_attempted(host, Outcome::NotAttempted),
+        ended = whole => ended,
+    };
+    let ended = match ended {
         Some(ended) => ended,
         None => Err(Trouble::new(run.progress().stage.unwrap_or(Stage::Connect), format!("not done within {} s", push.options.host.as_secs()))),
     };
@@ -84,6 +96,7 @@ pub(super) struct HostRun<'a, C> {
     pub(super) host: &'a Host,
     pub(super) memos: &'a Memos,
     pub(super) sent: &'a (dyn Fn() + Send + Sync),
+    clearance: &'a Clearance,
     progress: &'a Mutex<Progress>,
     pub(super) clock: &'a Arc<Clock>,
 }
@@ -330,6 +343,10 @@ impl<C: Connector> PartRun<'_, C> {
             }
             for job in &plan.jobs {
                 tracing::debug!(host = %self.host.name, path = %job.path, bytes = job.content.len(), change = job.change.name(), "to write");
+            }
+            {
+                let _paused = clock.pause();
+                self.run.clearance.wait().await;
             }
             self.at(Stage::Replace);
             lock = Some(plan.lock.clone());

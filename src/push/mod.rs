@@ -1,6 +1,7 @@
 //! The fan-out: many hosts at once, one [`Outcome`] each, always.
 
 mod after;
+mod clearance;
 mod decide;
 mod helpers;
 mod host;
@@ -24,6 +25,8 @@ use tokio::task::JoinSet;
 use crate::format::MergeOptions;
 use crate::model::{Change, Event, FileRow, Host, HostRow, Image, Login, Outcome, Pace, Report, Stage};
 use crate::transport::Connector;
+
+pub use clearance::{Clearance, Clears};
 
 /// The logins of a run by name.
 pub type Logins = BTreeMap<String, Login>;
@@ -64,6 +67,17 @@ pub struct Push<C> {
 /// starts, and those in flight end in their own time. A host to [skip](Host::skip) is told as ended at once and never contacted.
 /// One row per host comes back, in the order of `hosts`, whatever happens.
 pub async fn push_all<C: Connector>(push: Arc<Push<C>>, hosts: Vec<Host>, stop: watch::Receiver<bool>, events: mpsc::UnboundedSender<Event>) -> Report {
+    push_when_cleared(push, hosts, stop, events, Clearance::given()).await
+}
+
+/// [`push_all`], but no host is written, and none ends, before `clearance` is given; whoever waits for it loses no time of its own.
+pub async fn push_when_cleared<C: Connector>(
+    push: Arc<Push<C>>,
+    hosts: Vec<Host>,
+    stop: watch::Receiver<bool>,
+    events: mpsc::UnboundedSender<Event>,
+    clearance: Clearance,
+) -> Report {
     let hosts: Vec<Arc<Host>> = hosts.into_iter().map(Arc::new).collect();
     let mut rows: Vec<HostRow> = hosts.iter().map(|h| before(h)).collect();
     for (index, row) in rows.iter().enumerate().filter(|(_, row)| matches!(row.outcome, Outcome::Skipped { .. })) {
@@ -77,15 +91,15 @@ pub async fn push_all<C: Connector>(push: Arc<Push<C>>, hosts: Vec<Host>, stop: 
     let mut running = JoinSet::new();
     let mut index_of = BTreeMap::new();
     loop {
-        while running.len() < push.options.forks.max(1) && !*stop.borrow() {
+        while running.len() < push.options.forks.max(1) && !*stop.borrow() && !clearance.is_refused() {
             let Some(next) = waves.next() else { break };
-            let (push, host, memos) = (push.clone(), hosts[next].clone(), memos.clone());
+            let (push, host, memos, clearance) = (push.clone(), hosts[next].clone(), memos.clone(), clearance.clone());
             let _ = events.send(Event::Started { index: next });
             let (index, sender) = (next, events.clone());
             let sent = move || {
                 let _ = sender.send(Event::Sent { index });
             };
-            let task = running.spawn(async move { host::push_host(&push, &host, &memos, &sent).await });
+            let task = running.spawn(async move { host::push_host(&push, &host, &memos, &sent, &clearance).await });
             index_of.insert(task.id(), next);
         }
         let Some(ended) = running.join_next_with_id().await else { break };
@@ -97,7 +111,10 @@ pub async fn push_all<C: Connector>(push: Arc<Push<C>>, hosts: Vec<Host>, stop: 
                 (index, not_attempted(&hosts[index], Outcome::Unknown { stage: Stage::Start, reason }))
             }
         };
-        waves.ended(&row.outcome);
+        // Whom the clearance kept from being written is no failure that a guard counts.
+        if !clearance.is_refused() {
+            waves.ended(&row.outcome);
+        }
         if let Some(why) = push.connector.halted() {
             waves.stop(why);
         }

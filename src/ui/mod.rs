@@ -13,6 +13,7 @@ pub mod progress;
 pub mod recap;
 pub mod sarif;
 pub mod trust;
+pub mod verify;
 
 use std::io::{self, IsTerminal, Write};
 
@@ -46,6 +47,11 @@ pub fn error(message: &str, hint: Option<&str>) {
 /// Tells something on stderr that does not end the run.
 pub fn warning(message: &str) {
     tell("warning", message);
+}
+
+/// Tells on stderr what was done.
+pub fn note(message: &str) {
+    tell("note", message);
 }
 
 /// `label: first line`, then the other lines. If stderr is closed there is nobody to tell.

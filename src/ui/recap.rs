@@ -37,10 +37,24 @@ pub fn recap(report: &Report, options: Options<'_>) -> String {
     if options.diff {
         sections.push(diffs(report, options));
     }
+    sections.push(logins(report, options));
     sections.push(stopped(report, options));
     sections.push(summary(report, options.check) + &way_on(report, options));
     sections.retain(|s| !s.is_empty());
     sections.join("\n")
+}
+
+/// Logins that did not prove right, and what follows from that.
+fn logins(report: &Report, options: Options<'_>) -> String {
+    let Some(verified) = &report.verified else { return String::new() };
+    let mut out = super::verify::troubles(verified, options.colors);
+    let refused = verified.refused().count();
+    if refused > 0 {
+        let (logins, was) = if refused == 1 { ("1 login".to_string(), "is") } else { (format!("{refused} logins"), "are") };
+        let why = if verified.required { "not proven at the registry" } else { "refused" };
+        let _ = writeln!(out, "{}: {logins} {was} {why}; no host was written", paint("stopped", Color::Red, options.colors));
+    }
+    out
 }
 
 /// Why a guard ended the run.

@@ -18,6 +18,8 @@ pub struct LoginText<'a> {
     pub username: &'a str,
     /// When it ends; `None` leaves what is there.
     pub expires: Option<&'a str>,
+    /// A repository that it is to pull; `None` leaves what is there.
+    pub canary: Option<&'a str>,
     /// The sealed password.
     pub armored: &'a str,
 }
@@ -85,9 +87,10 @@ fn verify(file: &str, before: &str, after: &str, name: &str, want: LoginText<'_>
         registry: Some(want.registry.to_string()),
         username: Some(want.username.to_string()),
         expires: want.expires.map(str::to_string).or_else(|| old.and_then(|o| o.expires.clone())),
+        canary: want.canary.map(str::to_string).or_else(|| old.and_then(|o| o.canary.clone())),
         password: Some(want.armored.to_string()),
     };
-    let fields = ["registry", "username", "expires", "password"];
+    let fields = ["registry", "username", "expires", "canary", "password"];
     if got.login(name) != Some(&want) || rest(file, before, name, &fields)? != rest(file, after, name, &fields).map_err(|_| wrong())? {
         return Err(wrong());
     }
@@ -224,6 +227,7 @@ fn set_fields(file: &Lines<'_>, fields: Range<usize>, indent: usize, want: Login
         ("registry", Some(want.registry), old_text(|o| &o.registry)),
         ("username", Some(want.username), old_text(|o| &o.username)),
         ("expires", want.expires, old_text(|o| &o.expires)),
+        ("canary", want.canary, old_text(|o| &o.canary)),
     ];
     // Where a missing field goes: behind the field before it in this order.
     let mut behind = 0;
@@ -263,6 +267,7 @@ fn new_login(name: &str, want: LoginText<'_>, indent: usize, step: usize) -> Vec
         format!("{:inner$}username: {}", "", scalar(want.username)),
     ];
     lines.extend(want.expires.map(|e| format!("{:inner$}expires: {}", "", scalar(e))));
+    lines.extend(want.canary.map(|c| format!("{:inner$}canary: {}", "", scalar(c))));
     lines.extend(password_lines(want.armored, inner, step, ""));
     lines
 }
@@ -335,7 +340,7 @@ mod tests {
 
     const ARMOR: &str = "-----BEGIN AGE ENCRYPTED FILE-----\nbmV3\n-----END AGE ENCRYPTED FILE-----\n";
 
-    const WANT: LoginText<'_> = LoginText { registry: "nvcr.io", username: "$oauthtoken", expires: None, armored: ARMOR };
+    const WANT: LoginText<'_> = LoginText { registry: "nvcr.io", username: "$oauthtoken", expires: None, canary: None, armored: ARMOR };
 
     #[track_caller]
     fn check(before: &str, name: &str, want: LoginText<'_>, after: &str) {
@@ -432,6 +437,16 @@ mod tests {
         check(&with_expiry, "ngc", expiring, &with_expiry);
         check(&with_expiry.replace("2027-03-01", "2026-01-01 # ask bob"), "ngc", expiring, &with_expiry.replace("2027-03-01", "2027-03-01 # ask bob"));
         check(&with_expiry, "ngc", WANT, &with_expiry);
+    }
+
+    #[test]
+    fn a_canary_is_set_and_stays() {
+        let pulls = LoginText { canary: Some("nvidia/cuda"), ..WANT };
+        let with_canary = format!("logins:\n{}", NGC.replace("    password", "    canary: nvidia/cuda\n    password"));
+        check("logins: {}\n", "ngc", pulls, &with_canary);
+        check(&format!("logins:\n{NGC}"), "ngc", pulls, &with_canary);
+        check(&with_canary, "ngc", WANT, &with_canary);
+        check(&with_canary.replace("nvidia/cuda", "old # ask bob"), "ngc", pulls, &with_canary.replace("nvidia/cuda", "nvidia/cuda # ask bob"));
     }
 
     #[test]
