@@ -74,6 +74,7 @@ fn write_files(kind: TargetKind, login: &Login, curl: Option<CurlVersion>, exist
         logins: vec!["one".into()],
         helper: HelperPolicy::Fail,
         restart: false,
+        mirror: None,
     };
     if !(row.check)(&target, &logins).is_empty() {
         return false;

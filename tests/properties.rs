@@ -28,6 +28,7 @@ fn target(kind: TargetKind) -> Target {
         logins: vec!["one".into()],
         helper: HelperPolicy::Fail,
         restart: false,
+        mirror: None,
     }
 }
 

@@ -174,6 +174,7 @@ fn hosts(n: usize, port: u16) -> Vec<Host> {
         logins: logins.iter().map(ToString::to_string).collect(),
         helper: HelperPolicy::Fail,
         restart: false,
+        mirror: None,
     })
     .collect();
     let host = |i: usize| Host {

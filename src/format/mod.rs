@@ -6,6 +6,7 @@ mod containerd;
 mod docker;
 pub mod enroot;
 mod json;
+pub(crate) mod mirror;
 mod netrc;
 pub mod owned;
 mod rancher;
@@ -18,7 +19,8 @@ use crate::model::text::escape;
 use crate::model::{CurlVersion, FileMode, Login, Registry, RemotePath, Secret, Target, TargetKind};
 
 /// The consumers, in the order of [`TargetKind::ALL`].
-pub static CONSUMERS: [Consumer; 6] = [docker::CONSUMER, enroot::CONSUMER, singularity::CONSUMER, rancher::K3S, rancher::RKE2, containerd::CONSUMER];
+pub static CONSUMERS: [Consumer; 7] =
+    [docker::CONSUMER, enroot::CONSUMER, singularity::CONSUMER, rancher::K3S, rancher::RKE2, containerd::CONSUMER, mirror::CONSUMER];
 
 /// The row of a kind of target.
 pub fn consumer(kind: TargetKind) -> &'static Consumer {
@@ -39,7 +41,8 @@ pub struct Consumer {
     pub in_home: bool,
     /// Whether it gets logins; a target without is kept though none flows into it.
     pub logins: bool,
-    /// The services that read it when they start, of which a node runs one; `restart: true` is for targets that name some.
+    /// The services that read it when they start, of which a node runs one; `restart: true` is for targets that name some. `docker` is
+    /// to be reloaded instead: that is enough for mirrors, and a restart may stop containers.
     pub restart: &'static [&'static str],
     /// The files that a target consists of, in the order in which they are written.
     pub files: fn(&Target) -> Vec<FileSpec>,
@@ -251,6 +254,7 @@ mod tests {
             logins: vec![],
             helper: Default::default(),
             restart: false,
+            mirror: None,
         };
         for kind in [TargetKind::Docker, TargetKind::Enroot] {
             assert_eq!((consumer(kind).files)(&target(0o640))[0].dir_mode.bits(), 0o755);

@@ -307,11 +307,18 @@ impl<'a> World<'a> {
         let mut flows: Vec<Flow<'a>> = Vec::new();
         let mut add = |targets: Option<&'a Vec<TargetSpec>>, logins: &BTreeSet<&'a str>, conflicts: &mut Conflicts| {
             for target in targets.into_iter().flatten() {
+                if !consumer(target.kind).logins {
+                    merge(&mut flows, Flow { target, logins: BTreeSet::new() }, member, conflicts);
+                    continue;
+                }
+                if logins.is_empty() {
+                    continue;
+                }
                 let narrowed: BTreeSet<&str> = match &target.narrow {
                     Some(narrow) => narrow.iter().map(|n| n.value.as_str()).filter(|n| logins.contains(n)).collect(),
                     None => logins.clone(),
                 };
-                if narrowed.is_empty() && !logins.is_empty() {
+                if narrowed.is_empty() {
                     conflicts.add(target.pos, format!("target {} is narrowed to logins that the host does not have", target.kind), member.name);
                 }
                 merge(&mut flows, Flow { target, logins: narrowed }, member, conflicts);
@@ -332,7 +339,7 @@ impl<'a> World<'a> {
                 }
             }
             (None, None) => {
-                for group in groups().filter(|g| !g.logins.is_empty()) {
+                for group in groups().filter(|g| !g.logins.is_empty() || g.targets.is_some()) {
                     add(group.targets.as_ref().or(defaults), &set(&group.logins), conflicts);
                 }
             }
@@ -393,7 +400,7 @@ fn merge<'a>(flows: &mut Vec<Flow<'a>>, new: Flow<'a>, member: &Member<'a>, conf
     let (a, b) = (old.target, new.target);
     if a.kind != b.kind {
         conflicts.add(b.pos, format!("targets {} (line {}) and {} are both at {}", a.kind, a.pos.line, b.kind, b.path), member.name);
-    } else if (&a.user, &a.owner, &a.group, a.mode, a.helper, a.restart) != (&b.user, &b.owner, &b.group, b.mode, b.helper, b.restart) {
+    } else if (&a.user, &a.owner, &a.group, a.mode, a.helper, a.restart, &a.mirror) != (&b.user, &b.owner, &b.group, b.mode, b.helper, b.restart, &b.mirror) {
         conflicts.add(b.pos, format!("target {} at {} has other options here than on line {}", b.kind, b.path, a.pos.line), member.name);
     }
     old.logins.extend(new.logins);
@@ -411,6 +418,7 @@ fn target(flow: &Flow<'_>) -> Target {
         logins: flow.logins.iter().map(ToString::to_string).collect(),
         helper: t.helper,
         restart: t.restart,
+        mirror: t.mirror.clone(),
     }
 }
 
@@ -509,7 +517,7 @@ fn same_address(hosts: &[Host], world: &World<'_>, reader: &mut Reader<'_>) {
 fn look_odd(world: &World<'_>, hosts: &[Host], file: &str, notes: &mut Vec<Problem>) {
     let mut note = |pos: Pos, message: String| notes.push(Problem { file: file.to_string(), line: pos.line, column: pos.column, message, hint: None });
     for group in &world.parts.groups {
-        if group.targets.is_some() && group.logins.is_empty() {
+        if group.targets.iter().flatten().any(|t| consumer(t.kind).logins) && group.logins.is_empty() {
             note(group.pos, format!("group `{}` has targets but no logins, so they get none from it", group.name));
         }
         if group.hosts.is_empty() && group.children.is_empty() {

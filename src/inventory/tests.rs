@@ -203,11 +203,39 @@ fn targets() {
     case("[{k3s: {restart: 1}}]", 17, "`restart` of target k3s must be a truth value");
     case("[{docker: {restart: true}}]", 11, "target docker has no service to restart");
     case("[{k3s: {user: alice}}]", 14, "`user` of target k3s: its files are root's");
+    case("[docker-mirror]", 1, "target docker-mirror has no `mirror`");
+    case("[{docker-mirror: {for: docker.io}}]", 17, "target docker-mirror has no `mirror`");
+    case("[{docker-mirror: {mirror: x}}]", 26, "`mirror` of target docker-mirror: mirror `x` does not begin with https://");
+    case("[{docker-mirror: {mirror: 'https://m', path: /x}}]", 39, "target docker-mirror knows no `path`");
+    case("[{docker-mirror: {mirror: 'https://m', for: h/p}}]", 44, "`for` of target docker-mirror is a registry without a path");
+    case("[{docker-mirror: {mirror: 'https://m/base', runtimes: [docker]}}]", 55, "this mirror is not for docker: dockerd puts a mirror's path before");
+    case(
+        "[{docker-mirror: {mirror: 'https://m', for: quay.io, runtimes: [docker]}}]",
+        64,
+        "this mirror is not for docker: dockerd knows mirrors of Docker Hub",
+    );
+    case("[{docker-mirror: {mirror: 'https://m', runtimes: [crio]}}]", 50, "unknown runtime `crio`");
+    case("[{docker-mirror: {mirror: 'https://m', runtimes: []}}]", 49, "`runtimes` of target docker-mirror leaves none");
+    case("[{docker: {mirror: 'https://m'}}]", 11, "target docker knows no `mirror`");
     case("[{docker: {logins: []}}]", 19, "`logins` of target docker is empty");
     case("[{docker: {login: l, logins: [l]}}]", 11, "target docker has both");
     case("[{docker: {login: x}}]", 18, "unknown login `x`");
     case("[singularity]", 1, "singularity serves one login, here are 2: l, m, on h1 and 1 more");
     case("[{singularity: {login: l}}, {singularity: {login: m, path: /x}}]", 29, "a second singularity target; the first is on line 2");
+}
+
+#[test]
+fn a_mirror_needs_no_login() {
+    let mirrors =
+        "[{docker-mirror: {mirror: 'https://registry.example.org/base'}}, {docker-mirror: {mirror: 'https://m', for: quay.io, runtimes: [containerd]}}]";
+    let inventory = loaded(&format!("groups: {{g: {{hosts: h, targets: {mirrors}}}, k: {{hosts: h, logins: [l], targets: [docker]}}}}"));
+    let shown: Vec<(String, usize)> = inventory.hosts[0].targets.iter().map(|t| (t.shown_path(), t.logins.len())).collect();
+    let hub = "/etc/containers/registries.conf.d/50-regprov-mirror.conf".to_string();
+    assert_eq!(shown, [("/root/.docker/config.json".into(), 1), ("/etc/containerd/certs.d/quay.io/hosts.toml".into(), 0), (hub, 0)]);
+    assert_eq!(inventory.notes.iter().map(|n| n.message.as_str()).collect::<Vec<_>>(), ["login `m` is used nowhere"]);
+    let mut chosen = inventory;
+    select(&mut chosen, &["l".into()], &[]).unwrap();
+    assert_eq!(chosen.hosts[0].targets.len(), 1, "--login leaves mirrors out");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 pub mod file;
 pub mod host;
 pub mod login;
+pub mod mirror;
 pub mod pace;
 pub mod ping;
 pub mod registry;
@@ -14,6 +15,7 @@ pub mod text;
 pub use file::{FileMode, Observed, ObservedFile, RemotePath, Stat, StatKind};
 pub use host::{Address, Connection, Hop, Host, HostKeyPin, Jump, SSH_PORT};
 pub use login::{Expiry, Login, LoginEntry, PasswordText, Username};
+pub use mirror::Mirror;
 pub use pace::{Pace, Portion};
 pub use registry::Registry;
 pub use report::{Change, Event, FileRow, HostRow, Outcome, Report, Stage};

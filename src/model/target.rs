@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{FileMode, RemotePath};
+use super::{FileMode, Mirror, RemotePath};
 
 /// The consumers that regprov writes for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -19,12 +19,14 @@ pub enum TargetKind {
     Rke2,
     /// A drop-in for containerd's CRI plugin.
     Containerd,
+    /// A pull-through proxy in the configuration of docker, podman and containerd; it has no login.
+    DockerMirror,
 }
 
 impl TargetKind {
     /// All of them, in the order in which reports name them.
-    pub const ALL: [TargetKind; 6] =
-        [TargetKind::Docker, TargetKind::Enroot, TargetKind::Singularity, TargetKind::K3s, TargetKind::Rke2, TargetKind::Containerd];
+    pub const ALL: [TargetKind; 7] =
+        [TargetKind::Docker, TargetKind::Enroot, TargetKind::Singularity, TargetKind::K3s, TargetKind::Rke2, TargetKind::Containerd, TargetKind::DockerMirror];
 
     /// The word in the inventory, in `--target` and in reports.
     pub fn name(self) -> &'static str {
@@ -35,6 +37,7 @@ impl TargetKind {
             TargetKind::K3s => "k3s",
             TargetKind::Rke2 => "rke2",
             TargetKind::Containerd => "containerd",
+            TargetKind::DockerMirror => "docker-mirror",
         }
     }
 
@@ -82,6 +85,8 @@ pub struct Target {
     pub helper: HelperPolicy,
     /// Whether the service that reads the file when it starts is restarted when the file changed.
     pub restart: bool,
+    /// For docker-mirror, which always has one: the mirror.
+    pub mirror: Option<Mirror>,
 }
 
 impl Target {

@@ -85,6 +85,7 @@ mod tests {
             logins: Vec::new(),
             helper: HelperPolicy::Fail,
             restart: false,
+            mirror: None,
         }
     }
 

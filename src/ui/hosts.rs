@@ -42,7 +42,11 @@ pub fn table(hosts: &[Host]) -> String {
 
 /// Target, path, readers, logins.
 fn cells(host: &Host, target: &Target) -> [String; 4] {
-    [target.kind.to_string(), line(&shown(host, target)), access(target), line(&target.logins.join(", "))]
+    let gets = match &target.mirror {
+        Some(mirror) => format!("{} through {mirror}", mirror.registry),
+        None => target.logins.join(", "),
+    };
+    [target.kind.to_string(), line(&shown(host, target)), access(target), line(&gets)]
 }
 
 /// Mode, and who can read: `0600 root only`, `0640 root:users`. Jobs run as users and cannot read what is "root only".
@@ -50,7 +54,13 @@ fn access(target: &Target) -> String {
     let name = |n: &Option<String>| n.clone().filter(|n| n != "0").unwrap_or_else(|| "root".into());
     let mine = |n: &Option<String>| n.clone().or_else(|| target.user.clone());
     let (owner, group) = (name(&mine(&target.owner)), name(&mine(&target.group)));
-    let readers = if target.mode.bits() & 0o040 == 0 || owner == group { format!("{owner} only") } else { format!("{owner}:{group}") };
+    let readers = if target.mode.bits() & 0o004 != 0 {
+        "all".to_string()
+    } else if target.mode.bits() & 0o040 == 0 || owner == group {
+        format!("{owner} only")
+    } else {
+        format!("{owner}:{group}")
+    };
     line(&format!("{} {readers}", target.mode))
 }
 
@@ -112,6 +122,8 @@ struct TargetJson<'a> {
     owner: &'a str,
     group: &'a str,
     logins: &'a [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mirror: Option<String>,
 }
 
 /// The same as one JSON document with a final line feed, a row for every host in inventory order.
@@ -138,6 +150,7 @@ pub fn json(hosts: &[Host]) -> String {
                     owner: t.owner.as_deref().or(t.user.as_deref()).unwrap_or("root"),
                     group: t.group.as_deref().or(t.user.as_deref()).unwrap_or("root"),
                     logins: &t.logins,
+                    mirror: t.mirror.as_ref().map(ToString::to_string),
                 })
                 .collect(),
         })
@@ -161,6 +174,7 @@ mod tests {
             logins: logins.iter().map(ToString::to_string).collect(),
             helper: HelperPolicy::Fail,
             restart: false,
+            mirror: None,
         }
     }
 

@@ -25,6 +25,7 @@ pub(crate) fn host(name: &str, root: &Path, targets: &[At]) -> Host {
         logins: vec!["hub".into()],
         helper: Default::default(),
         restart: false,
+        mirror: None,
     };
     Host { root: path(root.to_str().unwrap()), targets: targets.iter().map(target).collect(), ..Host::named(name) }
 }

@@ -2,12 +2,18 @@
 
 use super::connection::account;
 use crate::format::consumer;
-use crate::inventory::fields::{Keys, Placed, Reader, hint_for};
+use crate::format::mirror;
+use crate::inventory::fields::{Fields, Keys, Placed, Reader, hint_for};
 use crate::inventory::yaml::{Node, Pos, Value};
-use crate::model::{FileMode, HelperPolicy, RemotePath, Target, TargetKind};
+use crate::model::mirror::Runtime;
+use crate::model::registry::HUB;
+use crate::model::{FileMode, HelperPolicy, Mirror, Registry, RemotePath, Target, TargetKind};
 
-const TARGET_KEYS: Keys =
-    Keys { known: &["user", "path", "owner", "group", "mode", "logins", "login", "helper", "restart"], reserved: &["auth_file"], private: false };
+const TARGET_KEYS: Keys = Keys {
+    known: &["user", "path", "owner", "group", "mode", "logins", "login", "helper", "restart", "mirror", "for", "runtimes"],
+    reserved: &["auth_file"],
+    private: false,
+};
 
 /// Consumers that later versions will write for.
 const LATER_TARGETS: [&str; 6] = ["podman", "helm", "kubernetes", "kubelet", "crio", "nerdctl"];
@@ -24,6 +30,7 @@ pub(crate) struct TargetSpec {
     pub(crate) mode: FileMode,
     pub(crate) helper: HelperPolicy,
     pub(crate) restart: bool,
+    pub(crate) mirror: Option<Mirror>,
     /// `logins:` or `login:`, which narrow it.
     pub(crate) narrow: Option<Vec<Placed<String>>>,
 }
@@ -93,11 +100,13 @@ fn target(reader: &mut Reader<'_>, node: &Node, what: &str) -> Option<TargetSpec
         mode: FileMode::public(0o600),
         helper: HelperPolicy::default(),
         restart: false,
+        mirror: None,
         narrow: None,
     };
     match options {
         Some(node) if node.is_null() => reader.fault_hint(pos, format!("target `{name}` of {what} has no options"), format!("write `- {name}`")),
         Some(node) => target_options(reader, node, &mut spec),
+        None if kind == TargetKind::DockerMirror => no_mirror(reader, pos),
         None => {}
     }
     (reader.problems.len() == before).then_some(spec)
@@ -107,6 +116,11 @@ fn target_options(reader: &mut Reader<'_>, node: &Node, spec: &mut TargetSpec) {
     let kind = spec.kind;
     let label = |key: &str| format!("`{key}` of target {kind}");
     let fields = reader.keyed(node, &format!("target {kind}"), TARGET_KEYS);
+    if kind == TargetKind::DockerMirror {
+        mirror_options(reader, node, &fields, spec);
+    } else if let Some(entry) = ["mirror", "for", "runtimes"].into_iter().find_map(|key| fields.get(key)) {
+        reader.fault(entry.key_pos, format!("target {kind} knows no `{}`; it is for docker-mirror", entry.key));
+    }
     if let Some(user) = fields.value("user").and_then(|n| reader.text(n, &label("user"))) {
         match account(user.value, "is no user name") {
             Ok(_) if !consumer(kind).in_home => {
@@ -165,6 +179,7 @@ fn target_options(reader: &mut Reader<'_>, node: &Node, spec: &mut TargetSpec) {
     match fields.value("mode").map(|n| (n, mode(reader, n, &label("mode")))) {
         Some((_, Some(mode))) => spec.mode = mode,
         Some((_, None)) => {}
+        None if kind == TargetKind::DockerMirror => spec.mode = FileMode::public(0o644),
         None if kind == TargetKind::Singularity && spec.group.is_some() => spec.mode = FileMode::public(0o640),
         None => {}
     }
@@ -205,6 +220,58 @@ fn target_options(reader: &mut Reader<'_>, node: &Node, spec: &mut TargetSpec) {
             _ => reader.fault_hint(text.pos, format!("{} is unknown", label("helper")), "it is `fail` or `remove`"),
         }
     }
+}
+
+fn no_mirror(reader: &mut Reader<'_>, pos: Pos) {
+    reader.fault_hint(pos, "target docker-mirror has no `mirror`", "write `- docker-mirror: {mirror: https://HOST, for: docker.io}`");
+}
+
+/// What a mirror is told by: where it is, what it stands for (`docker.io`) and who uses it (all that can).
+fn mirror_options(reader: &mut Reader<'_>, node: &Node, fields: &Fields<'_>, spec: &mut TargetSpec) {
+    let label = |key: &str| format!("`{key}` of target docker-mirror");
+    for key in ["user", "path", "owner", "group", "logins", "login"] {
+        if let Some(entry) = fields.get(key) {
+            reader.fault(entry.key_pos, format!("target docker-mirror knows no `{key}`: its files lie where each program looks, are root's and hold no login"));
+        }
+    }
+    let Some(url) = fields.value("mirror") else { return no_mirror(reader, node.pos) };
+    let Some(url) = reader.text(url, &label("mirror")) else { return };
+    let mut registry = Registry::parse(HUB).expect("a constant").0;
+    if let Some(text) = fields.value("for").and_then(|n| reader.text(n, &label("for"))) {
+        match Registry::parse(text.value) {
+            Ok((found, _)) if found.path().is_some() => return reader.fault(text.pos, format!("{} is a registry without a path", label("for"))),
+            Ok((found, _)) if RemotePath::parse(&format!("/{}", found.authority())).is_err() => {
+                return reader.fault(text.pos, format!("{} needs a host name, which names its files", label("for")));
+            }
+            Ok((found, _)) => registry = found,
+            Err(why) => return reader.fault(text.pos, format!("{}: {why}", label("for"))),
+        }
+    }
+    let mut mirror = match Mirror::parse(url.value, registry) {
+        Ok(mirror) => mirror,
+        Err(why) => return reader.fault(url.pos, format!("{}: {why}", label("mirror"))),
+    };
+    if let Some(list) = fields.value("runtimes") {
+        let Some(names) = reader.names(list, &label("runtimes")) else { return };
+        if names.is_empty() {
+            return reader.fault(list.pos, format!("{} leaves none", label("runtimes")));
+        }
+        let mut runtimes = Vec::new();
+        for name in names {
+            match Runtime::parse(&name.value) {
+                None => reader.fault_hint(name.pos, format!("unknown runtime `{}`", name.value), "they are docker, podman and containerd"),
+                Some(runtime) => match mirror.refusal(runtime) {
+                    Some(why) => reader.fault(name.pos, format!("this mirror is not for {}: {why}", runtime.name())),
+                    None => runtimes.push(runtime),
+                },
+            }
+        }
+        runtimes.sort();
+        mirror.runtimes = runtimes;
+    }
+    let Some(first) = mirror.runtimes.first() else { return };
+    spec.path = mirror::path(&mirror, *first);
+    spec.mirror = Some(mirror);
 }
 
 /// `"0640"`: YAML 1.1 reads 0640 as 416, YAML 1.2 as 640, so only text is taken.
