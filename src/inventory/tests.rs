@@ -186,6 +186,9 @@ fn targets() {
     case("[{docker: {user: alice, path: ~/}}]", 30, "`path` of target docker is the home itself");
     case("[{docker: {user: alice}}, {docker: {user: alice}}]", 27, "target docker at /~/.docker/config.json stands twice");
     case("[{docker: {user: alice, path: /x}}, {docker: {user: bob, path: /x}}]", 37, "target docker at /x stands twice");
+    case("[{docker: {path: auto}}]", 17, "`path` of target docker: path `auto` is not absolute");
+    case("[{enroot: {path: /~auto}}]", 17, "`path` of target enroot begins with `/~`");
+    case("[{enroot: {path: auto}}, {enroot: {path: auto}}]", 26, "target enroot at auto stands twice");
     case("[{docker: {path: x}}]", 17, "`path` of target docker: path `x` is not absolute");
     case("[{docker: {path: /x/}}]", 17, "`path` of target docker: `/x` is a directory");
     case("[{singularity: {path: /, login: l}}]", 22, "`path` of target singularity is the root directory");

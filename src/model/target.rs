@@ -93,6 +93,15 @@ impl Target {
     /// What stands for the home of the target's `user:` until the node has told it; no path of the inventory can name it.
     pub const HOME: &'static str = "/~";
 
+    /// What stands for the path of a target with `path: auto` until the node's configuration has told it; no path of the inventory can
+    /// name it.
+    pub const AUTO: &'static str = "/~auto";
+
+    /// Whether the node tells where its file lies.
+    pub fn is_auto(&self) -> bool {
+        self.path.as_str() == Self::AUTO
+    }
+
     /// A path that stands for one in the user's home: the part behind the home, without a slash.
     pub fn below_home(path: &RemotePath) -> Option<&str> {
         path.as_str().strip_prefix(Self::HOME)?.strip_prefix('/')
@@ -105,6 +114,9 @@ impl Target {
 
     /// Its path as people write it, without the host's `root:`.
     pub fn shown_path(&self) -> String {
+        if self.is_auto() {
+            return "auto".to_string();
+        }
         self.in_home(&self.path).unwrap_or_else(|| self.path.to_string())
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
+use super::auto;
 use super::decide::{Decider, Decision, Open, record_path, record_path_of_user};
 use super::job::{Came, Done, Item, Job, Plan, What, complaint, items, read_back};
 use super::memo::Memos;
@@ -31,6 +32,8 @@ struct Progress {
     stage: Option<Stage>,
     sent: bool,
     done: BTreeMap<usize, Done>,
+    /// Paths for reports that only the node could tell.
+    shown: BTreeMap<usize, String>,
 }
 
 /// Brings one host to its wanted state. `sent` is called when what shall be written leaves.
@@ -52,11 +55,14 @@ fn row(host: &Host, items: &[Item<'_>], mut progress: Progress, ended: Result<()
     let mut row = not_attempted(host, Outcome::Unchanged);
     let mut first_failure = None;
     for (i, file) in row.files.iter_mut().enumerate() {
+        if let Some(shown) = progress.shown.remove(&i) {
+            file.path = shown;
+        }
         let Some(done) = progress.done.remove(&i) else { continue };
         if done.change == Change::Failed && first_failure.is_none() {
             let why = done.reason.as_deref().unwrap_or_default();
             // Most reasons name the file themselves.
-            let named = why.contains(items[i].wanted.as_str()) || why.contains(items[i].spec.path.as_str());
+            let named = why.contains(items[i].wanted.as_str()) || why.contains(items[i].spec.path.as_str()) || why.contains(&file.path);
             first_failure = Some((done.stage, if named { why.to_string() } else { format!("{}: {why}", file.path) }));
         }
         (file.change, file.reason, file.diff) = (done.change, done.reason, done.diff);
@@ -117,42 +123,61 @@ impl<C: Connector> HostRun<'_, C> {
         let run_as = run_as(self.host, &self.push.connector.login(self.host), part.user.as_deref())?;
         let mut greeted = None;
         let mut record = record_path(self.host);
-        if let Some(user) = &part.user {
-            let (nonce, home) = self.home(session, &run_as, user).await?;
+        let paths = auto::questions(&part.host);
+        let mut home = None;
+        if part.user.is_some() || !paths.is_empty() {
+            let (nonce, reply) = self.ahead(session, &run_as, part.user.as_deref(), paths).await?;
+            home = part.user.as_deref().map(|user| home_of(user, &reply)).transpose()?;
+            let settled = auto::settle(part, &reply);
+            let mut progress = self.progress();
+            progress.shown.extend(settled.shown);
+            progress.done.extend(settled.failed.into_iter().map(|(i, why)| (i, Done::failed(Stage::Observe, why))));
+            greeted = Some(nonce);
+        }
+        if part.host.targets.is_empty() {
+            return Ok(());
+        }
+        if let Some(home) = home {
             record = record_path_of_user(self.host, &home);
             for target in &mut part.host.targets {
                 if let Some(rest) = Target::below_home(&target.path) {
                     target.path = RemotePath::parse(&format!("{home}/{rest}")).map_err(|why| Trouble::new(Stage::Observe, why))?;
                 }
             }
-            greeted = Some(nonce);
         }
         let items = items(&part.host, &self.push.logins);
         let run = PartRun { run: self, host: &part.host, run_as, record: &record, items: &items, index: &part.index, is_root_s: part.user.is_none() };
         run.converse(session, greeted, places).await
     }
 
-    /// Starts a program with a user's rights and asks it for that user's home.
-    async fn home(&self, session: &mut C::Session, run_as: &RunAs, user: &str) -> Result<(Nonce, RemotePath), Trouble> {
-        let trouble = |why: String| Trouble::new(Stage::Observe, why);
+    /// Starts a program with these rights, and asks it what must be known before the files can be named: its user's home, these paths.
+    async fn ahead(&self, session: &mut C::Session, run_as: &RunAs, user: Option<&str>, paths: Vec<String>) -> Result<(Nonce, Reply), Trouble> {
         self.progress().stage = Some(Stage::Start);
         let mut link = Link { session, nonce: Nonce::random(), greeted: false, deadline: self.push.options.command, clock: self.clock };
         link.start(run_as).await?;
-        let request = Observe { home: Some(user.to_string()), ..Observe::default() };
+        let request = Observe { home: user.map(str::to_string), paths, ..Observe::default() };
         let reply = link.exchange(request.encode(&self.host.root).as_bytes(), false).await?;
         if let Some(why) = reply.refused {
             return Err(Trouble::new(Stage::Start, format!("the node program does not work here: {}", sanitize(&why))));
         }
-        let Some(home) = reply.home else { return Err(trouble(format!("there is no user `{user}` on the node; create it, or name another `user:`"))) };
-        match reply.me {
-            Some((uid, _)) if uid == home.uid => {}
-            Some((uid, _)) => return Err(trouble(format!("its number is {} in the passwd file there, but the program runs as {uid}", home.uid))),
-            None => return Err(trouble("the node does not tell who we are there; is /proc mounted?".to_string())),
+        if reply.torn {
+            return Err(Trouble::new(Stage::Observe, "enroot's configuration changed while it was read; run again"));
         }
-        let dir = RemotePath::parse(&home.dir).ok().filter(|d| d.as_str() != "/");
-        let dir = dir.ok_or_else(|| trouble("its home is no directory in which regprov writes: absolute, without white space, quotes and `..`".to_string()))?;
-        Ok((link.nonce, dir))
+        Ok((link.nonce, reply))
     }
+}
+
+/// The home that the node tells of the user as whom its program runs.
+fn home_of(user: &str, reply: &Reply) -> Result<RemotePath, Trouble> {
+    let trouble = |why: String| Trouble::new(Stage::Observe, why);
+    let Some(home) = &reply.home else { return Err(trouble(format!("there is no user `{user}` on the node; create it, or name another `user:`"))) };
+    match reply.me {
+        Some((uid, _)) if uid == home.uid => {}
+        Some((uid, _)) => return Err(trouble(format!("its number is {} in the passwd file there, but the program runs as {uid}", home.uid))),
+        None => return Err(trouble("the node does not tell who we are there; is /proc mounted?".to_string())),
+    }
+    let dir = RemotePath::parse(&home.dir).ok().filter(|d| d.as_str() != "/");
+    dir.ok_or_else(|| trouble("its home is no directory in which regprov writes: absolute, without white space, quotes and `..`".to_string()))
 }
 
 /// Whose rights the files of `user` need (`None`: root's) on a host where we log in as `login`, and how they are had.
@@ -172,13 +197,13 @@ pub(super) fn run_as(host: &Host, login: &str, user: Option<&str>) -> Result<Run
 }
 
 /// The targets of a host that are written with one user's rights.
-struct Part {
+pub(super) struct Part {
     /// Whose; `None` is root, or who logs in.
-    user: Option<String>,
+    pub(super) user: Option<String>,
     /// The host with these targets only.
-    host: Host,
+    pub(super) host: Host,
     /// The place of each file of theirs among all files of the host.
-    index: Vec<usize>,
+    pub(super) index: Vec<usize>,
 }
 
 /// The parts of a host, root's first and then the users in the order of their targets.

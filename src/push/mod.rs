@@ -1,5 +1,6 @@
 //! The fan-out: many hosts at once, one [`Outcome`] each, always.
 
+mod auto;
 mod decide;
 mod host;
 mod job;

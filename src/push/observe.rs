@@ -118,7 +118,8 @@ pub(super) fn backup_path(file: &RemotePath) -> RemotePath {
     file.parent().join(&format!("{}.regprov-backup", file.file_name()))
 }
 
-fn below(pattern: &str, root: &RemotePath) -> String {
+/// A path or pattern below the host's root.
+pub(super) fn below(pattern: &str, root: &RemotePath) -> String {
     if root.as_str() == "/" { pattern.to_string() } else { format!("{root}{pattern}") }
 }
 

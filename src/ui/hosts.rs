@@ -67,6 +67,7 @@ fn access(target: &Target) -> String {
 /// The path, that in a user's home as `~alice/...`.
 fn shown(host: &Host, target: &Target) -> String {
     match target.in_home(&target.path) {
+        _ if target.is_auto() => "auto".to_string(),
         Some(shown) if host.root.as_str() == "/" => shown,
         Some(shown) => format!("{}/{shown}", host.root),
         None => target.path.below(&host.root).to_string(),

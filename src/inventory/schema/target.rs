@@ -36,6 +36,11 @@ pub(crate) struct TargetSpec {
 }
 
 impl TargetSpec {
+    /// Its path for messages.
+    fn shown_path(&self) -> &str {
+        if self.path.as_str() == Target::AUTO { "auto" } else { self.path.as_str() }
+    }
+
     /// Whether both name one file. Those in the homes of two users are two.
     pub(crate) fn is_file_of(&self, other: &TargetSpec) -> bool {
         self.path == other.path && (self.user == other.user || Target::below_home(&self.path).is_none())
@@ -53,7 +58,9 @@ pub(crate) fn targets(reader: &mut Reader<'_>, node: &Node, what: &str) -> Optio
     for item in items {
         let Some(target) = target(reader, item, what) else { continue };
         match found.iter().find(|f| f.is_file_of(&target)) {
-            Some(twin) if twin.kind == target.kind => reader.fault(target.pos, format!("target {} at {} stands twice in {what}", target.kind, target.path)),
+            Some(twin) if twin.kind == target.kind => {
+                reader.fault(target.pos, format!("target {} at {} stands twice in {what}", target.kind, target.shown_path()))
+            }
             Some(twin) => reader.fault(target.pos, format!("targets {} and {} of {what} are both at {}", twin.kind, target.kind, target.path)),
             None => found.push(target),
         }
@@ -137,13 +144,14 @@ fn target_options(reader: &mut Reader<'_>, node: &Node, spec: &mut TargetSpec) {
     }
     if let Some(path) = fields.value("path").and_then(|n| reader.text(n, &label("path"))) {
         let text = match path.value.strip_prefix("~/") {
+            _ if path.value == "auto" && kind == TargetKind::Enroot => Target::AUTO.to_string(),
             Some(rest) if spec.user.is_some() => format!("{}/{rest}", Target::HOME),
             Some(_) if fields.get("user").is_none() => {
                 reader.fault_hint(path.pos, format!("{} begins with `~/`, and no `user:` says whose home that is", label("path")), "add `user: NAME`");
                 return;
             }
             Some(rest) => format!("/root/{rest}"),
-            None if RemotePath::parse(path.value).is_ok_and(|p| p.as_str() == Target::HOME || Target::below_home(&p).is_some()) => {
+            None if RemotePath::parse(path.value).is_ok_and(|p| p.as_str().starts_with(Target::HOME)) => {
                 reader.fault(path.pos, format!("{} begins with `/~`; a path in the home of the target's `user:` begins with `~/`", label("path")));
                 return;
             }
