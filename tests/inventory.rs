@@ -81,6 +81,12 @@ fn host_lines(out: &mut String, host: &Host) {
     )
     .unwrap();
     for t in &host.targets {
-        writeln!(out, "  {} {} {}:{} {} {:?} {}", t.kind, t.path, or_dash(&t.owner), or_dash(&t.group), t.mode, t.helper, t.logins.join(",")).unwrap();
+        let gets = match &t.mirror {
+            Some(mirror) => format!("{} through {mirror} by {:?}", mirror.registry, mirror.runtimes),
+            None => t.logins.join(","),
+        };
+        let restart = if t.restart { " restart" } else { "" };
+        let user = t.user.as_ref().map_or_else(String::new, |u| format!(" of {u}"));
+        writeln!(out, "  {} {}{user} {}:{} {} {:?} {gets}{restart}", t.kind, t.path, or_dash(&t.owner), or_dash(&t.group), t.mode, t.helper).unwrap();
     }
 }

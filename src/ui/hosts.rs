@@ -162,7 +162,7 @@ pub fn json(hosts: &[Host]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{FileMode, HelperPolicy, Hop, Jump, RemotePath, TargetKind};
+    use crate::model::{FileMode, HelperPolicy, Hop, Jump, Mirror, RemotePath, TargetKind};
 
     fn target(kind: TargetKind, path: &str, mode: u32, group: Option<&str>, logins: &[&str]) -> Target {
         Target {
@@ -247,6 +247,26 @@ gpu9   1      admin  22                   sudo    drained: bad\\u{1b} DIMM  (not
         check(0o600, None, Some("users"), "0600 root only");
         check(0o600, Some("alice"), Some("users"), "0600 alice only");
         check(0o640, None, Some("users"), "0640 root:users");
+    }
+
+    #[test]
+    fn what_the_node_tells_and_what_needs_no_login() {
+        let auto = target(TargetKind::Enroot, Target::AUTO, 0o600, None, &["hub"]);
+        let mut mirror = target(TargetKind::DockerMirror, "/etc/docker/daemon.json", 0o600, None, &[]);
+        mirror.mode = FileMode::public(0o644);
+        mirror.mirror = Some(Mirror::parse("https://m.example.org", crate::model::Registry::parse("docker.io").unwrap().0).unwrap());
+        let hosts = [host("n1", None, 22, &[auto, mirror])];
+        let want = "\
+hosts  count  user  port  target         path                     mode and readers  logins
+n1     1      root  22    enroot         auto                     0600 root only    hub
+                          docker-mirror  /etc/docker/daemon.json  0644 all          docker.io through https://m.example.org
+
+1 host
+";
+        assert_eq!(table(&hosts), want);
+        let doc: serde_json::Value = serde_json::from_str(&json(&hosts)).unwrap();
+        let targets = &doc["hosts"][0]["targets"];
+        assert_eq!((&targets[0]["path"], &targets[1]["mirror"]), (&"auto".into(), &"https://m.example.org".into()));
     }
 
     #[test]

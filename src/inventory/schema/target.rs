@@ -41,9 +41,10 @@ impl TargetSpec {
         if self.path.as_str() == Target::AUTO { "auto" } else { self.path.as_str() }
     }
 
-    /// Whether both name one file. Those in the homes of two users are two.
+    /// Whether both name one file. Those in the homes of two users are two, and so are those that the node tells for two users.
     pub(crate) fn is_file_of(&self, other: &TargetSpec) -> bool {
-        self.path == other.path && (self.user == other.user || Target::below_home(&self.path).is_none())
+        let in_a_home = Target::below_home(&self.path).is_some() || self.path.as_str() == Target::AUTO;
+        self.path == other.path && (self.user == other.user || !in_a_home)
     }
 }
 
