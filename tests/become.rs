@@ -193,6 +193,11 @@ fn a_user_s_files_are_written_as_that_user() {
         assert_eq!(written(node), login != "alice");
         site.apply(&[]).ended(0, &["unchanged: n0"]);
     }
+    sh(node, "mkdir -p /etc/enroot && printf 'ENROOT_CONFIG_PATH ${HOME}/.enroot\\n' > /etc/enroot/enroot.conf");
+    site.inventory(&fleet, "user: ops\n    become: true\n    targets: [enroot: {path: auto}, enroot: {user: alice, path: auto}]", "");
+    site.apply(&["--json"]).ended(0, &["\"/root/.enroot/.credentials\"", "~alice/.enroot/.credentials"]);
+    assert!(node.read("/home/alice/.enroot/.credentials").is_some() && node.read("/root/.enroot/.credentials").is_some());
+    site.apply(&[]).ended(0, &["unchanged: n0"]);
 }
 
 /// podman looks first where a user's `podman login` wrote; those files are named by the user's number, which only the node knows.

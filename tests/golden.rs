@@ -7,6 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use regprov::format::{Entry, FileSpec, Merge, MergeOptions, NodeFacts, Removal, consumer};
+use regprov::model::mirror::{Mirror, Runtime};
 use regprov::model::{CredHelper, CurlVersion, FileMode, HelperPolicy, Login, Registry, RemotePath, Secret, Target, TargetKind, Username};
 use serde_json::Value;
 
@@ -45,6 +46,7 @@ impl Case {
             helper: if text(t, "helper") == Some("remove") { HelperPolicy::Remove } else { HelperPolicy::Fail },
             restart: t.get("restart").is_some_and(|v| v.as_bool().unwrap()),
             cred_helpers: t.get("cred_helpers").map_or_else(Vec::new, |map| map.as_object().unwrap().iter().map(cred_helper).collect()),
+            mirror: text(t, "mirror").map(|url| mirror(t, url)),
             ..Target::at(kind, RemotePath::parse(text(t, "path").unwrap_or(consumer(kind).default_path)).unwrap())
         };
         let curls = match input.get("curl") {
@@ -102,7 +104,7 @@ impl Case {
     fn expect_entries(&self, spec: &FileSpec, file: &[u8], logins: &[&Login], facts: &NodeFacts) {
         let (row, what) = (consumer(self.target.kind), format!("{} {}", self.name, spec.path));
         let keys = |login: &Login| (row.keys)(&login.registry, &login.auth_hosts);
-        let ours: Vec<String> = logins.iter().flat_map(|l| keys(l)).collect();
+        let ours: Vec<String> = logins.iter().flat_map(|l| keys(l)).chain(self.target.mirror.iter().map(ToString::to_string)).collect();
         let entries = (row.entries)(spec, file, facts).unwrap_or_else(|why| panic!("{what}: {why}"));
         assert!(entries.iter().all(|e| logins.iter().all(|l| !(row.is_alias)(&e.key, &l.registry))), "{what}: an alias of ours is left");
         for (login, key) in logins.iter().filter(|_| spec.secret).flat_map(|l| keys(l).into_iter().map(move |key| (l, key))) {
@@ -182,6 +184,15 @@ fn login(value: &Value) -> Login {
     }
 }
 
+/// The mirror of a docker-mirror target.
+fn mirror(target: &Value, url: &str) -> Mirror {
+    let mut mirror = Mirror::parse(url, Registry::parse(text(target, "for").unwrap_or("docker.io")).unwrap().0).unwrap();
+    if let Some(runtimes) = target.get("runtimes") {
+        mirror.runtimes = runtimes.as_array().unwrap().iter().map(|r| Runtime::parse(r.as_str().unwrap()).unwrap()).collect();
+    }
+    mirror
+}
+
 /// Runs every folder of a format; `least` keeps an empty or misplaced folder from passing.
 fn run(kind: TargetKind, least: usize) {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(kind.name());
@@ -246,4 +257,9 @@ fn rke2() {
 #[test]
 fn containerd() {
     run(TargetKind::Containerd, 16);
+}
+
+#[test]
+fn docker_mirror() {
+    run(TargetKind::DockerMirror, 17);
 }

@@ -82,7 +82,12 @@ fn host_lines(out: &mut String, host: &Host) {
     .unwrap();
     for t in &host.targets {
         let helped = t.cred_helpers.iter().map(|c| format!(" {} by {}", c.registry, c.helper)).collect::<String>();
-        let shown = t.shown_path();
-        writeln!(out, "  {} {shown} {}:{} {} {:?} {}{helped}", t.kind, or_dash(&t.owner), or_dash(&t.group), t.mode, t.helper, t.logins.join(",")).unwrap();
+        let gets = match &t.mirror {
+            Some(mirror) => format!("{} through {mirror} by {:?}", mirror.registry, mirror.runtimes),
+            None => format!("{}{helped}", t.logins.join(",")),
+        };
+        let restart = if t.restart { " restart" } else { "" };
+        let shown = if t.is_auto() { format!("auto of {}", or_dash(&t.user)) } else { t.shown_path() };
+        writeln!(out, "  {} {shown} {}:{} {} {:?} {gets}{restart}", t.kind, or_dash(&t.owner), or_dash(&t.group), t.mode, t.helper).unwrap();
     }
 }

@@ -260,7 +260,7 @@ impl DropIn {
     /// Reads what [`render`] writes, with other spacing and comments between; `None` when the file holds anything else.
     fn parse(bytes: &[u8]) -> Option<DropIn> {
         let mut lines = std::str::from_utf8(bytes).ok()?.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with('#'));
-        let value = |line: &'_ str, name: &str| Some(Zeroizing::new(line.strip_prefix(name)?.trim_start().strip_prefix('=')?.trim_start().to_string()));
+        let value = |line: &str, name: &str| Some(Zeroizing::new(line.strip_prefix(name)?.trim_start().strip_prefix('=')?.trim_start().to_string()));
         let version: u64 = value(lines.next()?, "version")?.parse().ok()?;
         let mut logins: Vec<(String, Pair)> = Vec::new();
         while let Some(line) = lines.next() {

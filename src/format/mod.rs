@@ -12,6 +12,7 @@ mod helm;
 pub mod helper;
 mod json;
 mod kubelet;
+pub(crate) mod mirror;
 mod netrc;
 pub mod owned;
 mod podman;
@@ -26,7 +27,7 @@ use crate::model::text::escape;
 use crate::model::{CurlVersion, FileMode, Login, Registry, RemotePath, Secret, ServiceUnit, Target, TargetKind};
 
 /// The consumers, in the order of [`TargetKind::ALL`].
-pub static CONSUMERS: [Consumer; 11] = [
+pub static CONSUMERS: [Consumer; 12] = [
     docker::CONSUMER,
     podman::CONSUMER,
     enroot::CONSUMER,
@@ -38,6 +39,7 @@ pub static CONSUMERS: [Consumer; 11] = [
     rancher::K3S,
     rancher::RKE2,
     containerd::CONSUMER,
+    mirror::CONSUMER,
 ];
 
 /// The row of a kind of target.
@@ -59,7 +61,8 @@ pub struct Consumer {
     pub in_home: bool,
     /// Whether it gets logins; a target without is kept though none flows into it.
     pub logins: bool,
-    /// The services that read it when they start, of which a node runs one; `restart: true` is for targets that name some.
+    /// The services that read it when they start, of which a node runs one; `restart: true` is for targets that name some. Docker's is
+    /// reloaded instead: that is enough for mirrors, and a restart may stop containers.
     pub restart: &'static [ServiceUnit],
     /// The files that a target consists of, in the order in which they are written.
     pub files: fn(&Target) -> Vec<FileSpec>,

@@ -24,7 +24,7 @@ pub struct OwnedFile {
     pub path: String,
     /// The consumer's name.
     pub target: &'static str,
-    /// The registries whose logins were written there.
+    /// The registries whose logins were written there; for docker-mirror the mirror's URL.
     pub registries: Vec<String>,
 }
 

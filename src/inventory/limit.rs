@@ -8,7 +8,8 @@ use zeroize::Zeroizing;
 use super::fields::suggest;
 use super::{Inventory, hostlist};
 use crate::error::{Error, Result};
-use crate::model::TargetKind;
+use crate::format::consumer;
+use crate::model::{Target, TargetKind};
 
 /// The positions of the hosts that `--limit PATTERN` names, in inventory order.
 ///
@@ -198,7 +199,8 @@ pub fn select(inventory: &mut Inventory, logins: &[String], targets: &[TargetKin
             t.logins.retain(|l| logins.contains(l));
             t.cred_helpers.clear();
         }
-        host.targets.retain(|t| (!t.logins.is_empty() || !t.cred_helpers.is_empty()) && (targets.is_empty() || targets.contains(&t.kind)));
+        let chosen = |t: &Target| if consumer(t.kind).logins { !t.logins.is_empty() || !t.cred_helpers.is_empty() } else { logins.is_empty() };
+        host.targets.retain(|t| chosen(t) && (targets.is_empty() || targets.contains(&t.kind)));
     }
     if inventory.hosts.iter().all(|h| h.targets.is_empty()) {
         let what = logins.iter().map(|l| format!("--login {l}")).chain(targets.iter().map(|t| format!("--target {t}")));

@@ -296,8 +296,7 @@ impl<'a> World<'a> {
         let syslog = pick.setting("syslog", |c| c.syslog.as_ref()).unwrap_or_default();
         let flows = self.flows(member, conflicts);
         clash::check(&self.known, &flows, member, conflicts);
-        let is_written = |f: &&Flow<'_>| !f.logins.is_empty() || !f.target.cred_helpers.is_empty() || !consumer(f.target.kind).logins;
-        let written: Vec<&Flow<'_>> = flows.iter().filter(is_written).collect();
+        let written: Vec<&Flow<'_>> = flows.iter().filter(|f| !f.logins.is_empty() || f.target.needs_no_login()).collect();
         let mut targets: Vec<Target> = written.iter().map(|f| target(f)).collect();
         for (target, flow) in targets.iter().zip(&written) {
             places.entry(key(target)).or_insert(flow.target.pos);
@@ -335,6 +334,13 @@ impl<'a> World<'a> {
         let mut flows: Vec<Flow<'a>> = Vec::new();
         let mut add = |targets: Option<&'a Vec<TargetSpec>>, logins: &BTreeSet<&'a str>, conflicts: &mut Conflicts| {
             for target in targets.into_iter().flatten() {
+                if !consumer(target.kind).logins {
+                    merge(&mut flows, Flow { target, logins: BTreeSet::new() }, member, conflicts);
+                    continue;
+                }
+                if logins.is_empty() && !target.needs_no_login() {
+                    continue;
+                }
                 let narrowed: BTreeSet<&str> = match &target.narrow {
                     Some(narrow) => narrow.iter().map(|n| n.value.as_str()).filter(|n| logins.contains(n)).collect(),
                     None => logins.clone(),
@@ -360,9 +366,7 @@ impl<'a> World<'a> {
                 }
             }
             (None, None) => {
-                // Targets that name helpers need no login.
-                let helped = |g: &&Group| g.targets.iter().flatten().any(|t| !t.cred_helpers.is_empty());
-                for group in groups().filter(|g| !g.logins.is_empty() || helped(g)) {
+                for group in groups().filter(|g| !g.logins.is_empty() || g.targets.is_some()) {
                     add(group.targets.as_ref().or(defaults), &set(&group.logins), conflicts);
                 }
             }
@@ -380,8 +384,8 @@ fn merge<'a>(flows: &mut Vec<Flow<'a>>, new: Flow<'a>, member: &Member<'a>, conf
     let (a, b) = (old.target, new.target);
     if a.kind != b.kind {
         conflicts.add(b.pos, format!("targets {} (line {}) and {} are both at {}", a.kind, a.pos.line, b.kind, b.path), member.name);
-    } else if (&a.user, &a.owner, &a.group, a.mode, a.helper, &a.cred_helpers, a.restart)
-        != (&b.user, &b.owner, &b.group, b.mode, b.helper, &b.cred_helpers, b.restart)
+    } else if (&a.user, &a.owner, &a.group, a.mode, a.helper, &a.cred_helpers, a.restart, &a.mirror)
+        != (&b.user, &b.owner, &b.group, b.mode, b.helper, &b.cred_helpers, b.restart, &b.mirror)
     {
         conflicts.add(b.pos, format!("target {} at {} has other options here than on line {}", b.kind, b.path, a.pos.line), member.name);
     }
@@ -401,6 +405,7 @@ fn target(flow: &Flow<'_>) -> Target {
         helper: t.helper,
         cred_helpers: t.cred_helpers.clone(),
         restart: t.restart,
+        mirror: t.mirror.clone(),
     }
 }
 
@@ -506,7 +511,7 @@ fn look_odd(world: &World<'_>, hosts: &[Host], file: &str, notes: &mut Vec<Probl
         notes.push(Problem { rule: rule::NO_EFFECT, file: file.to_string(), line: pos.line, column: pos.column, message, hint: None })
     };
     for group in &world.parts.groups {
-        if group.targets.as_ref().is_some_and(|t| t.iter().all(|t| t.cred_helpers.is_empty())) && group.logins.is_empty() {
+        if group.targets.iter().flatten().any(|t| !t.needs_no_login()) && group.logins.is_empty() {
             note(group.pos, format!("group `{}` has targets but no logins, so they get none from it", group.name));
         }
         if group.hosts.is_empty() && group.children.is_empty() {

@@ -187,6 +187,9 @@ fn targets() {
     case("[{docker: {user: alice, path: ~/}}]", 30, "`path` of target docker is the home itself");
     case("[{docker: {user: alice}}, {docker: {user: alice}}]", 27, "target docker at /~/.docker/config.json stands twice");
     case("[{docker: {user: alice, path: /x}}, {docker: {user: bob, path: /x}}]", 37, "target docker at /x stands twice");
+    case("[{docker: {path: auto}}]", 17, "`path` of target docker: path `auto` is not absolute");
+    case("[{enroot: {path: /~auto}}]", 17, "`path` of target enroot begins with `/~`");
+    case("[{enroot: {path: auto}}, {enroot: {path: auto}}]", 26, "target enroot at auto stands twice");
     case("[{docker: {path: x}}]", 17, "`path` of target docker: path `x` is not absolute");
     case("[{docker: {path: /x/}}]", 17, "`path` of target docker: `/x` is a directory");
     case("[{singularity: {path: /, login: l}}]", 22, "`path` of target singularity is the root directory");
@@ -214,11 +217,39 @@ fn targets() {
     case("[{docker: {cred_helpers: {h/p: x}}}]", 26, "`cred_helpers` of target docker: registry `h/p` has a path");
     case("[{docker: {cred_helpers: {'a b': x}}}]", 26, "`cred_helpers` of target docker: registry `a b`");
     case("[{docker: {cred_helpers: {docker.io: x, index.docker.io: y}}}]", 40, "`cred_helpers` of target docker has two helpers for docker.io");
+    case("[docker-mirror]", 1, "target docker-mirror has no `mirror`");
+    case("[{docker-mirror: {for: docker.io}}]", 17, "target docker-mirror has no `mirror`");
+    case("[{docker-mirror: {mirror: x}}]", 26, "`mirror` of target docker-mirror: mirror `x` does not begin with https://");
+    case("[{docker-mirror: {mirror: 'https://m', path: /x}}]", 39, "target docker-mirror knows no `path`");
+    case("[{docker-mirror: {mirror: 'https://m', for: h/p}}]", 44, "`for` of target docker-mirror is a registry without a path");
+    case("[{docker-mirror: {mirror: 'https://m/base', runtimes: [docker]}}]", 55, "this mirror is not for docker: dockerd puts a mirror's path before");
+    case(
+        "[{docker-mirror: {mirror: 'https://m', for: quay.io, runtimes: [docker]}}]",
+        64,
+        "this mirror is not for docker: dockerd knows mirrors of Docker Hub",
+    );
+    case("[{docker-mirror: {mirror: 'https://m', runtimes: [crio]}}]", 50, "unknown runtime `crio`");
+    case("[{docker-mirror: {mirror: 'https://m', runtimes: []}}]", 49, "`runtimes` of target docker-mirror leaves none");
+    case("[{docker: {mirror: 'https://m'}}]", 11, "target docker knows no `mirror`");
     case("[{docker: {logins: []}}]", 19, "`logins` of target docker is empty");
     case("[{docker: {login: l, logins: [l]}}]", 11, "target docker has both");
     case("[{docker: {login: x}}]", 18, "unknown login `x`");
     case("[singularity]", 1, "singularity serves one login, here are 2: l, m, on h1 and 1 more");
     case("[{singularity: {login: l}}, {singularity: {login: m, path: /x}}]", 29, "a second singularity target; the first is on line 2");
+}
+
+#[test]
+fn a_mirror_needs_no_login() {
+    let mirrors =
+        "[{docker-mirror: {mirror: 'https://registry.example.org/base'}}, {docker-mirror: {mirror: 'https://m', for: quay.io, runtimes: [containerd]}}]";
+    let inventory = loaded(&format!("groups: {{g: {{hosts: h, targets: {mirrors}}}, k: {{hosts: h, logins: [l], targets: [docker]}}}}"));
+    let shown: Vec<(String, usize)> = inventory.hosts[0].targets.iter().map(|t| (t.shown_path(), t.logins.len())).collect();
+    let hub = "/etc/containers/registries.conf.d/50-regprov-mirror.conf".to_string();
+    assert_eq!(shown, [("/root/.docker/config.json".into(), 1), ("/etc/containerd/certs.d/quay.io/hosts.toml".into(), 0), (hub, 0)]);
+    assert_eq!(inventory.notes.iter().map(|n| n.message.as_str()).collect::<Vec<_>>(), ["login `m` is used nowhere"]);
+    let mut chosen = inventory;
+    select(&mut chosen, &["l".into()], &[]).unwrap();
+    assert_eq!(chosen.hosts[0].targets.len(), 1, "--login leaves mirrors out");
 }
 
 #[test]

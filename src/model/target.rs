@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{FileMode, Registry, RemotePath};
+use super::{FileMode, Mirror, Registry, RemotePath};
 
 /// The consumers that regprov writes for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -29,11 +29,13 @@ pub enum TargetKind {
     Rke2,
     /// A drop-in for containerd's CRI plugin.
     Containerd,
+    /// A pull-through proxy in the configuration of docker, podman and containerd; it has no login.
+    DockerMirror,
 }
 
 impl TargetKind {
     /// All of them, in the order in which reports name them.
-    pub const ALL: [TargetKind; 11] = [
+    pub const ALL: [TargetKind; 12] = [
         TargetKind::Docker,
         TargetKind::Podman,
         TargetKind::Enroot,
@@ -45,6 +47,7 @@ impl TargetKind {
         TargetKind::K3s,
         TargetKind::Rke2,
         TargetKind::Containerd,
+        TargetKind::DockerMirror,
     ];
 
     /// The word in the inventory, in `--target` and in reports.
@@ -61,6 +64,7 @@ impl TargetKind {
             TargetKind::K3s => "k3s",
             TargetKind::Rke2 => "rke2",
             TargetKind::Containerd => "containerd",
+            TargetKind::DockerMirror => "docker-mirror",
         }
     }
 
@@ -118,6 +122,8 @@ pub struct Target {
     pub cred_helpers: Vec<CredHelper>,
     /// Whether the service that reads the file when it starts is restarted when the file changed.
     pub restart: bool,
+    /// For docker-mirror, which always has one: the mirror.
+    pub mirror: Option<Mirror>,
 }
 
 /// A registry and the credential helper that the consumer shall ask for its logins: an entry of `credHelpers`.
@@ -133,11 +139,20 @@ impl Target {
     /// A target with nothing but its file: root's, 0600, no login.
     pub fn at(kind: TargetKind, path: RemotePath) -> Self {
         let (mode, helper) = (FileMode::public(0o600), HelperPolicy::default());
-        Target { kind, user: None, path, owner: None, group: None, mode, logins: Vec::new(), helper, cred_helpers: Vec::new(), restart: false }
+        Target { kind, user: None, path, owner: None, group: None, mode, logins: Vec::new(), helper, cred_helpers: Vec::new(), restart: false, mirror: None }
     }
 
     /// What stands for the home of the target's `user:` until the node has told it; no path of the inventory can name it.
     pub const HOME: &'static str = "/~";
+
+    /// What stands for the path of a target with `path: auto` until the node's configuration has told it; no path of the inventory can
+    /// name it.
+    pub const AUTO: &'static str = "/~auto";
+
+    /// Whether the node tells where its file lies.
+    pub fn is_auto(&self) -> bool {
+        self.path.as_str() == Self::AUTO
+    }
 
     /// A path that stands for one in the user's home: the part behind the home, without a slash.
     pub fn below_home(path: &RemotePath) -> Option<&str> {
@@ -151,6 +166,9 @@ impl Target {
 
     /// Its path as people write it, without the host's `root:`.
     pub fn shown_path(&self) -> String {
+        if self.is_auto() {
+            return "auto".to_string();
+        }
         self.in_home(&self.path).unwrap_or_else(|| self.path.to_string())
     }
 }

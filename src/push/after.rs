@@ -27,7 +27,8 @@ impl<C: Connector> HostRun<'_, C> {
             if self.host.syslog {
                 let registries = item.logins.iter().filter(|_| item.spec.secret).map(|l| l.registry.to_string()).collect::<Vec<_>>().join(", ");
                 let registries = if registries.is_empty() { registries } else { format!(": {registries}") };
-                let (path, id) = (shown(self.host, item.target, &item.spec.path), &options.inventory_id);
+                let told = self.progress().shown.get(&i).cloned();
+                let (path, id) = (told.unwrap_or_else(|| shown(self.host, item.target, &item.spec.path)), &options.inventory_id);
                 lines.push(printable(&format!("{} {path} ({}){registries} by inventory {id}", change.name(), item.target.kind), LOG_LINE_CHARS_MAX));
             }
             if item.target.restart && item.spec.at_start && !services.contains(&item.consumer.restart) {

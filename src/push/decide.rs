@@ -264,7 +264,11 @@ enum Step {
 }
 
 fn owned_file(item: &Item<'_>) -> OwnedFile {
-    let registries = if item.spec.secret { item.logins.iter().map(|l| l.registry.to_string()).collect() } else { Vec::new() };
+    let registries = match &item.target.mirror {
+        Some(mirror) => vec![mirror.to_string()],
+        None if item.spec.secret => item.logins.iter().map(|l| l.registry.to_string()).collect(),
+        None => Vec::new(),
+    };
     OwnedFile { path: item.spec.path.to_string(), target: item.target.kind.name(), registries }
 }
 

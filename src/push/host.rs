@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
+use super::auto;
 use super::clearance::Clearance;
 use super::decide::{Decider, Decision, Open, record_path, record_path_of_user};
 use super::job::{Came, Done, Item, Job, Plan, What, append, complaint, items, read_back};
@@ -35,6 +36,8 @@ pub(super) struct Progress {
     pub(super) done: BTreeMap<usize, Done>,
     /// What the admin should know of the host itself.
     pub(super) notes: Vec<String>,
+    /// Paths for reports that only the node could tell, by the place of the file among all of the host.
+    pub(super) shown: BTreeMap<usize, String>,
 }
 
 /// Brings one host to its wanted state. `sent` is called when what shall be written leaves, which is not before `clearance` is given;
@@ -69,11 +72,14 @@ fn row(host: &Host, items: &[Item<'_>], mut progress: Progress, ended: Result<()
     row.notes = std::mem::take(&mut progress.notes);
     let mut first_failure = None;
     for (i, file) in row.files.iter_mut().enumerate() {
+        if let Some(shown) = progress.shown.remove(&i) {
+            file.path = shown;
+        }
         let Some(done) = progress.done.remove(&i) else { continue };
         if done.change == Change::Failed && first_failure.is_none() {
             let why = done.reason.as_deref().unwrap_or_default();
             // Most reasons name the file themselves.
-            let named = why.contains(items[i].wanted.as_str()) || why.contains(items[i].spec.path.as_str());
+            let named = why.contains(items[i].wanted.as_str()) || why.contains(items[i].spec.path.as_str()) || why.contains(&file.path);
             first_failure = Some((done.stage, if named { why.to_string() } else { format!("{}: {why}", file.path) }));
         }
         (file.change, file.reason, file.diff) = (done.change, done.reason, done.diff);
@@ -139,44 +145,63 @@ impl<C: Connector> HostRun<'_, C> {
         let run_as = run_as(self.host, &self.push.connector.login(self.host), part.user.as_deref())?;
         let mut greeted = None;
         let (mut record, mut uid) = (record_path(self.host), 0);
-        let mut home = RemotePath::parse("/root").expect("a constant");
-        if let Some(user) = &part.user {
-            let nonce;
-            (nonce, uid, home) = self.home(session, &run_as, user).await?;
-            record = record_path_of_user(self.host, &home);
+        let paths = auto::questions(&part.host);
+        let mut home = None;
+        if part.user.is_some() || !paths.is_empty() {
+            let (nonce, reply) = self.ahead(session, &run_as, part.user.as_deref(), paths).await?;
+            home = part.user.as_deref().map(|user| home_of(user, &reply)).transpose()?;
+            let settled = auto::settle(part, &reply);
+            let mut progress = self.progress();
+            progress.shown.extend(settled.shown);
+            progress.done.extend(settled.failed.into_iter().map(|(i, why)| (i, Done::failed(Stage::Observe, why))));
+            greeted = Some(nonce);
+        }
+        if part.host.targets.is_empty() {
+            return Ok(());
+        }
+        if let Some((number, home)) = &home {
+            (record, uid) = (record_path_of_user(self.host, home), *number);
             for target in &mut part.host.targets {
                 if let Some(rest) = Target::below_home(&target.path) {
                     target.path = RemotePath::parse(&format!("{home}/{rest}")).map_err(|why| Trouble::new(Stage::Observe, why))?;
                 }
             }
-            greeted = Some(nonce);
         }
+        let home = home.map_or_else(|| RemotePath::parse("/root").expect("a constant"), |(_, home)| home);
         let items = items(&part.host, &self.push.logins, uid);
         let run = PartRun { run: self, host: &part.host, run_as, home, record: &record, items: &items, index: &part.index, is_root_s: part.user.is_none() };
         run.converse(session, greeted, places).await
     }
 
-    /// Starts a program with a user's rights and asks it for that user's number and home.
-    async fn home(&self, session: &mut C::Session, run_as: &RunAs, user: &str) -> Result<(Nonce, u32, RemotePath), Trouble> {
-        let trouble = |why: String| Trouble::new(Stage::Observe, why);
+    /// Starts a program with these rights, and asks it what must be known before the files can be named: its user's home, these paths.
+    async fn ahead(&self, session: &mut C::Session, run_as: &RunAs, user: Option<&str>, paths: Vec<String>) -> Result<(Nonce, Reply), Trouble> {
         self.progress().stage = Some(Stage::Start);
         let mut link = Link { session, nonce: Nonce::random(), greeted: false, deadline: self.push.options.command, clock: self.clock };
         link.start(run_as).await?;
-        let request = Observe { home: Some(user.to_string()), ..Observe::default() };
+        let request = Observe { home: user.map(str::to_string), paths, ..Observe::default() };
         let reply = link.exchange(request.encode(&self.host.root).as_bytes(), false).await?;
         if let Some(why) = reply.refused {
             return Err(Trouble::new(Stage::Start, format!("the node program does not work here: {}", sanitize(&why))));
         }
-        let Some(home) = reply.home else { return Err(trouble(format!("there is no user `{user}` on the node; create it, or name another `user:`"))) };
-        match reply.me {
-            Some((uid, _)) if uid == home.uid => {}
-            Some((uid, _)) => return Err(trouble(format!("its number is {} in the passwd file there, but the program runs as {uid}", home.uid))),
-            None => return Err(trouble("the node does not tell who we are there; is /proc mounted?".to_string())),
+        if reply.torn {
+            return Err(Trouble::new(Stage::Observe, "enroot's configuration changed while it was read; run again"));
         }
-        let dir = RemotePath::parse(&home.dir).ok().filter(|d| d.as_str() != "/");
-        let dir = dir.ok_or_else(|| trouble("its home is no directory in which regprov writes: absolute, without white space, quotes and `..`".to_string()))?;
-        Ok((link.nonce, home.uid, dir))
+        Ok((link.nonce, reply))
     }
+}
+
+/// The number and the home that the node tells of the user as whom its program runs.
+fn home_of(user: &str, reply: &Reply) -> Result<(u32, RemotePath), Trouble> {
+    let trouble = |why: String| Trouble::new(Stage::Observe, why);
+    let Some(home) = &reply.home else { return Err(trouble(format!("there is no user `{user}` on the node; create it, or name another `user:`"))) };
+    match reply.me {
+        Some((uid, _)) if uid == home.uid => {}
+        Some((uid, _)) => return Err(trouble(format!("its number is {} in the passwd file there, but the program runs as {uid}", home.uid))),
+        None => return Err(trouble("the node does not tell who we are there; is /proc mounted?".to_string())),
+    }
+    let dir = RemotePath::parse(&home.dir).ok().filter(|d| d.as_str() != "/");
+    let dir = dir.ok_or_else(|| trouble("its home is no directory in which regprov writes: absolute, without white space, quotes and `..`".to_string()))?;
+    Ok((home.uid, dir))
 }
 
 /// Whose rights the files of `user` need (`None`: root's) on a host where we log in as `login`, and how they are had.
@@ -196,13 +221,13 @@ pub(super) fn run_as(host: &Host, login: &str, user: Option<&str>) -> Result<Run
 }
 
 /// The targets of a host that are written with one user's rights.
-struct Part {
+pub(super) struct Part {
     /// Whose; `None` is root, or who logs in.
-    user: Option<String>,
+    pub(super) user: Option<String>,
     /// The host with these targets only.
-    host: Host,
+    pub(super) host: Host,
     /// The place of each file of theirs among all files of the host.
-    index: Vec<usize>,
+    pub(super) index: Vec<usize>,
 }
 
 /// The parts of a host, root's first and then the users in the order of their targets.

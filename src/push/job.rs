@@ -74,6 +74,7 @@ pub(super) fn items<'a>(host: &'a Host, logins: &'a Logins, uid: u32) -> Vec<Ite
 /// A path as reports show it: one in a user's home as `~alice/...`, whatever that home is called on each node.
 pub(super) fn shown(host: &Host, target: &Target, path: &RemotePath) -> String {
     match target.in_home(path) {
+        _ if path.as_str() == Target::AUTO => "auto".to_string(),
         Some(shown) if host.root.as_str() == "/" => shown,
         Some(shown) => format!("{}/{shown}", host.root),
         None => path.below(&host.root).to_string(),

@@ -1,6 +1,7 @@
 //! The fan-out: many hosts at once, one [`Outcome`] each, always.
 
 mod after;
+mod auto;
 mod clearance;
 mod decide;
 mod helpers;

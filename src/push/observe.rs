@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use zeroize::Zeroizing;
+
 use super::job::Item;
 use crate::format::{NodeFacts, Wants};
 use crate::model::{Host, ObservedFile, RemotePath, StatKind};
@@ -103,17 +105,23 @@ fn names<'a>(wanted: impl Iterator<Item = &'a String>) -> Vec<String> {
     wanted.filter(|n| n.parse::<u32>().is_err()).collect::<BTreeSet<_>>().into_iter().cloned().collect()
 }
 
-/// What the formats are told of the node.
-pub(super) fn facts(host: &Host, item: &Item<'_>, reply: &Reply) -> NodeFacts {
-    let wants = item.wants();
+/// The files of these patterns that the node told of, pattern by pattern, without the host's `root:`.
+pub(super) fn conf(host: &Host, patterns: &[String], reply: &Reply) -> Vec<(String, Zeroizing<Vec<u8>>)> {
     let mut conf = Vec::new();
-    for pattern in &wants.conf {
+    for pattern in patterns {
         let full = below(pattern, &host.root);
         for (path, file) in reply.files.iter().filter(|(path, _)| matches(&full, path)) {
             let inside = if host.root.as_str() == "/" { path.as_str() } else { &path[host.root.as_str().len()..] };
             conf.push((inside.to_string(), file.content.clone()));
         }
     }
+    conf
+}
+
+/// What the formats are told of the node.
+pub(super) fn facts(host: &Host, item: &Item<'_>, reply: &Reply) -> NodeFacts {
+    let wants = item.wants();
+    let conf = conf(host, &wants.conf, reply);
     let there = wants.paths.iter().filter(|path| reply.stats.contains_key(&below(path, &host.root))).cloned().collect();
     NodeFacts { curl: host.curl.or(reply.curl), conf, there, helpers: item.answers().to_vec() }
 }
@@ -123,7 +131,8 @@ pub(super) fn backup_path(file: &RemotePath) -> RemotePath {
     file.parent().join(&format!("{}.regprov-backup", file.file_name()))
 }
 
-fn below(pattern: &str, root: &RemotePath) -> String {
+/// A path or pattern below the host's root.
+pub(super) fn below(pattern: &str, root: &RemotePath) -> String {
     if root.as_str() == "/" { pattern.to_string() } else { format!("{root}{pattern}") }
 }
 

@@ -119,7 +119,7 @@ fn dirs(host: &Host) -> Vec<RemotePath> {
     let record = RemotePath::parse(owned::PATH).expect("a constant");
     let mut dirs: Vec<RemotePath> = Vec::new();
     let record = host.targets.iter().any(|t| t.user.is_none()).then_some(&record);
-    for path in host.targets.iter().map(|t| &t.path).filter(|p| Target::below_home(p).is_none()).chain(record) {
+    for path in host.targets.iter().filter(|t| !t.is_auto()).map(|t| &t.path).filter(|p| Target::below_home(p).is_none()).chain(record) {
         let dir = path.parent().below(&host.root);
         if !dirs.contains(&dir) {
             dirs.push(dir);

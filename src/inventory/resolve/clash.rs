@@ -76,7 +76,7 @@ fn check_files(flows: &[Flow<'_>], member: &Member<'_>, conflicts: &mut Conflict
     for (i, second) in targets.iter().enumerate() {
         let theirs = |t: &Target| (consumer(t.kind).files)(t);
         let shared = |first: &Target| {
-            let same = |path: &RemotePath| first.user == second.user || Target::below_home(path).is_none();
+            let same = |path: &RemotePath| first.user == second.user || (Target::below_home(path).is_none() && path.as_str() != Target::AUTO);
             theirs(first).into_iter().find(|file| same(&file.path) && theirs(second).iter().any(|f| f.path == file.path))
         };
         let Some((at, file)) = targets[..i].iter().enumerate().find_map(|(at, first)| Some((at, shared(first)?))) else { continue };

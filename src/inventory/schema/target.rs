@@ -2,12 +2,18 @@
 
 use super::connection::account;
 use crate::format::consumer;
-use crate::inventory::fields::{Keys, Placed, Reader, hint_for};
+use crate::format::mirror;
+use crate::inventory::fields::{Fields, Keys, Placed, Reader, hint_for};
 use crate::inventory::yaml::{Node, Pos, Value};
-use crate::model::{CredHelper, FileMode, HelperPolicy, Registry, RemotePath, Target, TargetKind};
+use crate::model::mirror::Runtime;
+use crate::model::registry::HUB;
+use crate::model::{CredHelper, FileMode, HelperPolicy, Mirror, Registry, RemotePath, Target, TargetKind};
 
-const TARGET_KEYS: Keys =
-    Keys { known: &["user", "path", "owner", "group", "mode", "logins", "login", "helper", "cred_helpers", "restart"], reserved: &[], private: false };
+const TARGET_KEYS: Keys = Keys {
+    known: &["user", "path", "owner", "group", "mode", "logins", "login", "helper", "cred_helpers", "restart", "mirror", "for", "runtimes"],
+    reserved: &[],
+    private: false,
+};
 
 /// Consumers that later versions will write for.
 const LATER_TARGETS: [&str; 2] = ["kubernetes", "nerdctl"];
@@ -32,14 +38,26 @@ pub(crate) struct TargetSpec {
     /// Sorted by registry, each once.
     pub(crate) cred_helpers: Vec<CredHelper>,
     pub(crate) restart: bool,
+    pub(crate) mirror: Option<Mirror>,
     /// `logins:` or `login:`, which narrow it.
     pub(crate) narrow: Option<Vec<Placed<String>>>,
 }
 
 impl TargetSpec {
-    /// Whether both name one file. Those in the homes of two users are two.
+    /// Its path for messages.
+    fn shown_path(&self) -> &str {
+        if self.path.as_str() == Target::AUTO { "auto" } else { self.path.as_str() }
+    }
+
+    /// Whether it is written though no login flows into it.
+    pub(crate) fn needs_no_login(&self) -> bool {
+        !self.cred_helpers.is_empty() || !consumer(self.kind).logins
+    }
+
+    /// Whether both name one file. Those in the homes of two users are two, and so are those that the node tells for two users.
     pub(crate) fn is_file_of(&self, other: &TargetSpec) -> bool {
-        self.path == other.path && (self.user == other.user || Target::below_home(&self.path).is_none())
+        let in_a_home = Target::below_home(&self.path).is_some() || self.path.as_str() == Target::AUTO;
+        self.path == other.path && (self.user == other.user || !in_a_home)
     }
 }
 
@@ -54,7 +72,9 @@ pub(crate) fn targets(reader: &mut Reader<'_>, node: &Node, what: &str) -> Optio
     for item in items {
         let Some(target) = target(reader, item, what) else { continue };
         match found.iter().find(|f| f.is_file_of(&target)) {
-            Some(twin) if twin.kind == target.kind => reader.fault(target.pos, format!("target {} at {} stands twice in {what}", target.kind, target.path)),
+            Some(twin) if twin.kind == target.kind => {
+                reader.fault(target.pos, format!("target {} at {} stands twice in {what}", target.kind, target.shown_path()))
+            }
             Some(twin) => reader.fault(target.pos, format!("targets {} and {} of {what} are both at {}", twin.kind, target.kind, target.path)),
             None => found.push(target),
         }
@@ -102,11 +122,13 @@ fn target(reader: &mut Reader<'_>, node: &Node, what: &str) -> Option<TargetSpec
         helper: HelperPolicy::default(),
         cred_helpers: Vec::new(),
         restart: false,
+        mirror: None,
         narrow: None,
     };
     match options {
         Some(node) if node.is_null() => reader.fault_hint(pos, format!("target `{name}` of {what} has no options"), format!("write `- {name}`")),
         Some(node) => target_options(reader, node, &mut spec),
+        None if kind == TargetKind::DockerMirror => no_mirror(reader, pos),
         None => {}
     }
     (reader.problems.len() == before).then_some(spec)
@@ -116,6 +138,11 @@ fn target_options(reader: &mut Reader<'_>, node: &Node, spec: &mut TargetSpec) {
     let kind = spec.kind;
     let label = |key: &str| format!("`{key}` of target {kind}");
     let fields = reader.keyed(node, &format!("target {kind}"), TARGET_KEYS);
+    if kind == TargetKind::DockerMirror {
+        mirror_options(reader, node, &fields, spec);
+    } else if let Some(entry) = ["mirror", "for", "runtimes"].into_iter().find_map(|key| fields.get(key)) {
+        reader.fault(entry.key_pos, format!("target {kind} knows no `{}`; it is for docker-mirror", entry.key));
+    }
     if let Some(user) = fields.value("user").and_then(|n| reader.text(n, &label("user"))) {
         match account(user.value, "is no user name") {
             Ok(_) if !consumer(kind).in_home => {
@@ -132,13 +159,14 @@ fn target_options(reader: &mut Reader<'_>, node: &Node, spec: &mut TargetSpec) {
     }
     if let Some(path) = fields.value("path").and_then(|n| reader.text(n, &label("path"))) {
         let text = match path.value.strip_prefix("~/") {
+            _ if path.value == "auto" && kind == TargetKind::Enroot => Target::AUTO.to_string(),
             Some(rest) if spec.user.is_some() => format!("{}/{rest}", Target::HOME),
             Some(_) if fields.get("user").is_none() => {
                 reader.fault_hint(path.pos, format!("{} begins with `~/`, and no `user:` says whose home that is", label("path")), "add `user: NAME`");
                 return;
             }
             Some(rest) => format!("/root/{rest}"),
-            None if RemotePath::parse(path.value).is_ok_and(|p| p.as_str() == Target::HOME || Target::below_home(&p).is_some()) => {
+            None if RemotePath::parse(path.value).is_ok_and(|p| p.as_str().starts_with(Target::HOME)) => {
                 reader.fault(path.pos, format!("{} begins with `/~`; a path in the home of the target's `user:` begins with `~/`", label("path")));
                 return;
             }
@@ -175,6 +203,7 @@ fn target_options(reader: &mut Reader<'_>, node: &Node, spec: &mut TargetSpec) {
         Some((_, Some(mode))) => spec.mode = mode,
         Some((_, None)) => {}
         None if matches!(kind, TargetKind::Singularity | TargetKind::Apptainer) && spec.group.is_some() => spec.mode = FileMode::public(0o640),
+        None if kind == TargetKind::DockerMirror => spec.mode = FileMode::public(0o644),
         None => {}
     }
     match (fields.get("logins"), fields.get("login")) {
@@ -264,6 +293,58 @@ fn cred_helpers(reader: &mut Reader<'_>, node: &Node, label: &str) -> Vec<CredHe
     }
     found.sort_by(|a, b| a.registry.cmp(&b.registry));
     found
+}
+
+fn no_mirror(reader: &mut Reader<'_>, pos: Pos) {
+    reader.fault_hint(pos, "target docker-mirror has no `mirror`", "write `- docker-mirror: {mirror: https://HOST, for: docker.io}`");
+}
+
+/// What a mirror is told by: where it is, what it stands for (`docker.io`) and who uses it (all that can).
+fn mirror_options(reader: &mut Reader<'_>, node: &Node, fields: &Fields<'_>, spec: &mut TargetSpec) {
+    let label = |key: &str| format!("`{key}` of target docker-mirror");
+    for key in ["user", "path", "owner", "group", "logins", "login"] {
+        if let Some(entry) = fields.get(key) {
+            reader.fault(entry.key_pos, format!("target docker-mirror knows no `{key}`: its files lie where each program looks, are root's and hold no login"));
+        }
+    }
+    let Some(url) = fields.value("mirror") else { return no_mirror(reader, node.pos) };
+    let Some(url) = reader.text(url, &label("mirror")) else { return };
+    let mut registry = Registry::parse(HUB).expect("a constant").0;
+    if let Some(text) = fields.value("for").and_then(|n| reader.text(n, &label("for"))) {
+        match Registry::parse(text.value) {
+            Ok((found, _)) if found.path().is_some() => return reader.fault(text.pos, format!("{} is a registry without a path", label("for"))),
+            Ok((found, _)) if RemotePath::parse(&format!("/{}", found.authority())).is_err() => {
+                return reader.fault(text.pos, format!("{} needs a host name, which names its files", label("for")));
+            }
+            Ok((found, _)) => registry = found,
+            Err(why) => return reader.fault(text.pos, format!("{}: {why}", label("for"))),
+        }
+    }
+    let mut mirror = match Mirror::parse(url.value, registry) {
+        Ok(mirror) => mirror,
+        Err(why) => return reader.fault(url.pos, format!("{}: {why}", label("mirror"))),
+    };
+    if let Some(list) = fields.value("runtimes") {
+        let Some(names) = reader.names(list, &label("runtimes")) else { return };
+        if names.is_empty() {
+            return reader.fault(list.pos, format!("{} leaves none", label("runtimes")));
+        }
+        let mut runtimes = Vec::new();
+        for name in names {
+            match Runtime::parse(&name.value) {
+                None => reader.fault_hint(name.pos, format!("unknown runtime `{}`", name.value), "they are docker, podman and containerd"),
+                Some(runtime) => match mirror.refusal(runtime) {
+                    Some(why) => reader.fault(name.pos, format!("this mirror is not for {}: {why}", runtime.name())),
+                    None => runtimes.push(runtime),
+                },
+            }
+        }
+        runtimes.sort();
+        mirror.runtimes = runtimes;
+    }
+    let Some(first) = mirror.runtimes.first() else { return };
+    spec.path = mirror::path(&mirror, *first);
+    spec.mirror = Some(mirror);
 }
 
 /// `"0640"`: YAML 1.1 reads 0640 as 416, YAML 1.2 as 640, so only text is taken.
