@@ -70,6 +70,14 @@ const ENROOT: Consumer = Consumer {
     ..DOCKER
 };
 
+/// Helm falls back to Docker's file.
+const HELM: Consumer = Consumer {
+    programs: &["helm-python"],
+    version: "helm-python -m pip list 2>/dev/null | grep helm",
+    fetch: concat!("helm-python - <<'END'\n", include_str!("helm.py"), "END\n"),
+    ..DOCKER
+};
+
 /// The pair of variables, in the shell that the node's profile made.
 const APPTAINER_VARIABLES: Consumer = Consumer {
     targets: "singularity: {login: LOGIN}",
@@ -108,6 +116,7 @@ reads! {
     skopeo_reads_dockers_file: SKOPEO, "needs skopeo and docker-registry";
     podman_reads_dockers_file: PODMAN, "needs podman and docker-registry";
     buildah_reads_dockers_file: BUILDAH, "needs buildah and docker-registry";
+    helm_falls_back_to_dockers_file: HELM, "needs helm-python and docker-registry";
     enroots_rules_read_its_file: ENROOT, "needs curl, awk, grep, bash and docker-registry";
     apptainer_reads_the_variables: APPTAINER_VARIABLES, "needs docker-registry, and apptainer of Debian sid";
     apptainer_reads_the_variables_for_oras: APPTAINER_VARIABLES_ORAS, "needs docker-registry, and apptainer of Debian sid";
@@ -173,12 +182,10 @@ fn enter(test: &str, consumer: &Consumer) -> Option<Node> {
     if !alone::alone(test) {
         return None;
     }
-    let mut also = vec![PathBuf::from(env!("CARGO_BIN_EXE_regprov"))];
-    also.extend(found.iter().filter(|p| !p.starts_with("/usr") && !p.starts_with("/bin") && !p.starts_with("/sbin")).cloned());
-    let node = Node::enter(&tree, &also)?;
+    let node = Node::enter(&tree, &found)?;
     let version = node.run(consumer.version, &[]);
     assert!(version.good, "{}: {}", consumer.version, version.said);
-    println!("read by {}", version.said.trim().replace('\n', "; "));
+    println!("read by {}: {}", consumer.programs[0], version.said.trim().replace('\n', "; "));
     Some(node)
 }
 

@@ -40,6 +40,8 @@ const ETC: [&str; 15] = [
 pub(crate) struct Node {
     pub(crate) rig: Rig,
     fleet: Fleet,
+    /// `PATH` of its programs.
+    path: String,
     // Ends the servers' tasks.
     _runtime: tokio::runtime::Runtime,
 }
@@ -61,9 +63,9 @@ pub(crate) struct Ran {
 }
 
 impl Node {
-    /// Starts the registries and enters the root. `tree` is where its programs come from; `also` are paths of this machine that it
-    /// has too. `None` where something that is needed is not there.
-    pub(crate) fn enter(tree: &Path, also: &[PathBuf]) -> Option<Node> {
+    /// Starts the registries and enters the root. `tree` is where its programs come from; `programs` are those of this machine that
+    /// it has too, should they lie elsewhere. `None` where something that is needed is not there.
+    pub(crate) fn enter(tree: &Path, programs: &[PathBuf]) -> Option<Node> {
         let (mount, cp) = (need("mount")?, need("cp")?);
         let call = |command: &mut Command| assert!(command.status().unwrap().success(), "{command:?}");
         let root = Path::new(ROOT);
@@ -87,9 +89,13 @@ impl Node {
         for name in ["/proc", "/dev", "/sys"] {
             bind(Path::new(name), &root.join(&name[1..]));
         }
-        for path in also {
+        // Programs with what lies around them: their libraries, their Python.
+        let outside: Vec<&Path> =
+            programs.iter().filter(|p| ["/usr", "/bin", "/sbin"].iter().all(|dir| !p.starts_with(dir))).filter_map(|p| p.parent()).collect();
+        for path in outside.iter().filter_map(|dir| dir.parent()).chain([Path::new(env!("CARGO_BIN_EXE_regprov"))]) {
             bind(path, &root.join(path.strip_prefix("/").unwrap()));
         }
+        let path = outside.iter().map(|dir| format!("{}:", dir.display())).collect::<String>() + "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin";
         for (dir, mode) in [
             ("root", 0o700),
             ("etc/profile.d", 0o755),
@@ -123,7 +129,7 @@ impl Node {
         fs::set_permissions("/rig/id", fs::Permissions::from_mode(0o600)).unwrap();
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let fleet = runtime.block_on(embedded::start(key.public_key().clone(), &[Fault::None])).unwrap();
-        Some(Node { rig, fleet, _runtime: runtime })
+        Some(Node { rig, fleet, path, _runtime: runtime })
     }
 
     /// Makes the names those of registries of this kind.
@@ -170,10 +176,12 @@ impl Node {
     /// Runs a script as root of the node, in a login shell of its own, with these variables and no others.
     pub(crate) fn run(&self, script: &str, variables: &[(&str, &str)]) -> Ran {
         let out = Command::new("/bin/bash")
-            .args(["--login", "-c", script])
+            .arg("--login")
+            // Profiles set PATH anew.
+            .args(["-c", &format!("export PATH={}\n{script}", self.path)])
             .current_dir("/tmp")
             .env_clear()
-            .envs([("PATH", "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"), ("HOME", "/root"), ("LANG", "C.UTF-8")])
+            .envs([("PATH", "/usr/bin:/bin"), ("HOME", "/root"), ("LANG", "C.UTF-8")])
             .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .output()
