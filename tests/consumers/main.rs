@@ -17,6 +17,7 @@ mod node;
 #[path = "../common/peers.rs"]
 mod peers;
 mod rig;
+mod shadow;
 mod sid;
 mod token;
 
@@ -137,9 +138,9 @@ fn check(test: &str, consumer: &Consumer) {
             for sites in &logins {
                 node.clear();
                 write(before);
-                apply(&node, consumer, sites, None);
+                apply(&node, consumer, sites, None, 0);
                 for site in sites {
-                    let (ran, seen) = fetch(&mut node, consumer, site);
+                    let (ran, seen) = fetch(&mut node, consumer.fetch, site);
                     assert!(ran.good, "{auth:?}, {}, {} files before: {}\n{seen:?}", site.registry, before.len(), ran.said);
                     expect_granted(auth, site, &seen);
                 }
@@ -147,15 +148,15 @@ fn check(test: &str, consumer: &Consumer) {
         }
         for site in &SITES {
             node.clear();
-            let (ran, seen) = fetch(&mut node, consumer, site);
+            let (ran, seen) = fetch(&mut node, consumer.fetch, site);
             assert!(!ran.good, "{auth:?}, {}: the control without the file fails: {}", site.registry, ran.said);
             assert!(seen.iter().all(|s| s.verdict == Verdict::Anonymous || s.user.is_empty()), "{auth:?}, {}: {seen:?}", site.registry);
         }
         for sites in &logins {
             node.clear();
-            apply(&node, consumer, sites, Some("another"));
+            apply(&node, consumer, sites, Some("another"), 0);
             for site in sites {
-                let (ran, seen) = fetch(&mut node, consumer, site);
+                let (ran, seen) = fetch(&mut node, consumer.fetch, site);
                 assert!(!ran.good, "{auth:?}, {}: the control with a wrong password fails: {}", site.registry, ran.said);
                 let refused = seen.iter().any(|s| s.verdict == Verdict::WrongPassword && s.user == site.user);
                 assert!(refused && seen.iter().all(|s| s.verdict != Verdict::Granted || s.user.is_empty()), "{auth:?}, {}: {seen:?}", site.registry);
@@ -164,12 +165,12 @@ fn check(test: &str, consumer: &Consumer) {
     }
 }
 
-/// Writes the logins of these sites, with another password when one is given.
+/// Writes the logins of these sites, with another password when one is given, and expects this exit code.
 #[track_caller]
-fn apply(node: &Node, consumer: &Consumer, sites: &[&Site], password: Option<&'static str>) {
+fn apply(node: &Node, consumer: &Consumer, sites: &[&Site], password: Option<&'static str>, code: i32) -> String {
     let login = |s: &&Site| Login { name: s.namespace, registry: s.registry, user: s.user, password: password.unwrap_or(s.password) };
     let logins: Vec<Login> = sites.iter().map(login).collect();
-    node.apply(&consumer.targets.replace("LOGIN", logins[0].name), &logins, 0);
+    node.apply(&consumer.targets.replace("LOGIN", logins[0].name), &logins, code)
 }
 
 /// Enters a node with this consumer's programs; `None` outside of it, and where something is missing.
@@ -196,12 +197,12 @@ fn write(files: &[(&str, &str)]) {
     }
 }
 
-/// Lets the consumer fetch the site's image: what came of it, and what the servers say of it.
-fn fetch(node: &mut Node, consumer: &Consumer, site: &Site) -> (Ran, Vec<Seen>) {
+/// Lets a consumer's script fetch the site's image: what came of it, and what the servers say of it.
+fn fetch(node: &mut Node, script: &str, site: &Site) -> (Ran, Vec<Seen>) {
     node.rig.take();
     let (registry, namespace) = (site.registry, site.namespace);
     let image = format!("{registry}/{namespace}/tiny:v1");
-    let ran = node.run(consumer.fetch, &[("IMAGE", &image), ("REGISTRY", registry), ("NAMESPACE", namespace)]);
+    let ran = node.run(script, &[("IMAGE", &image), ("REGISTRY", registry), ("NAMESPACE", namespace)]);
     let seen = node.rig.take();
     (ran, seen)
 }
