@@ -71,12 +71,40 @@ const ENROOT: Consumer = Consumer {
     ..DOCKER
 };
 
+/// podman's own file as others leave it.
+const CONTAINERS: (&str, &str) = (
+    "/root/.config/containers/auth.json",
+    r#"{"auths": {"https://index.docker.io/v1/": {"auth": "b2xkOm9sZA=="}, "nvcr.io": {"auth": "b2xkOm9sZA=="}, "quay.io/team": {"auth": "b3RoZXI6cHc="}}}"#,
+);
+
+const PODMANS_OWN: Consumer = Consumer { targets: "podman", before: &[CONTAINERS], ..PODMAN };
+
+const BUILDAH_PODMANS: Consumer = Consumer { targets: "podman", before: &[CONTAINERS], ..BUILDAH };
+
+const SKOPEO_PODMANS: Consumer = Consumer { targets: "podman", before: &[CONTAINERS], ..SKOPEO };
+
+/// The library that CRI-O reads it with, and the file that CRI-O's drop-in names.
+const CRIO: Consumer = Consumer {
+    targets: "crio",
+    fetch: "grep -qx 'global_auth_file = \"/etc/crio/auth.json\"' /etc/crio/crio.conf.d/10-regprov.conf || exit
+        rm -rf image; skopeo copy --authfile /etc/crio/auth.json docker://$IMAGE dir:image",
+    before: &[("/etc/crio/auth.json", CONTAINERS.1)],
+    ..SKOPEO
+};
+
 /// Helm falls back to Docker's file.
 const HELM: Consumer = Consumer {
     programs: &["helm-python"],
     version: "helm-python -m pip list 2>/dev/null | grep helm",
     fetch: concat!("helm-python - <<'END'\n", include_str!("helm.py"), "END\n"),
     ..DOCKER
+};
+
+/// Where it has a file of its own, that one decides.
+const HELMS_OWN: Consumer = Consumer {
+    targets: "helm",
+    before: &[("/root/.config/helm/registry/config.json", DOCKERS.1), ("/root/.docker/config.json", r#"{"auths": {"nvcr.io": {"auth": "b2xkOm9sZA=="}}}"#)],
+    ..HELM
 };
 
 /// The pair of variables, in the shell that the node's profile made.
@@ -91,6 +119,25 @@ const APPTAINER_VARIABLES: Consumer = Consumer {
 
 const APPTAINER_VARIABLES_ORAS: Consumer = Consumer { fetch: "apptainer pull --force image.sif oras://${IMAGE%:*}:sif", ..APPTAINER_VARIABLES };
 
+/// Its file for several registries, in root's home.
+const APPTAINER: Consumer = Consumer {
+    targets: "apptainer",
+    before: &[("/root/.apptainer/docker-config.json", DOCKERS.1), ("/root/.docker/config.json", r#"{"auths": {"nvcr.io": {"auth": "b2xkOm9sZA=="}}}"#)],
+    ..APPTAINER_VARIABLES
+};
+
+const APPTAINER_ORAS: Consumer = Consumer { fetch: APPTAINER_VARIABLES_ORAS.fetch, ..APPTAINER };
+
+/// One file for every user, which the profile names.
+const APPTAINER_SHARED: Consumer = Consumer {
+    targets: "apptainer: {path: /etc/regprov/docker-config.json, group: root, mode: \"0640\"}",
+    before: &[("/etc/regprov/docker-config.json", DOCKERS.1)],
+    ..APPTAINER_VARIABLES
+};
+
+const APPTAINER_DOCKERS: Consumer =
+    Consumer { fetch: APPTAINER_VARIABLES.fetch, programs: APPTAINER_VARIABLES.programs, version: APPTAINER_VARIABLES.version, sid: true, ..DOCKER };
+
 const CRANE: Consumer = Consumer { sid: true, programs: &["crane"], version: "crane version", fetch: "crane pull $IMAGE image.tar", ..DOCKER };
 
 const ORAS: Consumer = Consumer { sid: true, programs: &["oras"], version: "oras version | head -n 1", fetch: "oras pull ${IMAGE%:*}:sif", ..DOCKER };
@@ -100,7 +147,7 @@ const BUILDX: Consumer =
 
 const NEW_SKOPEO: Consumer = Consumer { sid: true, ..SKOPEO };
 
-const NEW_PODMAN: Consumer = Consumer { sid: true, ..PODMAN };
+const NEW_PODMAN: Consumer = Consumer { sid: true, ..PODMANS_OWN };
 
 macro_rules! reads {
     ($($test:ident: $row:ident, $needs:literal;)*) => {$(
@@ -118,14 +165,23 @@ reads! {
     podman_reads_dockers_file: PODMAN, "needs podman and docker-registry";
     buildah_reads_dockers_file: BUILDAH, "needs buildah and docker-registry";
     helm_falls_back_to_dockers_file: HELM, "needs helm-python and docker-registry";
+    podman_reads_its_file: PODMANS_OWN, "needs podman and docker-registry";
+    buildah_reads_podmans_file: BUILDAH_PODMANS, "needs buildah and docker-registry";
+    skopeo_reads_podmans_file: SKOPEO_PODMANS, "needs skopeo and docker-registry";
+    skopeo_reads_crios_file: CRIO, "needs skopeo and docker-registry";
+    helm_reads_its_file: HELMS_OWN, "needs helm-python and docker-registry";
     enroots_rules_read_its_file: ENROOT, "needs curl, awk, grep, bash and docker-registry";
     apptainer_reads_the_variables: APPTAINER_VARIABLES, "needs docker-registry, and apptainer of Debian sid";
     apptainer_reads_the_variables_for_oras: APPTAINER_VARIABLES_ORAS, "needs docker-registry, and apptainer of Debian sid";
+    apptainer_reads_its_file: APPTAINER, "needs docker-registry, and apptainer of Debian sid";
+    apptainer_reads_its_file_for_oras: APPTAINER_ORAS, "needs docker-registry, and apptainer of Debian sid";
+    apptainer_reads_a_file_for_all_users: APPTAINER_SHARED, "needs docker-registry, and apptainer of Debian sid";
+    apptainer_falls_back_to_dockers_file: APPTAINER_DOCKERS, "needs docker-registry, and apptainer of Debian sid";
     crane_reads_dockers_file: CRANE, "needs docker-registry, and crane of Debian sid";
     oras_reads_dockers_file: ORAS, "needs docker-registry, and oras of Debian sid";
     buildx_reads_dockers_file: BUILDX, "needs docker-registry, and buildx of Debian sid";
     a_newer_skopeo_reads_dockers_file: NEW_SKOPEO, "needs docker-registry, and skopeo of Debian sid";
-    a_newer_podman_reads_dockers_file: NEW_PODMAN, "needs docker-registry, and podman of Debian sid";
+    a_newer_podman_reads_its_file: NEW_PODMAN, "needs docker-registry, and podman of Debian sid";
 }
 
 /// The matrix of a consumer: registry, authentication, and what lies on the node.

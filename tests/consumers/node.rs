@@ -139,7 +139,7 @@ impl Node {
 
     /// Takes away everything that `apply` and the consumers left.
     pub(crate) fn clear(&self) {
-        for dir in ["/root", "/run", "/tmp", "/var/tmp", "/var/lib", "/etc/regprov", "/etc/enroot", "/etc/profile.d"] {
+        for dir in ["/root", "/run", "/tmp", "/var/tmp", "/var/lib", "/etc/regprov", "/etc/enroot", "/etc/crio", "/etc/profile.d"] {
             for entry in fs::read_dir(dir).into_iter().flatten().flatten().filter(|e| e.file_name() != "apptainer") {
                 let gone = if entry.file_type().unwrap().is_dir() { fs::remove_dir_all(entry.path()) } else { fs::remove_file(entry.path()) };
                 gone.unwrap();
@@ -151,13 +151,15 @@ impl Node {
     #[track_caller]
     pub(crate) fn apply(&self, targets: &str, logins: &[Login], code: i32) -> String {
         let names: Vec<&str> = logins.iter().map(|l| l.name).collect();
-        let logins = logins.iter().map(|l| format!("  {}: {{registry: '{}', username: '{}', password: '{}'}}\n", l.name, l.registry, l.user, l.password));
+        let logins = logins.iter().map(|l| format!("  {}: {{registry: '{}', username: '{}', password: '{}'}}", l.name, l.registry, l.user, l.password));
+        let logins: Vec<String> = logins.collect();
         let inventory = format!(
-            "version: 1\ngroups: {{g: {{hosts: [n], logins: [{}], targets: [{targets}]}}}}\nhosts: {{n: {{address: 127.0.0.1, port: {}, host_key: \"{}\"}}}}\nlogins:\n{}",
+            "version: 1\ngroups: {{g: {{hosts: [n], logins: [{}], targets: [{targets}]}}}}\n\
+             hosts: {{n: {{address: 127.0.0.1, port: {}, host_key: \"{}\"}}}}\nlogins: {{\n{}\n  }}\n",
             names.join(", "),
             self.fleet.nodes[0].port(),
             self.fleet.host_key_line(),
-            logins.collect::<String>(),
+            logins.join(",\n"),
         );
         fs::write("/rig/inventory.yml", inventory).unwrap();
         let out = Command::new(env!("CARGO_BIN_EXE_regprov"))
