@@ -89,6 +89,8 @@ impl Node {
         for name in ["/proc", "/dev", "/sys"] {
             bind(Path::new(name), &root.join(&name[1..]));
         }
+        // podman's locks lie there, and would be those of the machine.
+        call(Command::new(&mount).args(["-t", "tmpfs", "tmpfs"]).arg(root.join("dev/shm")));
         // Programs with what lies around them: their libraries, their Python.
         let outside: Vec<&Path> =
             programs.iter().filter(|p| ["/usr", "/bin", "/sbin"].iter().all(|dir| !p.starts_with(dir))).filter_map(|p| p.parent()).collect();
