@@ -77,7 +77,7 @@ fn check(target: &Target, logins: &[&Login]) -> Vec<String> {
 fn wants(_: &Target, logins: &[&Login]) -> Wants {
     let depends = |text: &str| !is_portable(text) || text.len() > SHORT_TOKEN_BYTES_MAX;
     let curl = logins.iter().any(|l| depends(l.username.as_str()) || depends(&password(l)));
-    Wants { curl, conf: ["/etc/enroot/enroot.conf", "/etc/enroot/enroot.conf.d/*.conf"].map(str::to_string).into(), ..Wants::default() }
+    Wants { curl, conf: CONF.map(str::to_string).into(), ..Wants::default() }
 }
 
 fn merge(m: &Merge<'_>) -> Result<Merged, String> {
@@ -501,6 +501,44 @@ fn is_space(b: u8) -> bool {
     matches!(b, b' ' | b'\t'..=b'\r')
 }
 
+/// What an import finds for a registry.
+pub enum Import {
+    /// No line names a user for the registry, so that enroot asks for no login.
+    NoUser,
+    /// enroot does not find the line of the user that it took from the file itself, and lets curl ask for a password.
+    NoLine(String),
+    /// curl gives up on the file, and why.
+    Unread(&'static str),
+    /// A user is named, but curl finds no line for the host that gives out tokens.
+    NoRealm(String),
+    /// The password is what a shell command prints, which enroot runs.
+    Command,
+    /// curl sends this.
+    Sends(Account),
+}
+
+/// What the three readers make of the file: the registry's `host` decides whether there is a user, `realm` is the host that curl is asked to
+/// log in to. Without a version it is the newest curl.
+pub fn import(file: &[u8], host: &str, realm: &str, curl: Option<CurlVersion>) -> Import {
+    let curl = curl.unwrap_or(netrc::NEWEST);
+    let Some(user) = infer_user(file, host) else { return Import::NoUser };
+    let shown_user = String::from_utf8_lossy(&user).into_owned();
+    if !passes_gate(file, host, &user) {
+        return Import::NoLine(shown_user);
+    }
+    let found = match lookup(&evaluate(file), realm, curl) {
+        Err(why) => return Import::Unread(why),
+        Ok(None) => return Import::NoRealm(shown_user),
+        Ok(Some(found)) => found,
+    };
+    let layout = Layout::of(file, curl >= netrc::QUOTES_SINCE);
+    let of_realm = layout.entries.iter().find(|e| e.host.eq_ignore_ascii_case(realm.as_bytes()));
+    if of_realm.is_some_and(|e| is_evaluated(layout.lines[e.first])) {
+        return Import::Command;
+    }
+    Import::Sends(Account { username: lossy(&found.login).to_string(), password: Secret::new(lossy(&found.password)) })
+}
+
 // ---- where enroot looks ----------------------------------------------------------------------------------------------------
 
 /// Whether only root can read the target's file, so that the jobs of users, as whom enroot reads it, get nothing of it.
@@ -535,6 +573,20 @@ fn where_read(target: &Target, facts: &NodeFacts) -> Vec<String> {
         ];
     }
     Vec::new()
+}
+
+/// The files that say where enroot looks, in its order.
+pub const CONF: [&str; 2] = ["/etc/enroot/enroot.conf", "/etc/enroot/enroot.conf.d/*.conf"];
+
+/// The file that enroot reads for a user with this home, by the contents of [`CONF`]; `None` where they set it to a variable or command.
+pub fn credentials<'c>(conf: impl DoubleEndedIterator<Item = &'c [u8]>, home: &str) -> Option<String> {
+    let dir = match conf.rev().find_map(config_path).as_deref().map(Place::of) {
+        None => format!("{home}/.config/enroot"),
+        Some(Place::Dir(dir)) => dir,
+        Some(Place::BelowHome(rest)) => format!("{home}{rest}"),
+        Some(Place::Unknown) => return None,
+    };
+    Some(format!("{dir}/{FILE_NAME}"))
 }
 
 /// The last value of `ENROOT_CONFIG_PATH` in one file: a name, white space, a value.

@@ -20,6 +20,10 @@ mod shell;
 mod singularity;
 mod yaml;
 
+pub use apptainer::auth_file as apptainer_auth_file;
+pub use containerd::{imports, logins as containerd_logins};
+pub use crio::auth_file as crio_auth_file;
+
 use zeroize::Zeroizing;
 
 use crate::model::text::escape;

@@ -69,7 +69,7 @@ impl View for Seen {
 }
 
 /// Whether `path` is what a path or pattern asks for; `*` stands in the last component only, and for no slash.
-fn matches(asked: &str, path: &str) -> bool {
+pub(super) fn matches(asked: &str, path: &str) -> bool {
     match asked.split_once('*') {
         None => asked == path,
         Some((start, end)) => path.strip_prefix(start).and_then(|rest| rest.strip_suffix(end)).is_some_and(|between| !between.contains('/')),
@@ -123,7 +123,7 @@ pub(super) fn backup_path(file: &RemotePath) -> RemotePath {
     file.parent().join(&format!("{}.regprov-backup", file.file_name()))
 }
 
-fn below(pattern: &str, root: &RemotePath) -> String {
+pub(super) fn below(pattern: &str, root: &RemotePath) -> String {
     if root.as_str() == "/" { pattern.to_string() } else { format!("{root}{pattern}") }
 }
 

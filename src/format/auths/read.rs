@@ -49,6 +49,11 @@ pub(in crate::format) fn is_read(dialect: &Dialect, bytes: &[u8]) -> bool {
     Document::parse(dialect, Some(bytes)).is_ok()
 }
 
+/// Whether `credsStore` names a helper for all registries.
+pub(in crate::format) fn has_store(dialect: &Dialect, bytes: &[u8]) -> bool {
+    Document::parse(dialect, Some(bytes)).is_ok_and(|document| document.store)
+}
+
 /// Whether an entry makes the program reject the whole file.
 fn whole(dialect: &Dialect, document: &Document<'_>, spec: &FileSpec) -> Result<(), String> {
     match document.auths.iter().find_map(|(key, _, entry)| Some((key, (dialect.bad)(entry.as_ref()?)?.of_file()?))) {
