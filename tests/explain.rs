@@ -138,11 +138,26 @@ fn helpers_and_tokens_come_before_logins() {
 #[test]
 fn a_broken_file() {
     let node = Node::new(&[(DOCKER, "{\"auths\":"), ("/.docker/config.json", &auths(&[("nvcr.io", "late")]))]);
-    node.check("docker", "nvcr.io", &format!("fails at {DOCKER}: ..."));
+    node.check("docker", "nvcr.io", "anonymous");
+    assert!(node.answer("docker", "nvcr.io").notes.iter().any(|n| n.contains("left to chance")));
+    node.check("nerdctl", "nvcr.io", &format!("fails at {DOCKER}: ..."));
     node.check("podman", "nvcr.io", &format!("fails at {DOCKER}: ..."));
     node.check("helm", "nvcr.io", &format!("fails at {DOCKER}: ..."));
     node.check("apptainer", "nvcr.io", "anonymous");
     node.check("kubelet", "nvcr.io", "late by nvcr.io of /.docker/config.json");
+
+    // One entry: docker refuses the file for it, podman stops where it is its own, and passes over one that holds nothing.
+    let mut node = Node::new(&[(AUTH_JSON, r#"{"auths":{"nvcr.io":{"auth":"!"}}}"#), (DOCKER, &auths(&[("nvcr.io", "docker"), ("h.example", "h")]))]);
+    node.check("podman", "nvcr.io", &format!("fails at {AUTH_JSON}: the `auth` of its entry nvcr.io is no base64"));
+    node.check("podman", "h.example", "h by ...");
+    for empty in [r#"{}"#, r#"{"auth":"YQ=="}"#, r#"{"username":"a","password":"b"}"#] {
+        node.add(AUTH_JSON, &format!("{{\"auths\":{{\"nvcr.io\":{empty}}}}}"), 0o600, 0);
+        node.check("podman", "nvcr.io", &format!("docker by nvcr.io of {DOCKER}"));
+    }
+    node.add(DOCKER, &format!("{{\"auths\":{{\"nvcr.io\":{},\"z\":{{\"auth\":\"OnA=\"}}}}}}", auth("docker")), 0o600, 0);
+    node.check("podman", "nvcr.io", &format!("docker by nvcr.io of {DOCKER}"));
+    node.check("docker", "nvcr.io", "anonymous");
+    node.check("helm", "nvcr.io", &format!("docker by nvcr.io of {DOCKER}"));
 }
 
 #[test]

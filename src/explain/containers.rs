@@ -2,7 +2,7 @@
 
 use super::docker::{DOCKER_FILE, host_of};
 use super::{Look, Program, There};
-use crate::format::{Entry, crio_auth_file};
+use crate::format::{Entry, crio_auth_file, stops_podman};
 use crate::model::sight::{Sight, Verdict};
 use crate::model::{Registry, TargetKind};
 
@@ -73,7 +73,15 @@ fn search(look: &mut Look<'_>, kind: TargetKind, files: &[String]) -> Verdict {
         };
         match entry(&entries, look.registry()) {
             None => drop(look.no_entry(file)),
-            Some(entry) if is_open => verdict = look.takes(file, entry),
+            Some(entry) if is_open && entry.note.is_none() && stops_podman(content, &entry.key) => {
+                return look.fails(file, format!("the `auth` of its entry {} is no base64", entry.key));
+            }
+            Some(entry) if is_open => {
+                verdict = look.takes(file, entry);
+                if matches!(verdict, Verdict::Indirect { .. }) {
+                    look.note("where a helper has no login, the files after it count");
+                }
+            }
             Some(entry) => look.step(file, format!("entry {}: not reached", entry.key)),
         }
         below(look, file, &entries);

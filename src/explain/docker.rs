@@ -15,7 +15,7 @@ pub(super) const DOCKER: Program = Program {
     paths: |sight| vec![sight.who.in_home(DOCKER_FILE)],
     answer: |look| {
         look.note("DOCKER_CONFIG names another directory, and DOCKER_AUTH_CONFIG comes before the file (from 28.3 on)");
-        docker_file(look, TargetKind::Docker, &look.sight.who.in_home(DOCKER_FILE))
+        docker_file(look, TargetKind::Docker, &look.sight.who.in_home(DOCKER_FILE), Trouble::Warns)
     },
 };
 
@@ -25,7 +25,7 @@ pub(super) const NERDCTL: Program = Program {
     binaries: &["nerdctl"],
     answer: |look| {
         look.note("DOCKER_CONFIG names another directory");
-        docker_file(look, TargetKind::Docker, &look.sight.who.in_home(DOCKER_FILE))
+        docker_file(look, TargetKind::Docker, &look.sight.who.in_home(DOCKER_FILE), Trouble::Stops)
     },
     ..DOCKER
 };
@@ -38,8 +38,8 @@ pub(super) const HELM: Program = Program {
     paths: |sight| vec![sight.who.in_home(HELM_FILE), sight.who.in_home(DOCKER_FILE)],
     answer: |look| {
         look.note("HELM_REGISTRY_CONFIG and --registry-config name another file");
-        match docker_file(look, TargetKind::Helm, &look.sight.who.in_home(HELM_FILE)) {
-            Verdict::Anonymous => docker_file(look, TargetKind::Helm, &look.sight.who.in_home(DOCKER_FILE)),
+        match docker_file(look, TargetKind::Helm, &look.sight.who.in_home(HELM_FILE), Trouble::Stops) {
+            Verdict::Anonymous => docker_file(look, TargetKind::Helm, &look.sight.who.in_home(DOCKER_FILE), Trouble::Stops),
             verdict => verdict,
         }
     },
@@ -51,23 +51,34 @@ pub(super) const ENROOT: Program = Program { name: "enroot", binaries: &["enroot
 pub(super) const DOCKER_FILE: &str = ".docker/config.json";
 const HELM_FILE: &str = ".config/helm/registry/config.json";
 
-/// A file by docker's rule. Unreadable, docker goes on without it, and Helm stops.
-fn docker_file(look: &mut Look<'_>, kind: TargetKind, file: &str) -> Verdict {
-    match look.there(file) {
+/// What a program does about a file that it cannot read.
+#[derive(Clone, Copy, PartialEq)]
+enum Trouble {
+    /// It warns, and goes on with what it made of the file (docker/cli `cli/config/config.go` LoadDefaultConfigFile).
+    Warns,
+    /// It gives up.
+    Stops,
+}
+
+/// A file by docker's rule.
+fn docker_file(look: &mut Look<'_>, kind: TargetKind, file: &str, trouble: Trouble) -> Verdict {
+    let why = match look.there(file) {
         There::Absent => {
             look.step(file, "no such file");
-            Verdict::Anonymous
+            return Verdict::Anonymous;
         }
-        There::Unreadable(why) if kind == TargetKind::Helm => look.fails(file, why),
-        There::Unreadable(why) => {
-            look.step(file, why);
-            Verdict::Anonymous
-        }
+        There::Unreadable(why) => why,
         There::File(content) => match look.entries(kind, "", file, content) {
-            Err(why) => look.fails(file, why),
-            Ok(entries) => by_docker(look, file, content, &entries, look.registry().docker_key()),
+            Err(why) => why,
+            Ok(entries) => return by_docker(look, file, content, &entries, look.registry().docker_key()),
         },
+    };
+    if trouble == Trouble::Stops {
+        return look.fails(file, why);
     }
+    look.step(file, why);
+    look.note("docker warns of such a file and pulls all the same; which of its entries it still takes is left to chance");
+    Verdict::Anonymous
 }
 
 /// docker/cli's choice among the entries of a file: the key, else any key whose host it is; Docker Hub has one key only. A helper for all
