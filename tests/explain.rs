@@ -8,6 +8,8 @@ mod peers;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
 use std::process::Command;
 
@@ -340,6 +342,91 @@ fn targets_are_told_from_other_files() {
     let question = Question { registry: &Registry::parse("nvcr.io").unwrap().0, host: &host, logins: &[] };
     let node = Node::new(&[]);
     assert_eq!(unread(&question, &node.0, &explain(&question, &node.0)), ["docker /opt/ci/config.json"]);
+}
+
+/// A registry with basic authentication that has no image: it notes the user of every request. Ends when it is asked for `/end`.
+fn registry(listener: &TcpListener) -> Vec<String> {
+    let mut users = Vec::new();
+    loop {
+        let (mut stream, _) = listener.accept().unwrap();
+        let (mut reader, mut head) = (BufReader::new(stream.try_clone().unwrap()), Vec::new());
+        while let Some(Ok(line)) = (&mut reader).lines().next().filter(|l| l.as_ref().is_ok_and(|l| !l.is_empty())) {
+            head.push(line);
+        }
+        if head.first().is_some_and(|l| l.contains(" /end ")) {
+            return users;
+        }
+        let sent = head.iter().find_map(|l| l.split_once(": ").filter(|(name, _)| name.eq_ignore_ascii_case("authorization"))?.1.strip_prefix("Basic "));
+        let user = sent.map(|text| String::from_utf8(STANDARD.decode(text).unwrap()).unwrap().split(':').next().unwrap().to_string());
+        let status = if user.is_some() { "404 Not Found" } else { "401 Unauthorized" };
+        users.extend(user.filter(|u| !u.is_empty()));
+        let _ = write!(stream, "HTTP/1.1 {status}\r\nWWW-Authenticate: Basic realm=\"x\"\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+    }
+}
+
+/// The same files, read by skopeo itself: it sends what was explained.
+#[test]
+fn skopeo_agrees() {
+    let Some(skopeo) = need("skopeo") else { return };
+    const RUN: &str = "/run/user/0/containers/auth.json";
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let at = |path: &str| format!("{address}{path}");
+    let raw = |entry: &str| format!("{{\"auths\":{{\"{address}\":{entry}}}}}");
+    let one = |key: &str, user: &str| auths(&[(key, user)]);
+    let cases = [
+        vec![],
+        vec![(DOCKER, one(&address, "docker"))],
+        vec![(DOCKER, one(&format!("https://{address}/v2/"), "alias"))],
+        vec![(RUN, one(&address, "run")), (AUTH_JSON, one(&address, "conf")), (DOCKER, one(&address, "docker"))],
+        vec![(RUN, one("other.example", "run")), (AUTH_JSON, one(&address, "conf"))],
+        vec![(RUN, raw("{}")), (AUTH_JSON, one(&address, "conf"))],
+        vec![(RUN, raw(r#"{"auth":"YQ=="}"#)), (AUTH_JSON, one(&address, "conf"))],
+        vec![(RUN, raw(r#"{"auth":"!"}"#)), (AUTH_JSON, one(&address, "conf"))],
+        vec![(RUN, "{".to_string()), (AUTH_JSON, one(&address, "conf"))],
+        vec![(RUN, String::new()), (AUTH_JSON, one(&address, "conf"))],
+        vec![(AUTH_JSON, auths(&[(&address, "host"), (&at("/team"), "team"), (&at("/other"), "other")]))],
+        vec![(DOCKER, one(&at("/team/x"), "image"))],
+        vec![(DOCKER, one(&at("/team/y"), "image"))],
+        vec![(DOCKER, format!("{{\"auths\":{{\"{address}\":{}}},\"credsStore\":\"none\"}}", auth("stored")))],
+        vec![(DOCKER, format!("{{\"auths\":{{\"{address}\":{},\"z\":{{\"auth\":\"OnA=\"}}}}}}", auth("beside")))],
+    ];
+    let mut seen = Vec::new();
+    for files in &cases {
+        let dir = tempfile::tempdir().unwrap();
+        let mut node = Node::new(&[]);
+        for (path, content) in files {
+            node.add(path, content, 0o600, 0);
+            let here = dir.path().join(path.replace("/run/user/0/", "run/").replace("/root/", "home/"));
+            fs::create_dir_all(here.parent().unwrap()).unwrap();
+            fs::write(here, content).unwrap();
+        }
+        fs::create_dir_all(dir.path().join("run")).unwrap();
+        let mut command = Command::new(&skopeo);
+        command.args(["inspect", "--tls-verify=false", &format!("docker://{}:1", at("/team/x"))]).env_clear().env("PATH", "/usr/bin:/bin");
+        command.env("HOME", dir.path().join("home")).env("XDG_RUNTIME_DIR", dir.path().join("run"));
+        let (users, out) = std::thread::scope(|scope| {
+            let server = scope.spawn(|| registry(&listener));
+            let out = command.output().unwrap();
+            write!(TcpStream::connect(&address).unwrap(), "GET /end HTTP/1.1\r\n\r\n").unwrap();
+            (server.join().unwrap(), out)
+        });
+        let said = String::from_utf8_lossy(&out.stderr).into_owned();
+        let got = match users.first() {
+            Some(user) => user.clone(),
+            None if said.contains("getting username and password") => "fails".to_string(),
+            None => "anonymous".to_string(),
+        };
+        let told = match node.answer("podman", &at("/team/x")).verdict {
+            Verdict::Sends { username, .. } => username,
+            Verdict::Fails { .. } => "fails".to_string(),
+            other => format!("{other:?}").to_lowercase(),
+        };
+        assert_eq!(told, got, "{files:?}\n{said}");
+        seen.push(got);
+    }
+    let times = |what: &str| seen.iter().filter(|got| *got == what).count();
+    assert_eq!((times("fails"), times("anonymous"), times("conf")), (3, 2, 3), "{seen:?}");
 }
 
 /// Real nodes: what was applied, what shadows it, links, another user; and nothing there changes.
