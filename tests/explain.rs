@@ -5,8 +5,10 @@
 mod fleet;
 #[path = "common/peers.rs"]
 mod peers;
+#[path = "common/sudo.rs"]
+mod sudo;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -40,7 +42,14 @@ struct Node(Sight);
 impl Node {
     fn new(files: &[(&str, &str)]) -> Self {
         let who = Who { name: "root".into(), uid: 0, gid: 0, home: RemotePath::parse("/root").unwrap() };
-        let mut node = Node(Sight { who, curl: Some(CurlVersion(8, 5, 0)), files: BTreeMap::new(), stats: BTreeMap::new(), ends: BTreeMap::new() });
+        let mut node = Node(Sight {
+            who,
+            curl: Some(CurlVersion(8, 5, 0)),
+            files: BTreeMap::new(),
+            stats: BTreeMap::new(),
+            ends: BTreeMap::new(),
+            unread: BTreeSet::new(),
+        });
         for (path, content) in files {
             node.add(path, content, 0o600, 0);
         }
@@ -427,6 +436,21 @@ fn skopeo_agrees() {
     }
     let times = |what: &str| seen.iter().filter(|got| *got == what).count();
     assert_eq!((times("fails"), times("anonymous"), times("conf")), (3, 2, 3), "{seen:?}");
+}
+
+/// Who logs in is no root: what they may not read is told, and the rest is read.
+#[test]
+#[ignore = "needs sshd, sudo and root"]
+fn without_root() {
+    let Some((fleet, site)) = sudo::bed(1, Options::default(), "") else { return };
+    site.inventory(&fleet, "user: ops\n    targets: [docker: {user: ops}]", "");
+    site.apply(&[]).ended(0, &[]);
+    fleet.nodes[0].write("/etc/crio/crio.conf", "[crio.image]\nglobal_auth_file = \"/x\"\n");
+    fs::set_permissions(fleet.nodes[0].path("/etc/crio"), fs::Permissions::from_mode(0o755)).unwrap();
+    let ran = site.run(&["explain", "inventory.yml", "n0", "nvcr.io", "--as", "ops", "--json"]).ended(0, &[]);
+    let doc: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!((&doc["programs"][0]["username"], &doc["programs"][0]["login"]), (&"$oauthtoken".into(), &"ngc".into()), "{doc}");
+    site.run(&["explain", "inventory.yml", "n0", "nvcr.io", "--json"]).ended(0, &["/etc/crio/crio.conf could not be read, and may change this"]);
 }
 
 /// Real nodes: what was applied, what shadows it, links, another user; and nothing there changes.

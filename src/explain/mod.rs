@@ -83,6 +83,12 @@ fn answer(program: &Program, question: &Question<'_>, sight: &Sight) -> Answer {
     let installed = program.binaries.iter().any(|b| BINARY_DIRS.iter().any(|dir| sight.stats.contains_key(&format!("{dir}/{b}"))));
     let mut look = Look { question, sight, steps: Vec::new(), notes: Vec::new() };
     let verdict = (program.answer)(&mut look);
+    // A configuration that was not read would have been taken for none.
+    for path in &sight.unread {
+        if (program.paths)(sight).contains(path) && look.steps.iter().all(|step| step.file != *path) {
+            look.notes.push(format!("{path} could not be read, and may change this; log in as root, or with `become: true`"));
+        }
+    }
     Answer { program: program.name, installed, verdict, steps: look.steps, notes: look.notes }
 }
 
@@ -110,6 +116,9 @@ impl<'a> Look<'a> {
     }
 
     fn there(&mut self, file: &str) -> There<'a> {
+        if self.sight.unread.contains(file) {
+            return There::Unreadable("regprov may not read it; log in as root, or with `become: true`".to_string());
+        }
         let Some(stat) = self.sight.stats.get(file) else { return There::Absent };
         let name = &self.sight.who.name;
         match self.sight.access(file) {
@@ -122,7 +131,7 @@ impl<'a> Look<'a> {
         }
         match (&stat.kind, self.sight.files.get(file)) {
             (StatKind::File, Some(content)) => There::File(content),
-            (StatKind::File, None) => There::Unreadable("is too large for regprov to read".to_string()),
+            (StatKind::File, None) => There::Unreadable("is over 1 MiB, which regprov does not read".to_string()),
             _ => There::Unreadable("is no regular file".to_string()),
         }
     }

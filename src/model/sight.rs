@@ -1,6 +1,6 @@
 //! What was seen of the files of one host, as a program of one user there would find them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use zeroize::Zeroizing;
 
@@ -38,6 +38,8 @@ pub struct Sight {
     pub stats: BTreeMap<String, Stat>,
     /// Where links lead: a path that was asked for, and the one at which its links end.
     pub ends: BTreeMap<String, String>,
+    /// Paths, or patterns, at which something is that could not be read with the rights of who logs in.
+    pub unread: BTreeSet<String>,
 }
 
 /// Whether a user may read a file, by the modes of it and of the directories that lead to it. Access lists are not looked at.
@@ -158,7 +160,7 @@ mod tests {
         }
         let sight = |dir: u32, file: (u32, u32, u32), uid| {
             let stats = [("/a".to_string(), stat(StatKind::Dir, dir, 0, 0)), ("/a/f".to_string(), stat(StatKind::File, file.0, file.1, file.2))];
-            Sight { who: who(uid), curl: None, files: BTreeMap::new(), stats: stats.into(), ends: BTreeMap::new() }
+            Sight { who: who(uid), curl: None, files: BTreeMap::new(), stats: stats.into(), ends: BTreeMap::new(), unread: BTreeSet::new() }
         };
         check(&sight(0o755, (0o644, 0, 0), 1000), Access::Yes);
         check(&sight(0o755, (0o600, 1000, 0), 1000), Access::Yes);

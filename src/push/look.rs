@@ -19,6 +19,8 @@ use crate::transport::{Connector, Session, Trouble};
 const LINKS_MAX: usize = 8;
 /// How many times the node is asked: each link is a round, and so is each file that another one names.
 const ROUNDS_MAX: usize = 24;
+/// How many times one path is asked for that changes while it is read.
+const TIMES_MAX: usize = 3;
 
 /// Deadlines of a look.
 #[derive(Clone, Copy, Debug)]
@@ -69,22 +71,36 @@ async fn converse<S: Session>(link: &mut Link<'_, S>, host: &Host, user: &str, a
         if paths.is_empty() {
             return Ok(sight);
         }
-        let full = paths.iter().map(|path| below(path, &host.root)).collect();
-        let answer = asked(link, host, &Observe { paths: full, ..Observe::default() }).await?;
-        seen.add(answer, &host.root);
+        gather(link, host, paths, &mut seen).await?;
         sight = seen.sight(&who, curl);
     }
     Err(Trouble::new(Stage::Observe, "the links there lead further than regprov follows"))
+}
+
+/// Reads these paths. A file that who logs in may not read spoils the whole reply, so it is found by halves, and stays without content.
+async fn gather<S: Session>(link: &mut Link<'_, S>, host: &Host, paths: Vec<String>, seen: &mut Seen) -> Result<(), Trouble> {
+    let mut open = vec![(paths, 1)];
+    while let Some((mut paths, times)) = open.pop() {
+        let full = paths.iter().map(|path| below(path, &host.root)).collect();
+        let reply = asked(link, host, &Observe { paths: full, ..Observe::default() }).await?;
+        match reply.torn {
+            true if paths.len() > 1 => {
+                let rest = paths.split_off(paths.len() / 2);
+                open.extend([(rest, 1), (paths, 1)]);
+            }
+            // It may have changed while it was read.
+            true if times < TIMES_MAX => open.push((paths, times + 1)),
+            true => seen.unread.extend(paths),
+            false => seen.add(reply, &host.root),
+        }
+    }
+    Ok(())
 }
 
 async fn asked<S: Session>(link: &mut Link<'_, S>, host: &Host, request: &Observe) -> Result<Reply, Trouble> {
     let reply = link.exchange(request.encode(&host.root).as_bytes(), false).await?;
     if let Some(why) = reply.refused {
         return Err(Trouble::new(Stage::Start, format!("the node program does not work here: {}", sanitize(&why))));
-    }
-    if reply.torn {
-        let why = "a file there changed while it was read, or may not be read by who logs in; run again, as root or with `become: true`";
-        return Err(Trouble::new(Stage::Observe, why));
     }
     Ok(reply)
 }
@@ -111,6 +127,8 @@ struct Seen {
     asked: BTreeSet<String>,
     /// What `asks` named of it: only this is told.
     wanted: BTreeSet<String>,
+    /// What of it could not be read.
+    unread: BTreeSet<String>,
 }
 
 impl Seen {
@@ -143,7 +161,7 @@ impl Seen {
     }
 
     fn sight(&self, who: &Who, curl: Option<CurlVersion>) -> Sight {
-        let mut sight = Sight { who: who.clone(), curl, files: BTreeMap::new(), stats: BTreeMap::new(), ends: BTreeMap::new() };
+        let mut sight = Sight { who: who.clone(), curl, files: BTreeMap::new(), stats: BTreeMap::new(), ends: BTreeMap::new(), unread: self.unread.clone() };
         for (path, stat) in &self.stats {
             let is_wanted = self.wanted.iter().any(|asked| matches(asked, path));
             let Some(end) = self.end(path).filter(|_| is_wanted) else {
