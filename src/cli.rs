@@ -39,6 +39,8 @@ pub enum Verb {
     Verify(VerifyArgs),
     /// Look whether the hosts can be reached and worked on; writes nothing there
     Ping(Box<PingArgs>),
+    /// Show which login each program of a host would use for a registry, and why; writes nothing there
+    Explain(Box<ExplainArgs>),
     /// Show the hosts' SSH keys and add new ones to known_hosts, after asking; logs in to jump hosts alone
     Trust(Box<TrustArgs>),
     /// Make, fill and read vaults
@@ -409,6 +411,32 @@ pub struct PingArgs {
     #[command(flatten)]
     pub vault: OpenArgs,
     /// One JSON document on stdout (schema regprov.ping/1)
+    #[arg(long, help_heading = "Output")]
+    pub json: bool,
+}
+
+/// `regprov explain`.
+#[derive(Args, Debug)]
+pub struct ExplainArgs {
+    /// The inventory
+    pub inventory: PathBuf,
+    /// The host
+    pub host: String,
+    /// The registry, with a repository where it matters: `nvcr.io`, `harbor.example.org/team/image`
+    pub registry: String,
+    /// Whose programs: their home, and where their sessions look
+    #[arg(long = "as", value_name = "NAME", default_value = "root", help_heading = "What")]
+    pub r#as: String,
+    /// How the host is reached.
+    #[command(flatten)]
+    pub ssh: SshArgs,
+    /// What the inventory may do.
+    #[command(flatten)]
+    pub sources: SourceArgs,
+    /// What opens an inventory that is encrypted as a whole, and the password of sudo.
+    #[command(flatten)]
+    pub vault: OpenArgs,
+    /// One JSON document on stdout (schema regprov.explain/1)
     #[arg(long, help_heading = "Output")]
     pub json: bool,
 }

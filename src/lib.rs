@@ -23,7 +23,8 @@
 //! their own, [`node::Program::Tasks`], on a channel that is opened only for them: the files' program stays as small as it is.
 //!
 //! The other verbs are parts of that line: `hosts` ends after `limit`, `expiry` after `open`, `trust` after the key exchange of `connect`, and `ping` starts
-//! a program that only looks. `vault` works on the files of the admin alone.
+//! a program that only looks. `explain` ends after `observe`: [`mod@explain`] tells what each program would make of the files of one host.
+//! `vault` works on the files of the admin alone.
 //!
 //! # Where hosts come from
 //!
@@ -78,6 +79,7 @@
 //! | [`model`] | nothing of the crate | never |
 //! | [`error`] | nothing of the crate | never |
 //! | [`format`](mod@format), [`plan`], [`node`] | `model` | never |
+//! | [`explain`] | `model`, `format` | never |
 //! | [`inventory`] | `error`, `model`, `format` (names and input rules) | never (files, directories and programs through [`inventory::World`]) |
 //! | [`lint`] | `error`, `model`, `inventory`, `format` | never |
 //! | [`vault`] | `error`, `model` | never (bytes in, bytes out; commands read files) |
@@ -94,6 +96,7 @@
 pub mod cli;
 pub mod command;
 pub mod error;
+pub mod explain;
 pub mod format;
 pub mod inventory;
 pub mod lint;

@@ -5,6 +5,7 @@ pub mod auth_hosts;
 pub mod become_password;
 pub mod console;
 pub mod expiry;
+pub mod explain;
 pub mod files;
 pub mod hosts;
 pub mod identity;
@@ -31,6 +32,7 @@ use identity::IdentitySources;
 pub async fn run(cli: &Cli) -> Result<u8> {
     match &cli.verb {
         Verb::Apply(args) => apply::apply(args, cli.verbose).await,
+        Verb::Explain(args) => explain::explain(args).await,
         Verb::Hosts(args) => hosts::hosts(args),
         Verb::Lint(args) => lint::lint(args),
         Verb::Expiry(args) => expiry::expiry(args),

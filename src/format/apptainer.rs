@@ -110,6 +110,14 @@ fn stub(m: &Merge<'_>) -> String {
     }
 }
 
+/// The file that a stub names in a variable: the stub's own form, or a plain `export NAME=FILE`.
+pub fn auth_file(stub: &[u8], variable: &str) -> Option<String> {
+    let text = std::str::from_utf8(stub).ok()?;
+    let value = text.lines().filter_map(|l| l.trim().strip_prefix("export ")?.strip_prefix(variable)?.strip_prefix('=')).next_back()?;
+    let value = value.strip_prefix('\'').and_then(|v| v.strip_suffix('\'')).unwrap_or(value);
+    (value.starts_with('/') && !value.contains(['\'', '"', '$', '`', '\\'])).then(|| value.to_string())
+}
+
 fn read_back(m: &Merge<'_>, bytes: &[u8]) -> Result<(), String> {
     match m.spec.secret {
         true => auths::read_back(&DIALECT, m, bytes),

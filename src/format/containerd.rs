@@ -11,6 +11,7 @@
 use toml_edit::{DocumentMut, Item};
 use zeroize::Zeroizing;
 
+use super::rancher::decoded;
 use super::{Account, Consumer, Entries, Entry, FileSpec, Merge, Merged, NodeFacts, Removal, Removed, Wants, restart_note, shown};
 use crate::model::{FileMode, Login, Registry, RemotePath, Secret, ServiceUnit, Target, TargetKind};
 
@@ -143,6 +144,37 @@ impl Config {
         }
         Ok(Config { version, note: None })
     }
+}
+
+/// Whether containerd's own configuration imports this file; `None` where it cannot be read.
+pub fn imports(config: &[u8], path: &RemotePath) -> Option<bool> {
+    let config = document(config)?;
+    let patterns = config.get("imports").and_then(Item::as_array);
+    Some(patterns.is_some_and(|list| list.iter().filter_map(|v| v.as_str()).any(|pattern| imported(pattern, path))))
+}
+
+/// The logins that any file of containerd's sets for its CRI plugin, by the host that is asked; whoever wrote it. A username comes before
+/// an identity token, and that before `auth` (containerd `internal/cri/server/images/image_pull.go` ParseAuth).
+pub fn logins(content: &[u8]) -> Entries {
+    let config = document(content).ok_or("is no valid TOML")?;
+    let mut found = Vec::new();
+    for version in [2, 3] {
+        let of_plugin = config.get("plugins").and_then(|p| p.get(plugin(version)));
+        let hosts = of_plugin.and_then(|p| p.get("registry")?.get("configs")?.as_table_like());
+        for (host, settings) in hosts.into_iter().flat_map(|hosts| hosts.iter()) {
+            let Some(auth) = settings.get("auth") else { continue };
+            let text = |name: &str| auth.get(name).and_then(Item::as_str).filter(|t| !t.is_empty()).map(|t| Zeroizing::new(t.to_string()));
+            let account = |username: Zeroizing<String>| Account { username: username.to_string(), password: Secret::new(text("password").unwrap_or_default()) };
+            let (login, note) = match (text("username"), text("identitytoken"), text("auth")) {
+                (Some(username), ..) => (Some(account(username)), None),
+                (None, Some(_), _) => (None, Some("an identity token".to_string())),
+                (None, None, Some(auth)) => (decoded(&auth), None),
+                (None, None, None) => (None, None),
+            };
+            found.push(Entry { key: host.to_string(), login, note });
+        }
+    }
+    Ok(found)
 }
 
 pub(super) fn document(content: &[u8]) -> Option<DocumentMut> {

@@ -100,7 +100,7 @@ fn not_read(target: &Target, facts: &NodeFacts) -> Option<String> {
 
 /// What a TOML file of CRI-O's sets as `global_auth_file`: `None` when nothing, `Some(None)` when something that is no plain string.
 /// It knows lines `[table]` and `key = "value"`, as CRI-O's own files and documents have them.
-fn auth_file(content: &[u8]) -> Option<Option<String>> {
+pub fn auth_file(content: &[u8]) -> Option<Option<String>> {
     let text = String::from_utf8_lossy(content);
     let (mut table, mut found) = (String::new(), None);
     for line in text.lines().map(str::trim).filter(|l| !l.starts_with('#')) {

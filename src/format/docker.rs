@@ -40,3 +40,8 @@ const DIALECT: Dialect = Dialect {
 pub(super) fn reads(bytes: &[u8]) -> bool {
     auths::is_read(&DIALECT, bytes)
 }
+
+/// Whether docker asks a helper for every registry that has none of its own, whatever else stands in the file.
+pub(super) fn has_store(bytes: &[u8]) -> bool {
+    auths::has_store(&DIALECT, bytes)
+}

@@ -39,7 +39,7 @@ pub(super) const CONSUMER: Consumer = Consumer {
 const FILE_NAME: &str = ".credentials";
 
 /// enroot's own configuration, the later beats the earlier (enroot `enroot.in`).
-pub(crate) const CONF: [&str; 2] = ["/etc/enroot/enroot.conf", "/etc/enroot/enroot.conf.d/*.conf"];
+pub const CONF: [&str; 2] = ["/etc/enroot/enroot.conf", "/etc/enroot/enroot.conf.d/*.conf"];
 
 /// A line must fit curl's buffer of 4096 bytes (7.61 to 8.10) with room to spare; before 7.61 it has 256.
 const LINE_BYTES_MAX: usize = 4000;
@@ -504,6 +504,44 @@ fn is_space(b: u8) -> bool {
     matches!(b, b' ' | b'\t'..=b'\r')
 }
 
+/// What an import finds for a registry.
+pub enum Import {
+    /// No line names a user for the registry, so that enroot asks for no login.
+    NoUser,
+    /// enroot does not find the line of the user that it took from the file itself, and lets curl ask for a password.
+    NoLine(String),
+    /// curl gives up on the file, and why.
+    Unread(&'static str),
+    /// A user is named, but curl finds no line for the host that gives out tokens.
+    NoRealm(String),
+    /// The password is what a shell command prints, which enroot runs.
+    Command,
+    /// curl sends this.
+    Sends(Account),
+}
+
+/// What the three readers make of the file: the registry's `host` decides whether there is a user, `realm` is the host that curl is asked to
+/// log in to. Without a version it is the newest curl.
+pub fn import(file: &[u8], host: &str, realm: &str, curl: Option<CurlVersion>) -> Import {
+    let curl = curl.unwrap_or(netrc::NEWEST);
+    let Some(user) = infer_user(file, host) else { return Import::NoUser };
+    let shown_user = String::from_utf8_lossy(&user).into_owned();
+    if !passes_gate(file, host, &user) {
+        return Import::NoLine(shown_user);
+    }
+    let found = match lookup(&evaluate(file), realm, curl) {
+        Err(why) => return Import::Unread(why),
+        Ok(None) => return Import::NoRealm(shown_user),
+        Ok(Some(found)) => found,
+    };
+    let layout = Layout::of(file, curl >= netrc::QUOTES_SINCE);
+    let of_realm = layout.entries.iter().find(|e| e.host.eq_ignore_ascii_case(realm.as_bytes()));
+    if of_realm.is_some_and(|e| is_evaluated(layout.lines[e.first])) {
+        return Import::Command;
+    }
+    Import::Sends(Account { username: lossy(&found.login).to_string(), password: Secret::new(lossy(&found.password)) })
+}
+
 // ---- where enroot looks ----------------------------------------------------------------------------------------------------
 
 /// Whether only root can read the target's file, so that the jobs of users, as whom enroot reads it, get nothing of it.
@@ -543,19 +581,23 @@ fn where_read(target: &Target, facts: &NodeFacts) -> Vec<String> {
 /// The file that enroot reads when the target's user, else root, runs it, by the node's [`CONF`]: for `path: auto`. It may lie in the
 /// home of that user ([`Target::HOME`]).
 pub(crate) fn place(conf: &[(String, Zeroizing<Vec<u8>>)], target: &Target) -> Result<RemotePath, String> {
-    let unknown = || {
+    let home = if target.user.is_some() { Target::HOME } else { "/root" };
+    let file = credentials(conf.iter().map(|(_, content)| &content[..]), home).and_then(|file| RemotePath::parse(&file).ok());
+    file.ok_or_else(|| {
         "enroot.conf sets ENROOT_CONFIG_PATH to what regprov cannot tell, such as a variable or a command; name the file with `path:` instead of `auto`"
             .to_string()
-    };
-    let home = if target.user.is_some() { Target::HOME } else { "/root" };
-    let dir = match conf.iter().filter_map(|(_, content)| config_path(content)).next_back().as_deref().map(Place::of) {
+    })
+}
+
+/// The file that enroot reads for a user with this home, by the contents of [`CONF`]; `None` where they set it to a variable or command.
+pub fn credentials<'c>(conf: impl DoubleEndedIterator<Item = &'c [u8]>, home: &str) -> Option<String> {
+    let dir = match conf.rev().find_map(config_path).as_deref().map(Place::of) {
         None => format!("{home}/.config/enroot"),
         Some(Place::Dir(dir)) => dir,
         Some(Place::BelowHome(rest)) => format!("{home}{rest}"),
-        Some(Place::Unknown) => return Err(unknown()),
+        Some(Place::Unknown) => return None,
     };
-    let dir = RemotePath::parse(&dir).map_err(|_| unknown())?;
-    Ok(dir.join(FILE_NAME))
+    Some(format!("{dir}/{FILE_NAME}"))
 }
 
 /// The last value of `ENROOT_CONFIG_PATH` in one file: a name, white space, a value.

@@ -12,7 +12,7 @@ use serde::Serialize;
 use zeroize::Zeroizing;
 
 use super::auths::alias_for_docker;
-use super::docker::reads;
+use super::docker;
 use super::json::{self, Object};
 use super::{Merge, shown};
 use crate::model::text::sanitize;
@@ -51,13 +51,19 @@ pub struct Answer {
     pub held: Held,
 }
 
+/// Whether a file of Docker's schema names a helper for all registries that have none of their own (`credsStore`), so that it is asked
+/// though no entry of the file is for the registry.
+pub fn has_store(file: &[u8]) -> bool {
+    docker::has_store(file)
+}
+
 /// The longest name under which a helper is asked, in bytes.
 const SERVER_BYTES_MAX: usize = 300;
 
 /// Whom to ask for what, for the file that is there; nobody without `helper: store`, nor for a file that docker cannot read, which the merge
 /// refuses or replaces. `Err` for a file that names no usable helper.
 pub fn questions(m: &Merge<'_>) -> Result<Vec<Question>, String> {
-    let Some(existing) = m.existing.filter(|e| m.target.helper == HelperPolicy::Store && reads(e)) else { return Ok(Vec::new()) };
+    let Some(existing) = m.existing.filter(|e| m.target.helper == HelperPolicy::Store && docker::reads(e)) else { return Ok(Vec::new()) };
     let top = Object::parse(std::str::from_utf8(existing).map_err(|_| "is not UTF-8")?)?;
     let store = top.get("credsStore").and_then(json::as_text).filter(|s| !s.is_empty());
     let helpers = match top.get("credHelpers").filter(|v| !json::is_null(v)) {

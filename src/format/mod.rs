@@ -21,6 +21,11 @@ mod shell;
 mod singularity;
 mod yaml;
 
+pub use apptainer::auth_file as apptainer_auth_file;
+pub use containerd::{imports, logins as containerd_logins};
+pub use crio::auth_file as crio_auth_file;
+pub use podman::stops as stops_podman;
+
 use zeroize::Zeroizing;
 
 use crate::model::text::escape;

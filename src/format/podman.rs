@@ -38,6 +38,12 @@ const DIALECT: Dialect = Dialect {
     paths: true,
 };
 
+/// Whether the entry of this key ends the search with an error, where it is the one that is taken: its `auth` is no base64
+/// (decodeDockerAuth). Entries without `auth`, or without a colon in it, are passed over.
+pub fn stops(file: &[u8], key: &str) -> bool {
+    auths::is_undecodable(&DIALECT, file, key)
+}
+
 /// Where they look without being told, below a home or `XDG_CONFIG_HOME`.
 const IN_HOME: &str = "/.config/containers/auth.json";
 

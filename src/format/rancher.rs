@@ -427,7 +427,8 @@ fn entries(spec: &FileSpec, bytes: &[u8], _: &NodeFacts) -> Entries {
     Ok(found)
 }
 
-fn decoded(auth: &str) -> Option<Account> {
+/// The login of an `auth`: username and password behind base64.
+pub(super) fn decoded(auth: &str) -> Option<Account> {
     let plain = Zeroizing::new(STANDARD.decode(auth).ok()?);
     let at = plain.iter().position(|b| *b == b':')?;
     Some(Account { username: lossy(&plain[..at]).to_string(), password: Secret::new(lossy(&plain[at + 1..])) })

@@ -13,6 +13,7 @@ pub mod registry;
 pub mod report;
 pub mod repository;
 pub mod secret;
+pub mod sight;
 pub mod target;
 pub mod task;
 pub mod text;

@@ -7,6 +7,7 @@ mod decide;
 mod helpers;
 mod host;
 mod job;
+pub mod look;
 mod memo;
 mod observe;
 pub mod ping;

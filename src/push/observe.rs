@@ -71,7 +71,7 @@ impl View for Seen {
 }
 
 /// Whether `path` is what a path or pattern asks for; `*` stands in the last component only, and for no slash.
-fn matches(asked: &str, path: &str) -> bool {
+pub(super) fn matches(asked: &str, path: &str) -> bool {
     match asked.split_once('*') {
         None => asked == path,
         Some((start, end)) => path.strip_prefix(start).and_then(|rest| rest.strip_suffix(end)).is_some_and(|between| !between.contains('/')),

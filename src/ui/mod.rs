@@ -1,8 +1,9 @@
-//! What people and programs see. [`recap`], [`json`], [`hosts`], [`lint`] and their like turn a report into text and are pure; [`progress`] draws
+//! What people and programs see. [`recap`], [`json`], [`hosts`], [`explain`], [`lint`] and their like turn a report into text and are pure; [`progress`] draws
 //! while the run goes on. Everything that comes from a report passes [`printable`] on its way out.
 
 mod caret;
 pub mod expiry;
+pub mod explain;
 pub mod fold;
 pub mod hosts;
 pub mod json;

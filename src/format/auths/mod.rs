@@ -20,7 +20,7 @@ use crate::model::{Login, Registry, Target};
 use document::{AuthEntries, Document, Entry, STALE_FIELDS, go_folds};
 pub(super) use document::{Bad, bad_for_containers, bad_for_docker, bad_for_kubelet};
 pub(super) use names::{alias_for_containers, alias_for_docker, alias_for_kubelet};
-pub(super) use read::{entries, is_read, read_back, remove, shadow};
+pub(super) use read::{entries, has_store, is_read, is_undecodable, read_back, remove, shadow};
 
 /// How one program reads the document.
 pub(super) struct Dialect {

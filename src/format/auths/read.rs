@@ -49,6 +49,18 @@ pub(in crate::format) fn is_read(dialect: &Dialect, bytes: &[u8]) -> bool {
     Document::parse(dialect, Some(bytes)).is_ok()
 }
 
+/// Whether `credsStore` names a helper for all registries.
+pub(in crate::format) fn has_store(dialect: &Dialect, bytes: &[u8]) -> bool {
+    Document::parse(dialect, Some(bytes)).is_ok_and(|document| document.store)
+}
+
+/// Whether the entry of this key has an `auth` that is no base64.
+pub(in crate::format) fn is_undecodable(dialect: &Dialect, bytes: &[u8], key: &str) -> bool {
+    let Ok(document) = Document::parse(dialect, Some(bytes)) else { return false };
+    let entry = document.auths.iter().find(|(name, ..)| name == key).and_then(|(.., entry)| entry.as_ref());
+    entry.and_then(|entry| field(entry, "auth")).is_some_and(|text| decode_auth(&text).is_none())
+}
+
 /// Whether an entry makes the program reject the whole file.
 fn whole(dialect: &Dialect, document: &Document<'_>, spec: &FileSpec) -> Result<(), String> {
     match document.auths.iter().find_map(|(key, _, entry)| Some((key, (dialect.bad)(entry.as_ref()?)?.of_file()?))) {
