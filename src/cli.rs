@@ -204,6 +204,15 @@ pub struct IdentityArgs {
     pub identities: Vec<PathBuf>,
 }
 
+/// What compares passwords without opening them.
+#[derive(Args, Debug, Default)]
+#[command(next_help_heading = "Vault")]
+pub struct AuditArgs {
+    /// Audit key file, by which passwords are known again [default: REGPROV_AUDIT_KEY_FILE, $XDG_CONFIG_HOME/regprov/audit-key.txt]
+    #[arg(long, value_name = "FILE")]
+    pub audit_key: Option<PathBuf>,
+}
+
 /// How an inventory's passwords are had.
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Vault")]
@@ -330,6 +339,23 @@ pub enum VaultVerb {
         #[command(flatten)]
         identity: IdentityArgs,
     },
+    /// Make an audit key, readable by you alone; prints its id
+    AuditKey {
+        /// Where to write it [default: $XDG_CONFIG_HOME/regprov/audit-key.txt]; never overwritten
+        #[arg(short, long, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
+    /// Write beside each sealed password its fingerprint, by which `status` knows it with the audit key alone
+    Fingerprint {
+        /// The vault
+        vault: PathBuf,
+        /// What makes the fingerprints.
+        #[command(flatten)]
+        audit: AuditArgs,
+        /// What opens it.
+        #[command(flatten)]
+        identity: IdentityArgs,
+    },
     /// Encrypt a whole file
     Encrypt {
         /// The file
@@ -391,6 +417,9 @@ pub struct VaultSetArgs {
     /// A further host that is handed this login, such as the token server (repeatable)
     #[arg(long = "auth-host", value_name = "HOST", help_heading = "What")]
     pub auth_hosts: Vec<String>,
+    /// What makes the password's fingerprint.
+    #[command(flatten)]
+    pub audit: AuditArgs,
 }
 
 /// A number of seconds, from 1 to an hour.

@@ -1,6 +1,7 @@
 //! The verbs: one file each, and what they share.
 
 pub mod apply;
+pub mod audit;
 pub mod become_password;
 pub mod console;
 pub mod files;
@@ -48,10 +49,16 @@ pub fn run_vault(verb: &VaultVerb, console: &mut Console<'_>) -> Result<()> {
                 username: args.username.clone(),
                 expires: args.expires.clone(),
                 auth_hosts: args.auth_hosts.clone(),
+                audit_key: audit::AuditKeySources::of_process(args.audit.audit_key.as_deref()),
             };
             vault::set(&options, console)
         }
         VaultVerb::Show { vault, reveal, identity } => vault::show(vault, *reveal, &IdentitySources::of_process(&identity.identities)?, console),
+        VaultVerb::AuditKey { output } => audit::audit_key(output.as_deref(), audit::default_path().as_deref(), console),
+        VaultVerb::Fingerprint { vault, audit, identity } => {
+            let key = audit::AuditKeySources::of_process(audit.audit_key.as_deref());
+            audit::fingerprint(vault, &key, &IdentitySources::of_process(&identity.identities)?, console)
+        }
         VaultVerb::Encrypt { file, recipients, output } => vault::encrypt(file, recipients, output.as_deref(), console),
         VaultVerb::Decrypt { file, output, reveal, identity } => {
             vault::decrypt(file, output.as_deref(), *reveal, &IdentitySources::of_process(&identity.identities)?, console)

@@ -10,7 +10,7 @@ use super::yaml::{self, Entry, Node, Pos, Value};
 use super::{sanitize, schema};
 use crate::error::Problem;
 use crate::model::registry::{NameNote, Registry};
-use crate::model::{Expiry, PasswordText, Secret, Username};
+use crate::model::{Expiry, Fingerprint, PasswordText, Secret, Username};
 
 /// What a file says of logins.
 pub(super) struct Document {
@@ -39,6 +39,8 @@ pub(super) struct LoginItem {
     pub(super) password: Option<PasswordText>,
     /// After this it is not used any more.
     pub(super) expires: Option<Expiry>,
+    /// By which the holder of the audit key knows the password again.
+    pub(super) fingerprint: Option<Fingerprint>,
     /// Line of its name, from 1.
     pub(super) line: u64,
     /// Column of its name in characters, from 1.
@@ -50,8 +52,11 @@ const ARMOR_BEGIN: &str = "-----BEGIN AGE ENCRYPTED FILE-----";
 /// The last line of an armored age file.
 const ARMOR_END: &str = "-----END AGE ENCRYPTED FILE-----";
 
-const LOGIN_KEYS: Keys =
-    Keys { known: &["registry", "username", "password", "expires"], reserved: &["auth_hosts", "command", "password_command", "kubernetes"], private: true };
+const LOGIN_KEYS: Keys = Keys {
+    known: &["registry", "username", "password", "expires", "fingerprint"],
+    reserved: &["auth_hosts", "command", "password_command", "kubernetes"],
+    private: true,
+};
 
 /// Reads a file that is a vault and nothing else. `file` is its name in messages.
 ///
@@ -160,12 +165,16 @@ fn login(reader: &mut Reader<'_>, entry: &Entry, notes: &mut Vec<Problem>) -> Op
         let text = reader.text(node, &format!("`expires` of {what}"))?;
         Expiry::parse(text.value).map_err(|why| reader.fault(text.pos, format!("{what}: {why}"))).ok()
     });
+    let fingerprint = fields.value("fingerprint").and_then(|node| {
+        let text = reader.text(node, &format!("`fingerprint` of {what}"))?;
+        Fingerprint::parse(text.value).map_err(|why| reader.fault(text.pos, format!("{what}: its fingerprint {why}"))).ok()
+    });
     let password = fields.value("password").and_then(|node| password(reader, node, &what));
     if reader.problems.len() > before {
         return None;
     }
     let Pos { line, column } = entry.key_pos;
-    Some(LoginItem { name: name.clone(), registry: registry?, username: username?, password, expires, line, column })
+    Some(LoginItem { name: name.clone(), registry: registry?, username: username?, password, expires, fingerprint, line, column })
 }
 
 fn missing<T>(reader: &mut Reader<'_>, entry: &Entry, what: &str, key: &str) -> Option<T> {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Registry, Secret};
+use super::{Fingerprint, Registry, Secret};
 
 /// One login: what a consumer needs to pull from one registry.
 pub struct Login {
@@ -33,6 +33,8 @@ pub struct LoginEntry {
     pub password: PasswordText,
     /// After this the login is not used any more.
     pub expires: Option<Expiry>,
+    /// By which the holder of the audit key knows the password again.
+    pub fingerprint: Option<Fingerprint>,
     /// Where it stands, for messages: `vault.yml:12:3`.
     pub place: String,
 }

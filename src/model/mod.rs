@@ -1,6 +1,7 @@
 //! The nouns. No I/O, no async; uses nothing else of the crate.
 
 pub mod file;
+pub mod fingerprint;
 pub mod host;
 pub mod login;
 pub mod pace;
@@ -12,6 +13,7 @@ pub mod target;
 pub mod text;
 
 pub use file::{FileMode, Observed, ObservedFile, RemotePath, Stat, StatKind};
+pub use fingerprint::Fingerprint;
 pub use host::{Address, Connection, Hop, Host, HostKeyPin, Jump, SSH_PORT};
 pub use login::{Expiry, Login, LoginEntry, PasswordText, Username};
 pub use pace::{Pace, Portion};

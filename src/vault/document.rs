@@ -35,6 +35,9 @@ pub struct VaultLogin {
     /// The expiry as written.
     #[serde(default)]
     pub expires: Option<String>,
+    /// The fingerprint as written.
+    #[serde(default)]
+    pub fingerprint: Option<String>,
     /// The password: armor, or text in the clear. It is never shown.
     #[serde(default)]
     pub password: Option<String>,
