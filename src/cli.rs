@@ -30,6 +30,8 @@ pub enum Verb {
     Hosts(HostsArgs),
     /// Look whether the hosts can be reached and worked on; writes nothing there
     Ping(Box<PingArgs>),
+    /// Show what differs on the hosts from the inventory; writes nothing there and needs no identity
+    Status(Box<StatusArgs>),
     /// Show the hosts' SSH keys and add new ones to known_hosts, after asking; logs in to jump hosts alone
     Trust(Box<TrustArgs>),
     /// Make, fill and read vaults
@@ -305,6 +307,38 @@ pub struct PingArgs {
     #[command(flatten)]
     pub vault: OpenArgs,
     /// One JSON document on stdout (schema regprov.ping/1)
+    #[arg(long, help_heading = "Output")]
+    pub json: bool,
+}
+
+/// `regprov status`.
+#[derive(Args, Debug)]
+pub struct StatusArgs {
+    /// The inventory
+    pub inventory: PathBuf,
+    /// Only these hosts: names, host lists, groups; `a,b` adds, `!a` leaves out, `&a` keeps common ones, `@./FILE` reads, `@failed` is the
+    /// last apply's
+    #[arg(long, value_name = "PATTERN", help_heading = "What")]
+    pub limit: Option<String>,
+    /// Only this login (repeatable)
+    #[arg(long = "login", value_name = "NAME", help_heading = "What")]
+    pub logins: Vec<String>,
+    /// Only this target (repeatable)
+    #[arg(long = "target", value_name = "TARGET", value_parser = target_parser(), help_heading = "What")]
+    pub targets: Vec<TargetKind>,
+    /// How the hosts are reached.
+    #[command(flatten)]
+    pub ssh: SshArgs,
+    /// What the inventory may do.
+    #[command(flatten)]
+    pub sources: SourceArgs,
+    /// What compares the passwords.
+    #[command(flatten)]
+    pub audit: AuditArgs,
+    /// What opens an inventory that is encrypted as a whole, and the password of sudo; `--identity` compares the passwords too.
+    #[command(flatten)]
+    pub vault: OpenArgs,
+    /// One JSON document on stdout (schema regprov.status/1)
     #[arg(long, help_heading = "Output")]
     pub json: bool,
 }

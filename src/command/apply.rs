@@ -39,7 +39,7 @@ pub async fn apply(args: &ApplyArgs, verbose: u8) -> Result<u8> {
     }
     let selection = selection(&args.what, last.as_ref());
     inventory::select(&mut inventory, &selection.logins, &selection.targets)?;
-    let hosts = targeted(&inventory, &chosen, &args.ssh)?;
+    let hosts = targeted(&inventory, &chosen, &args.ssh, false)?;
     let logins = open(&mut opener, &inventory, &hosts, args.vault.allow_plaintext)?;
     check(&hosts, &logins)?;
     let become_password = become_password(&mut opener, &inventory, &hosts, args.ssh.ask_become_pass, args.vault.allow_plaintext)?;
@@ -126,9 +126,9 @@ fn repeated(args: impl Iterator<Item = OsString>, selection: &Selection) -> Opti
     Some(words.join(" "))
 }
 
-/// The chosen hosts that get anything, with the flags laid over their settings.
-pub(super) fn targeted(inventory: &Inventory, chosen: &[usize], ssh: &SshArgs) -> Result<Vec<Host>> {
-    let mut hosts: Vec<Host> = chosen.iter().map(|i| inventory.hosts[*i].clone()).filter(|h| !h.targets.is_empty()).collect();
+/// The chosen hosts that get anything, or with `bare` all of them, with the flags laid over their settings.
+pub(super) fn targeted(inventory: &Inventory, chosen: &[usize], ssh: &SshArgs, bare: bool) -> Result<Vec<Host>> {
+    let mut hosts: Vec<Host> = chosen.iter().map(|i| inventory.hosts[*i].clone()).filter(|h| bare || !h.targets.is_empty()).collect();
     if hosts.is_empty() {
         return Err(Error::usage("no host is left that gets anything").hint("`regprov hosts` shows who gets what; --limit, --login and --target narrow it"));
     }

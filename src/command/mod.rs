@@ -14,6 +14,7 @@ pub mod process;
 pub mod reach;
 mod routes;
 pub mod sources;
+pub mod status;
 pub mod terminal;
 pub mod trust;
 pub mod vault;
@@ -30,6 +31,7 @@ pub async fn run(cli: &Cli) -> Result<u8> {
         Verb::Apply(args) => apply::apply(args, cli.verbose).await,
         Verb::Hosts(args) => hosts::hosts(args),
         Verb::Ping(args) => ping::ping(args, cli.verbose).await,
+        Verb::Status(args) => status::status(args, cli.verbose).await,
         Verb::Trust(args) => trust::trust(args, cli.verbose).await,
         Verb::Vault(verb) => Console::of_process(|console| run_vault(verb, console)).map(|()| 0),
     }

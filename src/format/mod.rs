@@ -22,6 +22,16 @@ pub fn consumer(kind: TargetKind) -> &'static Consumer {
     CONSUMERS.iter().find(|c| c.kind == kind).expect("the table has a row for every kind; a test counts them")
 }
 
+/// The files of a target at this path that says nothing else; their modes are those of defaults.
+fn files_at(kind: TargetKind, path: &RemotePath) -> Vec<FileSpec> {
+    (consumer(kind).files)(&target_at(kind, path.clone()))
+}
+
+/// A target at this path, with the defaults in everything else and no login.
+pub fn target_at(kind: TargetKind, path: RemotePath) -> Target {
+    Target { kind, user: None, path, owner: None, group: None, mode: FileMode::public(0o600), logins: Vec::new(), helper: Default::default() }
+}
+
 /// A consumer of logins: a row of functions.
 pub struct Consumer {
     /// Which one.

@@ -9,6 +9,7 @@ pub mod ping;
 pub mod registry;
 pub mod report;
 pub mod secret;
+pub mod status;
 pub mod target;
 pub mod text;
 

@@ -7,8 +7,8 @@ use super::job::{Done, Item, Job, NO_TAR_FOR_NUL, Plan, What, sha256};
 use super::memo::Memos;
 use super::observe::{Seen, backup_path, facts};
 use crate::format::Merged;
-use crate::format::owned::{self, OwnedFile};
-use crate::model::{Change, Host, Observed, ObservedFile, RemotePath, Stage};
+use crate::format::owned::{self, OwnedAccount, OwnedFile};
+use crate::model::{Change, Host, Login, Observed, ObservedFile, RemotePath, Stage};
 use crate::node::protocol::{FILE_BYTES_MAX, Reply};
 use crate::plan::{self, Desired, Located};
 use crate::transport::Trouble;
@@ -252,11 +252,23 @@ enum Step {
 }
 
 fn owned_file(item: &Item<'_>) -> OwnedFile {
-    let registries = if item.spec.secret { item.logins.iter().map(|l| l.registry.to_string()).collect() } else { Vec::new() };
-    OwnedFile { path: item.spec.path.to_string(), target: item.target.kind.name(), registries }
+    let logins = if item.spec.secret { &item.logins[..] } else { &[] };
+    let account = |login: &&Login| {
+        let keys = (item.consumer.keys)(&login.registry, &login.auth_hosts);
+        let (registry, username, name) = (login.registry.to_string(), login.username.to_string(), login.name.clone());
+        keys.into_iter().map(move |key| OwnedAccount { key, registry: registry.clone(), username: Some(username.clone()), login: Some(name.clone()) })
+    };
+    OwnedFile {
+        path: item.spec.path.to_string(),
+        target: item.target.kind.name(),
+        part: item.spec.part,
+        of: (item.target.path != item.spec.path).then(|| item.target.path.to_string()),
+        registries: logins.iter().map(|l| l.registry.to_string()).collect(),
+        accounts: logins.iter().flat_map(account).collect(),
+    }
 }
 
-fn number_of(name: &str, kind: &str, reply: &Reply) -> Result<u32, String> {
+pub(super) fn number_of(name: &str, kind: &str, reply: &Reply) -> Result<u32, String> {
     if let Ok(number) = name.parse() {
         return Ok(number);
     }

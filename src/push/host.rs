@@ -10,10 +10,13 @@ use super::decide::{Decider, Decision, Open, record_path, record_path_of_user};
 use super::job::{Came, Done, Item, Job, Plan, What, complaint, items, read_back};
 use super::memo::Memos;
 use super::observe::{Seen, first_request};
+use super::status::{Judge, SeenPart, Status, needs_curl};
 use super::{Push, PushOptions, not_attempted};
 use crate::format::consumer;
+use crate::format::owned::{self, Claim};
+use crate::model::status::FileStatus;
 use crate::model::text::sanitize;
-use crate::model::{Change, Host, HostRow, Outcome, RemotePath, Stage, Target};
+use crate::model::{Change, Host, HostRow, Observed, Outcome, RemotePath, Stage, Target};
 use crate::node::protocol::{Nonce, Observe, Reply, ReplyReader, hello, staging_pattern};
 use crate::node::run_as::RunAs;
 use crate::plan::{self, Located};
@@ -31,6 +34,10 @@ struct Progress {
     stage: Option<Stage>,
     sent: bool,
     done: BTreeMap<usize, Done>,
+    /// What a look found, by the place of each file among all files of the host.
+    found: BTreeMap<usize, FileStatus>,
+    /// What a look found in files that no target names.
+    found_beside: Vec<FileStatus>,
 }
 
 /// Brings one host to its wanted state. `sent` is called when what shall be written leaves.
@@ -38,13 +45,41 @@ pub(super) async fn push_host<C: Connector>(push: &Push<C>, host: &Host, memos: 
     let progress = Mutex::new(Progress::default());
     let items = items(host, &push.logins);
     let clock = Arc::new(Clock::default());
-    let run = HostRun { push, host, memos, sent, progress: &progress, clock: &clock };
-    let ended = match clock.limit(push.options.host, run.run()).await {
-        Some(ended) => ended,
-        None => Err(Trouble::new(run.progress().stage.unwrap_or(Stage::Connect), format!("not done within {} s", push.options.host.as_secs()))),
-    };
+    let run = HostRun { push, host, memos, sent, look: None, progress: &progress, clock: &clock };
+    let ended = run.in_time().await;
     let progress = progress.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
     row(host, &items, progress, ended)
+}
+
+/// Looks at the files of one host and writes nothing. Some of what a cut look found says nothing of the rest, so it is dropped.
+pub(super) async fn look<C: Connector>(status: &Status<C>, host: &Host) -> Result<Vec<FileStatus>, Trouble> {
+    let progress = Mutex::new(Progress::default());
+    let clock = Arc::new(Clock::default());
+    let judge = Judge { same: &*status.same, now: status.now };
+    let look = Some(Look { judge, inventory_id: status.inventory_id.as_deref() });
+    HostRun { push: &status.push, host, memos: &Memos::default(), sent: &|| {}, look, progress: &progress, clock: &clock }.in_time().await?;
+    let progress = progress.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let paths = not_attempted(host, Outcome::NotAttempted).files;
+    // A path in a home is shown as the inventory has it.
+    let found = progress.found.into_iter().map(|(i, file)| FileStatus { path: paths[i].path.clone(), ..file });
+    Ok(found.chain(progress.found_beside).collect())
+}
+
+/// What a run that only looks needs.
+struct Look<'a> {
+    judge: Judge<'a>,
+    /// Whose part of the record is looked at.
+    inventory_id: Option<&'a str>,
+}
+
+/// A path of a part of a host as reports show it: one in the home of that part's user as `~alice/...`.
+pub(super) fn parted(host: &Host, home: Option<(&str, &RemotePath)>, path: &RemotePath) -> String {
+    let below = home.and_then(|(user, home)| Some(format!("~{user}/{}", path.as_str().strip_prefix(home.as_str())?.strip_prefix('/')?)));
+    match below {
+        Some(shown) if host.root.as_str() == "/" => shown,
+        Some(shown) => format!("{}/{shown}", host.root),
+        None => path.below(&host.root).to_string(),
+    }
 }
 
 /// The host's row from what its files came to and from how the conversation ended.
@@ -79,6 +114,8 @@ struct HostRun<'a, C> {
     host: &'a Host,
     memos: &'a Memos,
     sent: &'a (dyn Fn() + Send + Sync),
+    /// Nothing is written then.
+    look: Option<Look<'a>>,
     progress: &'a Mutex<Progress>,
     clock: &'a Arc<Clock>,
 }
@@ -86,6 +123,15 @@ struct HostRun<'a, C> {
 impl<C: Connector> HostRun<'_, C> {
     fn progress(&self) -> std::sync::MutexGuard<'_, Progress> {
         self.progress.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// The whole of it, within the time that a host may take.
+    async fn in_time(&self) -> Result<(), Trouble> {
+        let limit = self.push.options.host;
+        match self.clock.limit(limit, self.run()).await {
+            Some(ended) => ended,
+            None => Err(Trouble::new(self.progress().stage.unwrap_or(Stage::Connect), format!("not done within {} s", limit.as_secs()))),
+        }
     }
 
     async fn run(&self) -> Result<(), Trouble> {
@@ -100,7 +146,7 @@ impl<C: Connector> HostRun<'_, C> {
     async fn all_parts(&self, session: &mut C::Session) -> Result<(), Trouble> {
         let mut places = BTreeMap::new();
         let mut result = Ok(());
-        for mut part in parts(self.host) {
+        for mut part in parts(self.host, self.has_bare_root()) {
             let ended = self.part(session, &mut part, &mut places).await;
             if self.progress().sent {
                 return ended;
@@ -113,13 +159,21 @@ impl<C: Connector> HostRun<'_, C> {
         result
     }
 
+    /// Whether root's record counts although no target of root's is left: where it is read at all, and can be.
+    fn has_bare_root(&self) -> bool {
+        let reads = self.look.as_ref().is_some_and(|look| look.inventory_id.is_some());
+        reads && (self.host.targets.is_empty() || self.host.becomes_root || self.push.connector.login(self.host) == "root")
+    }
+
     async fn part(&self, session: &mut C::Session, part: &mut Part, places: &mut BTreeMap<RemotePath, RemotePath>) -> Result<(), Trouble> {
         let run_as = run_as(self.host, &self.push.connector.login(self.host), part.user.as_deref())?;
         let mut greeted = None;
         let mut record = record_path(self.host);
+        let mut own_home = None;
         if let Some(user) = &part.user {
             let (nonce, home) = self.home(session, &run_as, user).await?;
             record = record_path_of_user(self.host, &home);
+            own_home = Some((user.as_str(), home.clone()));
             for target in &mut part.host.targets {
                 if let Some(rest) = Target::below_home(&target.path) {
                     target.path = RemotePath::parse(&format!("{home}/{rest}")).map_err(|why| Trouble::new(Stage::Observe, why))?;
@@ -128,7 +182,8 @@ impl<C: Connector> HostRun<'_, C> {
             greeted = Some(nonce);
         }
         let items = items(&part.host, &self.push.logins);
-        let run = PartRun { run: self, host: &part.host, run_as, record: &record, items: &items, index: &part.index, is_root_s: part.user.is_none() };
+        let home = own_home.as_ref().map(|(user, home)| (*user, home));
+        let run = PartRun { run: self, host: &part.host, run_as, record: &record, items: &items, index: &part.index, home };
         run.converse(session, greeted, places).await
     }
 
@@ -181,14 +236,15 @@ struct Part {
     index: Vec<usize>,
 }
 
-/// The parts of a host, root's first and then the users in the order of their targets.
-fn parts(host: &Host) -> Vec<Part> {
-    let mut parts: Vec<Part> = Vec::new();
+/// The parts of a host, root's first and then the users in the order of their targets; with `root` there is one of root's in any case.
+fn parts(host: &Host, root: bool) -> Vec<Part> {
+    let part = |user: Option<String>| Part { user, host: Host { targets: Vec::new(), ..host.clone() }, index: Vec::new() };
+    let mut parts: Vec<Part> = root.then(|| part(None)).into_iter().collect();
     let mut position = 0;
     for target in &host.targets {
         let files = (consumer(target.kind).files)(target).len();
         let at = parts.iter().position(|p| p.user == target.user).unwrap_or_else(|| {
-            parts.push(Part { user: target.user.clone(), host: Host { targets: Vec::new(), ..host.clone() }, index: Vec::new() });
+            parts.push(part(target.user.clone()));
             parts.len() - 1
         });
         parts[at].host.targets.push(target.clone());
@@ -208,8 +264,8 @@ struct PartRun<'a, C> {
     record: &'a RemotePath,
     items: &'a [Item<'a>],
     index: &'a [usize],
-    /// The files are root's, and not those of a user.
-    is_root_s: bool,
+    /// The user whose files these are, and their home; `None` when they are root's.
+    home: Option<(&'a str, &'a RemotePath)>,
 }
 
 impl<C: Connector> PartRun<'_, C> {
@@ -256,6 +312,10 @@ impl<C: Connector> PartRun<'_, C> {
                 tracing::info!(host = %self.host.name, attempt, busy = seen.reply.busy, "another program is at work there");
                 continue;
             }
+            if let Some(look) = &self.run.look {
+                self.look(look, &seen)?;
+                return Ok(());
+            }
             self.at(Stage::Render);
             let (options, memos) = (self.options(), self.run.memos);
             let decider = Decider { host: self.host, own: self.record, others: &others, items: self.items, options, memos, seen: &seen };
@@ -298,21 +358,45 @@ impl<C: Connector> PartRun<'_, C> {
                 return Ok(());
             }
         }
-        let lock = if self.is_root_s { "/var/lib/regprov" } else { "~/.local/state/regprov" };
+        let lock = if self.home.is_none() { "/var/lib/regprov" } else { "~/.local/state/regprov" };
         let why = match open.busy {
             true => format!("contended: another run of regprov, or a process that holds the lock of {lock}, did not let go; run again"),
             false => "contended: other programs kept changing it while regprov tried 5 times; run again".to_string(),
         };
+        if self.run.look.is_some() {
+            return Err(Trouble::new(Stage::Observe, why));
+        }
         for item in open.items {
             self.done(item, Done::failed(Stage::Replace, why.clone()));
         }
         Ok(())
     }
 
+    /// Compares what was seen with what is wanted.
+    fn look(&self, look: &Look<'_>, seen: &Seen) -> Result<(), Trouble> {
+        let claims = self.claims(seen).map_err(|why| Trouble::new(Stage::Observe, why.replace(owned::PATH, self.record.as_str())))?;
+        let part = SeenPart { host: self.host, items: self.items, claims: &claims, home: self.home, seen };
+        let (files, beside) = look.judge.part(&part);
+        let mut progress = self.progress();
+        progress.found.extend(self.index.iter().copied().zip(files));
+        progress.found_beside.extend(beside);
+        Ok(())
+    }
+
+    /// What the record says that we wrote, where that is of any use.
+    fn claims(&self, seen: &Seen) -> Result<Vec<Claim>, String> {
+        let Some(id) = self.run.look.as_ref().and_then(|look| look.inventory_id) else { return Ok(Vec::new()) };
+        match plan::locate(self.record, &self.host.root, seen.me().0, seen) {
+            Located::At { observed: Observed::File(file), .. } => owned::claims(&file.content, id),
+            _ => Ok(Vec::new()),
+        }
+    }
+
     /// Asks until every link on the way to a file has been followed.
     async fn observe(&self, link: &mut Link<'_, C::Session>, lock: Option<RemotePath>) -> Result<Seen, Trouble> {
         let mut request = first_request(self.host, self.items, self.record, self.options().merge.replace_invalid);
         request.lock = lock;
+        request.curl |= self.run.look.is_some() && self.host.curl.is_none() && needs_curl(self.items);
         let mut seen = Seen::default();
         for _ in 0..ROUNDS_MAX {
             let text = request.encode(&self.host.root);
@@ -327,12 +411,14 @@ impl<C: Connector> PartRun<'_, C> {
             let Some((uid, _)) = seen.reply.me else {
                 return Err(Trouble::new(Stage::Observe, "the node does not tell who we are there; is /proc mounted?"));
             };
-            if uid != 0 && self.is_root_s && self.host.root.as_str() == "/" {
+            if uid != 0 && self.home.is_none() && self.host.root.as_str() == "/" {
                 let why = format!("the SSH user has user id {uid} there, but these files are root's; set `user: root`, or `become: true`");
                 return Err(Trouble::new(Stage::Observe, why));
             }
             let mut paths = BTreeSet::new();
-            for wanted in self.items.iter().map(|i| &i.wanted).chain([self.record]) {
+            // What cannot be read is told when it is decided what to do.
+            let claimed: Vec<RemotePath> = self.claims(&seen).unwrap_or_default().iter().map(|c| c.spec.path.below(&self.host.root)).collect();
+            for wanted in self.items.iter().map(|i| &i.wanted).chain([self.record]).chain(&claimed) {
                 match plan::locate(wanted, &self.host.root, uid, &seen) {
                     Located::Ask(more) => paths.extend(more.iter().map(ToString::to_string)),
                     // Behind a link, stale staging directories lie where we did not look yet.

@@ -6,6 +6,7 @@ mod job;
 mod memo;
 mod observe;
 pub mod ping;
+pub mod status;
 mod waves;
 
 use std::collections::BTreeMap;

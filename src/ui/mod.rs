@@ -1,4 +1,4 @@
-//! What people and programs see. [`recap`], [`json`], [`hosts`] and [`ping`] turn a report into text and are pure; [`progress`] draws
+//! What people and programs see. [`recap`], [`json`], [`hosts`], [`ping`] and [`status`] turn a report into text and are pure; [`progress`] draws
 //! while the run goes on. Everything that comes from a report passes [`printable`] on its way out.
 
 mod caret;
@@ -9,6 +9,7 @@ pub mod log;
 pub mod ping;
 pub mod progress;
 pub mod recap;
+pub mod status;
 pub mod trust;
 
 use std::io::{self, IsTerminal, Write};

@@ -223,7 +223,7 @@ fn change_word(change: Change, check: bool) -> &'static str {
 /// A reason with `<host>` for the host's own name and `SHA256:...` for its key's fingerprint, so that reasons that differ by
 /// these alone are one. Only names with a digit or a dot: a host that is called `login` is not meant by every "login" in a
 /// sentence.
-fn shared(reason: &str, host: &str) -> String {
+pub(super) fn shared(reason: &str, host: &str) -> String {
     let mut parts = reason.split("SHA256:");
     let first = parts.next().unwrap_or_default().to_string();
     let reason = parts.fold(first, |out, part| out + "SHA256:..." + part.trim_start_matches(|c: char| c.is_ascii_alphanumeric() || c == '+' || c == '/'));
