@@ -20,7 +20,7 @@
 //! logins into it, sends what differs, and reads it back. Every host gives one [`model::HostRow`], and [`ui`] makes a report of them.
 //!
 //! The other verbs are parts of that line: `hosts` ends after `limit`, `trust` after the key exchange of `connect`, and `ping` starts
-//! a program that only looks; `status` ends after `observe` and compares. `vault` works on the files of the admin alone.
+//! a program that only looks; `remove` merges nothing and takes out instead; `status` ends after `observe` and compares. `vault` works on the files of the admin alone.
 //!
 //! # Where hosts come from
 //!

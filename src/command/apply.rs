@@ -12,14 +12,15 @@ use super::become_password::become_password;
 use super::journal::{self, Journal, LastRun, Selection};
 use super::load::{Opener, known};
 use super::reach::{Purpose, reach};
-use crate::cli::{ApplyArgs, RunArgs, SshArgs, WhatArgs};
+use crate::cli::{ApplyArgs, ApplyOutputArgs, RunArgs, SshArgs, WhatArgs};
 use crate::error::{Error, Result};
 use crate::format::{self, MergeOptions};
 use crate::inventory::{self, Inventory};
 use crate::model::text::shell_word;
 use crate::model::{Connection, Event, Host, HostRow, LoginEntry, Outcome, Pace, Report, Stage, Target};
 use crate::node::Program;
-use crate::push::{Logins, Push, PushOptions, before, push_all};
+use crate::push::remove::Task;
+use crate::push::{Logins, Push, PushOptions, before, push_all_for};
 use crate::transport::local::Local;
 use crate::transport::reach::Reach;
 use crate::ui;
@@ -29,17 +30,27 @@ pub async fn apply(args: &ApplyArgs, verbose: u8) -> Result<u8> {
     // Everything that can be wrong with the input is found here, before the first connection.
     let mut opener = Opener::of_process(&args.vault.identity.identities)?.allow_commands(args.sources.allow_commands);
     let mut inventory = opener.inventory(&args.inventory, args.vault.allow_plaintext, args.what.allow_expired)?;
+    if args.what.prune {
+        may_take(&inventory)?;
+    }
     let last = if args.what.resume { Some(LastRun::of(&args.inventory)?) } else { None };
     let chosen = match &last {
         Some(last) => known(&inventory, &last.unfinished()),
         None => opener.limit(&inventory, args.what.limit.as_deref())?,
     };
+    let (output, check_only) = (&args.output, args.what.check);
     if let Some(last) = last.as_ref().filter(|_| chosen.is_empty()) {
-        return tell(&Report::default(), &format!("nothing is left of the last run ({})\n", last.path.display()), args);
+        return tell(&Report::default(), &format!("nothing is left of the last run ({})\n", last.path.display()), output, check_only);
     }
     let selection = selection(&args.what, last.as_ref());
-    inventory::select(&mut inventory, &selection.logins, &selection.targets)?;
-    let hosts = targeted(&inventory, &chosen, &args.ssh, false)?;
+    if args.what.prune && !(selection.logins.is_empty() && selection.targets.is_empty()) {
+        return Err(Error::usage("--prune would take what --login and --target leave out for gone").hint("leave them out (or --resume of a run that had them)"));
+    }
+    // A host that gets nothing any more may still hold something.
+    if !args.what.prune {
+        inventory::select(&mut inventory, &selection.logins, &selection.targets)?;
+    }
+    let hosts = targeted(&inventory, &chosen, &args.ssh, args.what.prune)?;
     let logins = open(&mut opener, &inventory, &hosts, args.vault.allow_plaintext)?;
     check(&hosts, &logins)?;
     let become_password = become_password(&mut opener, &inventory, &hosts, args.ssh.ask_become_pass, args.vault.allow_plaintext)?;
@@ -60,24 +71,34 @@ pub async fn apply(args: &ApplyArgs, verbose: u8) -> Result<u8> {
     let names: Vec<String> = hosts.iter().map(|h| h.name.clone()).collect();
     let mut journal = if args.what.check { None } else { journal(args, &inventory, &names, &selection) };
     let progress = ui::progress::Progress::new(names, verbose > 0, args.what.check);
-    let report = run(Arc::new(Push { connector, logins, options }), hosts, progress, journal.as_mut()).await?;
+    let task = if args.what.prune { Task::Prune } else { Task::Apply };
+    let report = run(Arc::new(Push { connector, logins, options }), task, hosts, progress, journal.as_mut()).await?;
 
     let whole = journal.is_some_and(|journal| journal.finish(&report, report.exit_code(args.output.detailed_exitcode)));
     let command = if whole { repeated(std::env::args_os().skip(1), &selection) } else { None };
     let recap = ui::recap::Options { check: args.what.check, diff: args.output.diff, colors: ui::stdout_has_colors(), command: command.as_deref() };
-    tell(&report, &ui::recap::recap(&report, recap), args)
+    tell(&report, &ui::recap::recap(&report, recap), output, check_only)
+}
+
+/// Demands that the nodes' record knows this inventory by a name of its own, without which it could take what another one wrote for its own.
+pub(super) fn may_take(inventory: &Inventory) -> Result<()> {
+    match inventory.id {
+        Some(_) => Ok(()),
+        None => Err(Error::usage(format!("{} has no `id:`, by which the nodes know what it wrote there", inventory.path))
+            .hint("give it a name of its own (`id: example-cluster`) and run `apply`; what was written before then stays on the nodes as somebody else's")),
+    }
 }
 
 /// Writes the report, as text or as the document, and returns the exit code.
-fn tell(report: &Report, text: &str, args: &ApplyArgs) -> Result<u8> {
-    let document = args.output.json.then(|| ui::json::json(report, args.what.check, args.output.diff));
+pub(super) fn tell(report: &Report, text: &str, output: &ApplyOutputArgs, check: bool) -> Result<u8> {
+    let document = output.json.then(|| ui::json::json(report, check, output.diff));
     let lost = |e| {
         // The run is over all the same, and whoever reads stderr shall know how.
-        let summary = ui::recap::summary(report, args.what.check);
+        let summary = ui::recap::summary(report, check);
         Error::internal(format!("the report cannot be written to stdout: {e}\nthe run itself came to its end: {}", summary.trim_end()))
     };
     ui::out(document.as_deref().unwrap_or(text)).map_err(lost)?;
-    Ok(report.exit_code(args.output.detailed_exitcode))
+    Ok(report.exit_code(output.detailed_exitcode))
 }
 
 /// `--login` and `--target`; where neither is given, those of the run that this one continues.
@@ -184,7 +205,7 @@ fn check(hosts: &[Host], logins: &Logins) -> Result<()> {
 }
 
 /// Waves and guards: the flags, and the inventory's `serial:` where they say nothing of waves.
-fn pace(args: &RunArgs, inventory: &Inventory) -> Pace {
+pub(super) fn pace(args: &RunArgs, inventory: &Inventory) -> Pace {
     let batch = if args.batch.is_empty() { &inventory.serial } else { &args.batch };
     Pace { canary: args.canary.unwrap_or(0) as usize, batch: batch.clone(), max_fail: args.max_fail }
 }
@@ -200,14 +221,20 @@ pub(super) fn forks(wanted: u32, files_each: u64) -> usize {
 
 /// Runs the fan-out, draws it, and hears signals: after the first one no host starts any more, after the second one
 /// nothing is waited for.
-async fn run(push: Arc<Push<Reach>>, hosts: Vec<Host>, progress: ui::progress::Progress, journal: Option<&mut Journal>) -> Result<Report> {
+pub(super) async fn run(
+    push: Arc<Push<Reach>>,
+    task: Task,
+    hosts: Vec<Host>,
+    progress: ui::progress::Progress,
+    journal: Option<&mut Journal>,
+) -> Result<Report> {
     let heard = |e| Error::internal(format!("signals cannot be heard: {e}"));
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt()).map_err(heard)?, signal(SignalKind::terminate()).map_err(heard)?);
     let (stop, stopped) = watch::channel(false);
     let (sender, mut events) = mpsc::unbounded_channel();
     let mut watch = Watch { so_far: hosts.iter().map(before).collect(), progress, journal };
     let mut interrupted = None;
-    let work = push_all(push, hosts, stopped, sender);
+    let work = push_all_for(push, task, hosts, stopped, sender);
     tokio::pin!(work);
     let report = loop {
         let code = tokio::select! {

@@ -12,6 +12,7 @@ pub mod load;
 pub mod ping;
 pub mod process;
 pub mod reach;
+pub mod remove;
 mod routes;
 pub mod sources;
 pub mod status;
@@ -32,6 +33,7 @@ pub async fn run(cli: &Cli) -> Result<u8> {
         Verb::Hosts(args) => hosts::hosts(args),
         Verb::Ping(args) => ping::ping(args, cli.verbose).await,
         Verb::Status(args) => status::status(args, cli.verbose).await,
+        Verb::Remove(args) => remove::remove(args, cli.verbose).await,
         Verb::Trust(args) => trust::trust(args, cli.verbose).await,
         Verb::Vault(verb) => Console::of_process(|console| run_vault(verb, console)).map(|()| 0),
     }

@@ -121,7 +121,10 @@ pub(super) fn comparison(
 ) -> Result<(BTreeMap<String, Login>, Box<SamePassword>)> {
     let mut logins: BTreeMap<String, Login> = BTreeMap::new();
     let mut known: BTreeMap<String, Fingerprint> = BTreeMap::new();
-    let given = AuditKeySources::of_process(audit.audit_key.as_deref()).load()?;
+    let given = match entries.iter().any(|e| is_chosen(&e.name)) {
+        true => AuditKeySources::of_process(audit.audit_key.as_deref()).load()?,
+        false => None,
+    };
     // What is opened here is held as a fingerprint too, under a key of this run: one comparison for all, in constant time.
     let own = AuditKey::generate();
     let (mut foreign, mut without) = (Vec::new(), Vec::new());

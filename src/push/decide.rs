@@ -6,6 +6,7 @@ use super::PushOptions;
 use super::job::{Done, Item, Job, NO_TAR_FOR_NUL, Plan, What, sha256};
 use super::memo::Memos;
 use super::observe::{Seen, backup_path, facts};
+use super::remove::Outgoing;
 use crate::format::Merged;
 use crate::format::owned::{self, OwnedAccount, OwnedFile};
 use crate::model::{Change, Host, Login, Observed, ObservedFile, RemotePath, Stage};
@@ -20,6 +21,8 @@ pub(super) struct Open {
     pub(super) record: bool,
     /// Items that failed in an earlier attempt.
     pub(super) failed: BTreeSet<usize>,
+    /// Claims of the record whose files could not be written.
+    pub(super) failed_claims: BTreeSet<RemotePath>,
     /// Another run, or whoever holds the lock, did not let go of it.
     pub(super) busy: bool,
 }
@@ -61,6 +64,8 @@ pub(super) struct Decider<'a> {
     pub(super) options: &'a PushOptions,
     pub(super) memos: &'a Memos,
     pub(super) seen: &'a Seen,
+    /// What is taken out of files that are written, by their paths.
+    pub(super) outgoing: BTreeMap<RemotePath, &'a Outgoing>,
 }
 
 impl Decider<'_> {
@@ -153,13 +158,13 @@ impl Decider<'_> {
             diff.extend(metadata_diff(old, &desired));
         }
         let hash = old.as_ref().map(|o| sha256(&o.content));
-        let content = wish.merged.write.or(old.map(|o| o.content)).expect("a file that is absent and not written has no change");
+        let content = Some(wish.merged.write.or(old.map(|o| o.content)).expect("a file that is absent and not written has no change"));
         let (uid, gid, dir_mode) = (wish.uid, wish.gid, item.spec.dir_mode.bits());
         jobs.push(Job { what: What::Item(i), path, missing, dir_mode, content, old: hash, mode, uid, gid, change, notes, diff });
-        if jobs.iter().any(|j| j.content.len() as u64 > FILE_BYTES_MAX) {
+        if jobs.iter().filter_map(|j| j.content.as_ref()).any(|c| c.len() as u64 > FILE_BYTES_MAX) {
             return Err("with the logins it would be larger than 1 MiB, which regprov does not touch; take from it what is not needed".to_string());
         }
-        if !self.seen.reply.tar && jobs.iter().any(|j| j.content.contains(&0)) {
+        if !self.seen.reply.tar && jobs.iter().filter_map(|j| j.content.as_ref()).any(|c| c.contains(&0)) {
             return Err(NO_TAR_FOR_NUL.to_string());
         }
         Ok(Step::Write(jobs))
@@ -167,15 +172,28 @@ impl Decider<'_> {
 
     /// What the file shall be, by its format.
     fn wish(&self, item: &Item<'_>, observed: &Observed) -> Result<Wish, String> {
-        let existing = match observed {
+        let mut existing = match observed {
             Observed::Absent => None,
             Observed::File(file) => Some(&file.content[..]),
             Observed::Refused(why) => return Err(why.clone()),
         };
+        let outgoing = self.outgoing.get(&item.spec.path);
+        let removed = outgoing.and_then(|out| out.removed.as_ref());
+        if let Some(removed) = removed {
+            existing = removed.content.as_ref().map(|c| &c[..]);
+        }
         let reply = &self.seen.reply;
         let facts = facts(self.host, item.wants(), reply);
         let merge = item.merge(existing, &facts, self.options.merge);
-        let merged = self.memos.merged.get(&merge, || (item.consumer.merge)(&merge))?;
+        let mut merged = self.memos.merged.get(&merge, || (item.consumer.merge)(&merge))?;
+        if let Some(removed) = removed {
+            merged.diff.splice(0..0, removed.diff.iter().cloned());
+            merged.write = merged.write.or_else(|| removed.content.clone());
+        }
+        if let Some(outgoing) = outgoing {
+            merged.notes.extend(outgoing.kept.iter().cloned());
+            merged.notes.extend(outgoing.failure().map(|why| format!("nothing was pruned: {why}")));
+        }
         let (my_uid, my_gid) = self.seen.me();
         let number = |name: &Option<String>, kind: &str, mine: u32| match name {
             Some(name) if item.spec.secret => number_of(name, kind, reply),
@@ -195,7 +213,7 @@ impl Decider<'_> {
                 path,
                 missing: Vec::new(),
                 dir_mode: 0o700,
-                content: old.content.clone(),
+                content: Some(old.content.clone()),
                 old: None,
                 mode: 0o600,
                 uid: old.stat.uid,
@@ -222,7 +240,7 @@ impl Decider<'_> {
                 path,
                 missing,
                 dir_mode: 0o700,
-                content: content.into(),
+                content: Some(content.into()),
                 old: existing.map(|f| sha256(&f.content)),
                 mode: 0o600,
                 uid,

@@ -10,13 +10,14 @@ use super::decide::{Decider, Decision, Open, record_path, record_path_of_user};
 use super::job::{Came, Done, Item, Job, Plan, What, complaint, items, read_back};
 use super::memo::Memos;
 use super::observe::{Seen, first_request};
+use super::remove::{Taker, Task};
 use super::status::{Judge, SeenPart, Status, needs_curl};
 use super::{Push, PushOptions, not_attempted};
 use crate::format::consumer;
 use crate::format::owned::{self, Claim};
 use crate::model::status::FileStatus;
 use crate::model::text::sanitize;
-use crate::model::{Change, Host, HostRow, Observed, Outcome, RemotePath, Stage, Target};
+use crate::model::{Change, FileRow, Host, HostRow, Observed, Outcome, RemotePath, Stage, Target};
 use crate::node::protocol::{Nonce, Observe, Reply, ReplyReader, hello, staging_pattern};
 use crate::node::run_as::RunAs;
 use crate::plan::{self, Located};
@@ -34,6 +35,8 @@ struct Progress {
     stage: Option<Stage>,
     sent: bool,
     done: BTreeMap<usize, Done>,
+    /// What became of files that lost what we wrote: consumer and path as reports show it.
+    held: BTreeMap<(&'static str, String), Done>,
     /// What a look found, by the place of each file among all files of the host.
     found: BTreeMap<usize, FileStatus>,
     /// What a look found in files that no target names.
@@ -41,11 +44,11 @@ struct Progress {
 }
 
 /// Brings one host to its wanted state. `sent` is called when what shall be written leaves.
-pub(super) async fn push_host<C: Connector>(push: &Push<C>, host: &Host, memos: &Memos, sent: &(dyn Fn() + Send + Sync)) -> HostRow {
+pub(super) async fn push_host<C: Connector>(push: &Push<C>, task: &Task, host: &Host, memos: &Memos, sent: &(dyn Fn() + Send + Sync)) -> HostRow {
     let progress = Mutex::new(Progress::default());
     let items = items(host, &push.logins);
     let clock = Arc::new(Clock::default());
-    let run = HostRun { push, host, memos, sent, look: None, progress: &progress, clock: &clock };
+    let run = HostRun { push, task, host, memos, sent, look: None, progress: &progress, clock: &clock };
     let ended = run.in_time().await;
     let progress = progress.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
     row(host, &items, progress, ended)
@@ -57,7 +60,9 @@ pub(super) async fn look<C: Connector>(status: &Status<C>, host: &Host) -> Resul
     let clock = Arc::new(Clock::default());
     let judge = Judge { same: &*status.same, now: status.now };
     let look = Some(Look { judge, inventory_id: status.inventory_id.as_deref() });
-    HostRun { push: &status.push, host, memos: &Memos::default(), sent: &|| {}, look, progress: &progress, clock: &clock }.in_time().await?;
+    HostRun { push: &status.push, task: &Task::Apply, host, memos: &Memos::default(), sent: &|| {}, look, progress: &progress, clock: &clock }
+        .in_time()
+        .await?;
     let progress = progress.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
     let paths = not_attempted(host, Outcome::NotAttempted).files;
     // A path in a home is shown as the inventory has it.
@@ -96,7 +101,17 @@ fn row(host: &Host, items: &[Item<'_>], mut progress: Progress, ended: Result<()
         }
         (file.change, file.reason, file.diff) = (done.change, done.reason, done.diff);
     }
-    let wrote = row.files.iter().any(|f| matches!(f.change, Change::Created | Change::Updated | Change::Metadata));
+    for ((target, path), done) in progress.held {
+        if done.change == Change::Failed && first_failure.is_none() {
+            first_failure = Some((done.stage, format!("{path}: {}", done.reason.as_deref().unwrap_or_default())));
+        }
+        let file = FileRow { target, path, change: done.change, reason: done.reason, diff: done.diff };
+        match row.files.iter_mut().find(|f| (f.target, &f.path) == (target, &file.path)) {
+            Some(same) => *same = file,
+            None => row.files.push(file),
+        }
+    }
+    let wrote = row.files.iter().any(|f| f.change.is_change());
     row.outcome = match (ended, first_failure) {
         (Err(Trouble { stage, reason }), _) if progress.sent => Outcome::Unknown { stage, reason },
         (Err(Trouble { stage, reason }), _) if stage <= Stage::Authenticate => Outcome::Unreachable { stage, reason },
@@ -111,6 +126,7 @@ fn row(host: &Host, items: &[Item<'_>], mut progress: Progress, ended: Result<()
 /// One host, from connecting to the end.
 struct HostRun<'a, C> {
     push: &'a Push<C>,
+    task: &'a Task,
     host: &'a Host,
     memos: &'a Memos,
     sent: &'a (dyn Fn() + Send + Sync),
@@ -159,9 +175,18 @@ impl<C: Connector> HostRun<'_, C> {
         result
     }
 
+    /// The inventory whose part of the record this run is about, if it is about any.
+    fn record_of(&self) -> Option<&str> {
+        match (&self.look, self.task) {
+            (Some(look), _) => look.inventory_id,
+            (None, Task::Apply) => None,
+            (None, Task::Prune | Task::Remove(_)) => Some(&self.push.options.inventory_id),
+        }
+    }
+
     /// Whether root's record counts although no target of root's is left: where it is read at all, and can be.
     fn has_bare_root(&self) -> bool {
-        let reads = self.look.as_ref().is_some_and(|look| look.inventory_id.is_some());
+        let reads = self.record_of().is_some();
         reads && (self.host.targets.is_empty() || self.host.becomes_root || self.push.connector.login(self.host) == "root")
     }
 
@@ -291,6 +316,9 @@ impl<C: Connector> PartRun<'_, C> {
         let others = places.clone();
         let mut open = Open { items: (0..self.items.len()).collect(), ..Open::default() };
         let mut lock = None;
+        // What goes is forgotten by the record once it is gone.
+        let mut to_forget = !matches!(self.run.task, Task::Apply);
+        let mut failed_claims = BTreeSet::new();
         for attempt in 0..ATTEMPTS_MAX {
             if attempt > 0 {
                 tokio::time::sleep(jitter(attempt)).await;
@@ -318,8 +346,25 @@ impl<C: Connector> PartRun<'_, C> {
             }
             self.at(Stage::Render);
             let (options, memos) = (self.options(), self.run.memos);
-            let decider = Decider { host: self.host, own: self.record, others: &others, items: self.items, options, memos, seen: &seen };
-            let Decision { mut plan, settled, places: found } = decider.decide(&open)?;
+            let claims = self.read_claims(&seen)?;
+            let taker = Taker { task: self.run.task, host: self.host, items: self.items, logins: &self.run.push.logins, claims: &claims, seen: &seen };
+            let outgoing = taker.outgoing();
+            let with_items = taker.with_items(&outgoing);
+            let decider = Decider { host: self.host, own: self.record, others: &others, items: self.items, options, memos, seen: &seen, outgoing: with_items };
+            let mut decision = match self.run.task {
+                Task::Remove(_) => self.unwanted(decider.decide(&Open::default())?),
+                Task::Apply | Task::Prune => decider.decide(&open)?,
+            };
+            for (claim, done) in taker.add(&outgoing, &failed_claims, &mut decision) {
+                self.held(&claims[claim], done);
+            }
+            let mut forgets = false;
+            if to_forget && decision.plan.jobs.is_empty() {
+                to_forget = false;
+                decision.plan.jobs.extend(taker.forget(&outgoing, self.record, &self.options().inventory_id));
+                forgets = !decision.plan.jobs.is_empty();
+            }
+            let Decision { mut plan, settled, places: found } = decision;
             places.extend(found);
             for (item, done) in settled {
                 // Else, when a backup comes first and no later attempt gets through, it would be called contended.
@@ -331,8 +376,11 @@ impl<C: Connector> PartRun<'_, C> {
             }
             if self.options().check {
                 for job in plan.jobs {
-                    if let Some(item) = job.item() {
-                        self.done(item, Done { change: job.change, stage: Stage::Render, reason: job.notes, diff: job.diff });
+                    let done = Done { change: job.change, stage: Stage::Render, reason: job.notes, diff: job.diff };
+                    match job.what {
+                        What::Item(item) => self.done(item, done),
+                        What::Held(claim) => self.held(&claims[claim], done),
+                        What::Record | What::Backup => {}
                     }
                 }
                 return Ok(());
@@ -341,20 +389,22 @@ impl<C: Connector> PartRun<'_, C> {
                 return Ok(());
             }
             for job in &plan.jobs {
-                tracing::debug!(host = %self.host.name, path = %job.path, bytes = job.content.len(), change = job.change.name(), "to write");
+                tracing::debug!(host = %self.host.name, path = %job.path, bytes = job.content.as_ref().map_or(0, |c| c.len()), change = job.change.name(), "to write");
             }
             self.at(Stage::Replace);
             lock = Some(plan.lock.clone());
             if plan.jobs.iter().any(|j| j.what == What::Backup) {
                 // What is to be kept is kept for certain before its file is replaced, in the next attempt.
                 plan.jobs.retain(|j| j.what == What::Backup);
-                self.replace(&mut link, plan, &seen).await?;
+                self.replace(&mut link, plan, &seen, &claims).await?;
                 continue;
             }
             let failed = std::mem::take(&mut open.failed);
-            open = self.replace(&mut link, plan, &seen).await?;
+            open = self.replace(&mut link, plan, &seen, &claims).await?;
             open.failed.extend(failed);
-            if open.items.is_empty() && !open.record {
+            failed_claims.append(&mut open.failed_claims);
+            to_forget |= forgets && open.record;
+            if open.items.is_empty() && !open.record && !to_forget {
                 return Ok(());
             }
         }
@@ -369,12 +419,18 @@ impl<C: Connector> PartRun<'_, C> {
         for item in open.items {
             self.done(item, Done::failed(Stage::Replace, why.clone()));
         }
-        Ok(())
+        if to_forget { Err(Trouble::new(Stage::Replace, why)) } else { Ok(()) }
+    }
+
+    /// Of a run that writes nothing anew: its items are as they were.
+    fn unwanted(&self, decision: Decision) -> Decision {
+        let unchanged = || Done { change: Change::Unchanged, stage: Stage::Render, reason: None, diff: Vec::new() };
+        Decision { settled: (0..self.items.len()).map(|item| (item, unchanged())).collect(), ..decision }
     }
 
     /// Compares what was seen with what is wanted.
     fn look(&self, look: &Look<'_>, seen: &Seen) -> Result<(), Trouble> {
-        let claims = self.claims(seen).map_err(|why| Trouble::new(Stage::Observe, why.replace(owned::PATH, self.record.as_str())))?;
+        let claims = self.read_claims(seen)?;
         let part = SeenPart { host: self.host, items: self.items, claims: &claims, home: self.home, seen };
         let (files, beside) = look.judge.part(&part);
         let mut progress = self.progress();
@@ -383,9 +439,24 @@ impl<C: Connector> PartRun<'_, C> {
         Ok(())
     }
 
+    /// [`claims`](Self::claims), without which nothing can be said.
+    fn read_claims(&self, seen: &Seen) -> Result<Vec<Claim>, Trouble> {
+        self.claims(seen).map_err(|why| Trouble::new(Stage::Observe, why.replace(owned::PATH, self.record.as_str())))
+    }
+
+    /// What became of the file of a claim. A later attempt does not take back what an earlier one did.
+    fn held(&self, claim: &Claim, done: Done) {
+        let place = (claim.kind.name(), parted(self.host, self.home, &claim.spec.path));
+        let mut progress = self.progress();
+        let settled = |d: &Done| d.change.is_change() || d.change == Change::Failed;
+        if !progress.held.get(&place).is_some_and(settled) {
+            progress.held.insert(place, done);
+        }
+    }
+
     /// What the record says that we wrote, where that is of any use.
     fn claims(&self, seen: &Seen) -> Result<Vec<Claim>, String> {
-        let Some(id) = self.run.look.as_ref().and_then(|look| look.inventory_id) else { return Ok(Vec::new()) };
+        let Some(id) = self.run.record_of() else { return Ok(Vec::new()) };
         match plan::locate(self.record, &self.host.root, seen.me().0, seen) {
             Located::At { observed: Observed::File(file), .. } => owned::claims(&file.content, id),
             _ => Ok(Vec::new()),
@@ -434,7 +505,7 @@ impl<C: Connector> PartRun<'_, C> {
     }
 
     /// Sends the payload, and settles each item by what can be read afterwards; those that met a conflict come back.
-    async fn replace(&self, link: &mut Link<'_, C::Session>, mut plan: Plan, seen: &Seen) -> Result<Open, Trouble> {
+    async fn replace(&self, link: &mut Link<'_, C::Session>, mut plan: Plan, seen: &Seen, claims: &[Claim]) -> Result<Open, Trouble> {
         plan.jobs.sort_by_key(|j| (j.path.parent(), j.path.clone()));
         let request = plan.request(seen, &link.nonce)?;
         self.progress().sent = true;
@@ -456,6 +527,18 @@ impl<C: Connector> PartRun<'_, C> {
                 Some(item) => read_back(self.host, &self.items[item], seen, self.options().merge, self.run.memos, content),
                 None => Ok(()),
             });
+            if let What::Held(claim) = job.what {
+                match came {
+                    Came::Written => self.held(&claims[claim], Done { change: job.change, stage: Stage::ReadBack, reason: job.notes, diff: job.diff }),
+                    Came::Failed(stage, why) => {
+                        again.failed_claims.insert(claims[claim].spec.path.clone());
+                        self.held(&claims[claim], Done::failed(stage, why));
+                    }
+                    // The record still names it, so the next attempt finds it again.
+                    Came::Conflict => {}
+                }
+                continue;
+            }
             match (came, item) {
                 (Came::Conflict, item) => {
                     again.items.extend(item);

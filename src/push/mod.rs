@@ -6,6 +6,7 @@ mod job;
 mod memo;
 mod observe;
 pub mod ping;
+pub mod remove;
 pub mod status;
 mod waves;
 
@@ -19,6 +20,7 @@ use tokio::task::JoinSet;
 use crate::format::MergeOptions;
 use crate::model::{Change, Event, FileRow, Host, HostRow, Login, Outcome, Pace, Report, Stage};
 use crate::transport::Connector;
+use remove::Task;
 
 /// The logins of a run by name.
 pub type Logins = BTreeMap<String, Login>;
@@ -52,11 +54,23 @@ pub struct Push<C> {
     pub options: PushOptions,
 }
 
+/// [`push_all_for`] the task that writes what is wanted.
+pub async fn push_all<C: Connector>(push: Arc<Push<C>>, hosts: Vec<Host>, stop: watch::Receiver<bool>, events: mpsc::UnboundedSender<Event>) -> Report {
+    push_all_for(push, Task::Apply, hosts, stop, events).await
+}
+
 /// Brings every host to its wanted state, wave after wave and [`PushOptions::forks`] at a time, and tells `events` as it goes.
 /// When a guard of [`PushOptions::pace`] or [`Connector::halted`] stops the run, or when `stop` turns true, no further host
 /// starts, and those in flight end in their own time. A host to [skip](Host::skip) is told as ended at once and never contacted.
 /// One row per host comes back, in the order of `hosts`, whatever happens.
-pub async fn push_all<C: Connector>(push: Arc<Push<C>>, hosts: Vec<Host>, stop: watch::Receiver<bool>, events: mpsc::UnboundedSender<Event>) -> Report {
+pub async fn push_all_for<C: Connector>(
+    push: Arc<Push<C>>,
+    task: Task,
+    hosts: Vec<Host>,
+    stop: watch::Receiver<bool>,
+    events: mpsc::UnboundedSender<Event>,
+) -> Report {
+    let task = Arc::new(task);
     let hosts: Vec<Arc<Host>> = hosts.into_iter().map(Arc::new).collect();
     let mut rows: Vec<HostRow> = hosts.iter().map(|h| before(h)).collect();
     for (index, row) in rows.iter().enumerate().filter(|(_, row)| matches!(row.outcome, Outcome::Skipped { .. })) {
@@ -71,13 +85,13 @@ pub async fn push_all<C: Connector>(push: Arc<Push<C>>, hosts: Vec<Host>, stop: 
     loop {
         while running.len() < push.options.forks.max(1) && !*stop.borrow() {
             let Some(next) = waves.next() else { break };
-            let (push, host, memos) = (push.clone(), hosts[next].clone(), memos.clone());
+            let (push, task, host, memos) = (push.clone(), task.clone(), hosts[next].clone(), memos.clone());
             let _ = events.send(Event::Started { index: next });
             let (index, sender) = (next, events.clone());
             let sent = move || {
                 let _ = sender.send(Event::Sent { index });
             };
-            let task = running.spawn(async move { host::push_host(&push, &host, &memos, &sent).await });
+            let task = running.spawn(async move { host::push_host(&push, &task, &host, &memos, &sent).await });
             index_of.insert(task.id(), next);
         }
         let Some(ended) = running.join_next_with_id().await else { break };

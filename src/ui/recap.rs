@@ -163,7 +163,7 @@ fn notes(report: &Report, options: Options<'_>) -> String {
 fn diffs(report: &Report, options: Options<'_>) -> String {
     let mut groups = Groups::new();
     for row in &report.hosts {
-        for file in row.files.iter().filter(|f| matches!(f.change, Change::Created | Change::Updated | Change::Metadata) || !f.diff.is_empty()) {
+        for file in row.files.iter().filter(|f| f.change.is_change() || !f.diff.is_empty()) {
             groups.add((place(file, &row.host), file.change, &file.diff), (Some(file), row.host.as_str()));
         }
     }
@@ -213,6 +213,7 @@ fn change_word(change: Change, check: bool) -> &'static str {
     match (change, check) {
         (Change::Created, true) => "would be created",
         (Change::Updated, true) => "would be updated",
+        (Change::Removed, true) => "would be removed",
         (Change::Metadata, true) => "mode or owner would be changed",
         (Change::Metadata, false) => "mode or owner changed",
         (Change::NotAttempted, _) => "not attempted",

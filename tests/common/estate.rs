@@ -133,6 +133,15 @@ impl Estate {
         self.there(&[&["apply"], words, &["--identity", "id.txt"]].concat())
     }
 
+    /// Starts it for the nodes, and kills it after a time.
+    pub(crate) fn killed_after(&self, words: &[&str], after: std::time::Duration) {
+        let key = self.bed.key.to_str().unwrap();
+        let mut child = self.command(&[words, &["--ssh-key", key, "--no-agent"]].concat()).stdin(Stdio::null()).spawn().unwrap();
+        std::thread::sleep(after);
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
     pub(crate) fn piped(&self, words: &[&str], input: &str) -> Ran {
         let mut child = self.command(words).stdin(Stdio::piped()).spawn().unwrap();
         // Whoever reads nothing may be gone by now.
