@@ -19,8 +19,9 @@
 //! [`model::Login`]s. On each host [`push`] asks the one program of [`node`] what is there, lets each [`format::Consumer`] merge its
 //! logins into it, sends what differs, and reads it back. Every host gives one [`model::HostRow`], and [`ui`] makes a report of them.
 //!
-//! The other verbs are parts of that line: `hosts` ends after `limit`, `trust` after the key exchange of `connect`, and `ping` starts
-//! a program that only looks; `remove` merges nothing and takes out instead; `status` ends after `observe` and compares. `vault` works on the files of the admin alone.
+//! The other verbs are parts of that line: `hosts` ends after `limit`, `trust` after the key exchange of `connect`, `ping` starts a
+//! program that only looks, `status` ends after `observe` and compares, and `remove` takes out what the record names instead of merging.
+//! `vault` works on the files of the admin alone.
 //!
 //! # Where hosts come from
 //!

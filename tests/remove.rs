@@ -80,7 +80,7 @@ async fn what_others_wrote_stays() {
     // Somebody logs in to nvcr.io with an account of their own.
     edit(&estate, 0, |d| d["auths"]["nvcr.io"]["auth"] = "Ym9iOng=".into());
     // The test's own reader rounds it.
-    estate.write(0, DOCKER, &estate.read(0, DOCKER).replace("1.2345678901234567e19", "12345678901234567890.10"));
+    estate.write(0, DOCKER, &estate.read(0, DOCKER).replace("1.2345678901234567e+19", "12345678901234567890.10"));
     let ran = remove(&estate, &["inventory.yml", "--all", "--diff", "--json"]).ended(0, &["kept: nvcr.io: changed by others: another account"]);
     assert_eq!(changes(&ran), ["docker updated", "enroot updated"]);
     assert_eq!(ran.json()["hosts"][0]["files"][0]["diff"], json!([format!("- {HUB}")]));

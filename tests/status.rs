@@ -173,7 +173,7 @@ async fn another_owner_is_told_by_number() {
         // Only root can give a file away.
         return;
     }
-    let ran = status(&estate, &AUDIT).ended(10, &["wrong owner: owner 1234:1234 instead of 0:0: n0 (1)"]);
+    let ran = status(&estate, &AUDIT).ended(10, &["wrong owner: 1234:1234 instead of 0:0: n0 (1)"]);
     assert!(ran.out.contains("docker "), "{}", ran.out);
 }
 

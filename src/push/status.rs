@@ -228,13 +228,13 @@ impl Judge<'_> {
         };
         let (uid, gid) = (number(&item.target.owner, "passwd", my_uid), number(&item.target.group, "group", my_gid));
         if is != wanted {
-            status.findings.push(finding(FindingKind::WrongMode, format!("mode {is:04o} instead of {wanted:04o}")));
+            status.findings.push(finding(FindingKind::WrongMode, format!("{is:04o} instead of {wanted:04o}")));
         }
         if let (Some(uid), Some(gid)) = (uid, gid)
             && (file.stat.uid, file.stat.gid) != (uid, gid)
         {
             let (a, b) = (file.stat.uid, file.stat.gid);
-            status.findings.push(finding(FindingKind::WrongOwner, format!("owner {a}:{b} instead of {uid}:{gid}")));
+            status.findings.push(finding(FindingKind::WrongOwner, format!("{a}:{b} instead of {uid}:{gid}")));
         }
         if !item.spec.secret {
             return;
@@ -293,4 +293,97 @@ fn finding(kind: FindingKind, detail: impl Into<String>) -> Finding {
 /// Whether what a target of this kind reads depends on the node's curl, which is asked for then.
 pub(super) fn needs_curl(items: &[Item<'_>]) -> bool {
     items.iter().any(|item| item.target.kind == TargetKind::Enroot)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::{Account, consumer};
+    use crate::model::{Expiry, Registry, Username};
+
+    fn hub(auth_hosts: &[&str]) -> Login {
+        Login {
+            name: "hub".into(),
+            registry: Registry::parse("docker.io").unwrap().0,
+            username: Username::parse("alice").unwrap(),
+            password: Secret::new("-".into()),
+            auth_hosts: auth_hosts.iter().map(ToString::to_string).collect(),
+            expires: Some(Expiry::parse("2027-03-01").unwrap()),
+        }
+    }
+
+    /// Entries from lines `KEY USERNAME PASSWORD`, `KEY` (no login) or `KEY !NOTE`.
+    fn entries(lines: &[&str]) -> Vec<Entry> {
+        let entry = |line: &&str| {
+            let words: Vec<&str> = line.split(' ').collect();
+            let note = words.get(1).and_then(|w| w.strip_prefix('!')).map(str::to_string);
+            let login = match &words[..] {
+                [_, username, password] => Some(Account { username: username.to_string(), password: Secret::new(password.to_string()) }),
+                _ => None,
+            };
+            Entry { key: words[0].to_string(), login, note }
+        };
+        lines.iter().map(entry).collect()
+    }
+
+    #[test]
+    fn verdicts() {
+        const KEY: &str = "https://index.docker.io/v1/";
+        #[track_caller]
+        fn check(lines: &[&str], knows: bool, want: (Verdict, Option<&str>)) {
+            let same = move |name: &str, password: &Secret| knows.then(|| name == "hub" && password.expose() == "right");
+            let judge = Judge { same: &same, now: 0 };
+            let (verdict, detail) = judge.verdict(&hub(&[]), &[KEY.to_string()], &entries(lines), consumer(TargetKind::Docker).is_alias);
+            assert_eq!((verdict, detail.as_deref()), want, "{lines:?}");
+        }
+        let line = |rest: &str| format!("{KEY} {rest}");
+        check(&[], true, (Verdict::Missing, None));
+        check(&["nvcr.io alice right"], true, (Verdict::Missing, None));
+        check(&[&line("alice right")], true, (Verdict::Same, None));
+        check(&[&line("alice right"), "nvcr.io x y"], true, (Verdict::Same, None));
+        check(&[&line("alice wrong")], true, (Verdict::Different, Some("another password")));
+        check(&[&line("alice wrong")], false, (Verdict::SameAccount, None));
+        check(&[&line("bob right")], true, (Verdict::Different, Some("another account")));
+        check(&[&line("bob right")], false, (Verdict::Different, Some("another account")));
+        check(&[KEY], true, (Verdict::Different, Some("its entry holds no login")));
+        check(&[&line("!helper")], true, (Verdict::Different, Some("shadowed by helper")));
+        check(&[&line("alice right"), "docker.io alice right"], true, (Verdict::Different, Some("it stands there under an old name too: docker.io")));
+        check(&["docker.io alice right"], true, (Verdict::Missing, None));
+    }
+
+    #[test]
+    fn every_key_of_a_login_counts() {
+        let same = |_: &str, password: &Secret| Some(password.expose() == "right");
+        let judge = Judge { same: &same, now: 0 };
+        let keys = ["a".to_string(), "b".to_string()];
+        let verdict = |lines: &[&str]| judge.verdict(&hub(&[]), &keys, &entries(lines), |_, _| false);
+        assert_eq!(verdict(&["a alice right", "b alice right"]), (Verdict::Same, None));
+        assert_eq!(verdict(&["a alice right", "b alice wrong"]).0, Verdict::Different);
+        assert_eq!(verdict(&["a alice right"]), (Verdict::Missing, Some("there is none for b".to_string())));
+    }
+
+    #[test]
+    fn a_login_ends_with_its_last_second() {
+        let same = |_: &str, _: &Secret| None;
+        let end = hub(&[]).expires.unwrap().unix;
+        let expired = |now| Judge { same: &same, now }.login(&hub(&[]), Verdict::Same, None).expired;
+        assert_eq!((expired(end - 1), expired(end)), (None, Some("2027-03-01".to_string())));
+    }
+
+    #[test]
+    fn names_of_a_node_steer_no_terminal() {
+        let same = |_: &str, _: &Secret| None;
+        let judge = Judge { same: &same, now: 0 };
+        let mut status = FileStatus::default();
+        let host = Host::named("n");
+        let host = Host { targets: vec![crate::format::target_at(TargetKind::Docker, RemotePath::parse("/a/b").unwrap())], ..host };
+        let logins = Default::default();
+        let items = crate::push::job::items(&host, &logins);
+        let many: Vec<String> = (0..50).map(|i| format!("{i}\u{1b}[2J::error:: x y")).collect();
+        let lines: Vec<&str> = many.iter().map(String::as_str).collect();
+        let all: Vec<Entry> = lines.iter().map(|l| Entry { key: l.to_string(), login: None, note: None }).collect();
+        judge.entries(&items[0], None, &all, &mut status);
+        assert_eq!((status.foreign.len(), status.foreign_count), (FOREIGN_MAX, 50));
+        assert!(status.foreign.iter().all(|key| !key.contains('\u{1b}')) && !status.has_drift());
+    }
 }
