@@ -306,7 +306,7 @@ mod tests {
             name: "hub".into(),
             registry: Registry::parse("docker.io").unwrap().0,
             username: Username::parse("alice").unwrap(),
-            password: Secret::new("-".into()),
+            password: Secret::new("-".to_string()),
             auth_hosts: auth_hosts.iter().map(ToString::to_string).collect(),
             expires: Some(Expiry::parse("2027-03-01").unwrap()),
         }
