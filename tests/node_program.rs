@@ -287,9 +287,8 @@ async fn a_login_shell_that_does_not_start_us_is_quoted() {
 
 #[tokio::test]
 async fn what_changed_since_it_was_observed_is_left_alone() {
-    let cases: [(Option<&[u8]>, Option<&[u8]>, &[u8]); 5] =
-        [(Some(b"x"), Some(b"y"), b"new"), (None, Some(b"y"), b"new"), (Some(b"x"), None, b"new"), (Some(b"x"), Some(b"y"), GONE), (Some(b"x"), None, GONE)];
-    for (old, meanwhile, new) in cases {
+    let (x, y, new): (Option<&[u8]>, Option<&[u8]>, &[u8]) = (Some(b"x"), Some(b"y"), b"new");
+    for (old, meanwhile, new) in [(x, y, new), (None, y, new), (x, None, new), (x, y, GONE), (x, None, GONE)] {
         let node = Node::new(Local::default());
         fs::create_dir(node.path("a")).unwrap();
         fs::write(node.path("a/other"), "o").unwrap();

@@ -1,5 +1,7 @@
 //! One host: connect, observe, merge, replace, read back; one row at the end, whatever happens.
 
+mod looking;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -11,18 +13,20 @@ use super::job::{Came, Done, Item, Job, Plan, What, complaint, items, read_back}
 use super::memo::Memos;
 use super::observe::{Seen, first_request};
 use super::remove::{Taker, Task};
-use super::status::{Judge, SeenPart, Status, needs_curl};
+use super::status::needs_curl;
 use super::{Push, PushOptions, not_attempted};
 use crate::format::consumer;
-use crate::format::owned::{self, Claim};
+use crate::format::owned::Claim;
 use crate::model::status::FileStatus;
 use crate::model::text::sanitize;
-use crate::model::{Change, FileRow, Host, HostRow, Observed, Outcome, RemotePath, Stage, Target};
+use crate::model::{Change, FileRow, Host, HostRow, Outcome, RemotePath, Stage, Target};
 use crate::node::protocol::{Nonce, Observe, Reply, ReplyReader, hello, staging_pattern};
 use crate::node::run_as::RunAs;
 use crate::plan::{self, Located};
 use crate::transport::clock::Clock;
 use crate::transport::{Connector, Session, Trouble};
+use looking::Look;
+pub(super) use looking::{look, parted};
 
 /// How often a file that others keep changing is merged again.
 const ATTEMPTS_MAX: u32 = 5;
@@ -52,39 +56,6 @@ pub(super) async fn push_host<C: Connector>(push: &Push<C>, task: &Task, host: &
     let ended = run.in_time().await;
     let progress = progress.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
     row(host, &items, progress, ended)
-}
-
-/// Looks at the files of one host and writes nothing. Some of what a cut look found says nothing of the rest, so it is dropped.
-pub(super) async fn look<C: Connector>(status: &Status<C>, host: &Host) -> Result<Vec<FileStatus>, Trouble> {
-    let progress = Mutex::new(Progress::default());
-    let clock = Arc::new(Clock::default());
-    let judge = Judge { same: &*status.same, now: status.now };
-    let look = Some(Look { judge, inventory_id: status.inventory_id.as_deref() });
-    HostRun { push: &status.push, task: &Task::Apply, host, memos: &Memos::default(), sent: &|| {}, look, progress: &progress, clock: &clock }
-        .in_time()
-        .await?;
-    let progress = progress.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let paths = not_attempted(host, Outcome::NotAttempted).files;
-    // A path in a home is shown as the inventory has it.
-    let found = progress.found.into_iter().map(|(i, file)| FileStatus { path: paths[i].path.clone(), ..file });
-    Ok(found.chain(progress.found_beside).collect())
-}
-
-/// What a run that only looks needs.
-struct Look<'a> {
-    judge: Judge<'a>,
-    /// Whose part of the record is looked at.
-    inventory_id: Option<&'a str>,
-}
-
-/// A path of a part of a host as reports show it: one in the home of that part's user as `~alice/...`.
-pub(super) fn parted(host: &Host, home: Option<(&str, &RemotePath)>, path: &RemotePath) -> String {
-    let below = home.and_then(|(user, home)| Some(format!("~{user}/{}", path.as_str().strip_prefix(home.as_str())?.strip_prefix('/')?)));
-    match below {
-        Some(shown) if host.root.as_str() == "/" => shown,
-        Some(shown) => format!("{}/{shown}", host.root),
-        None => path.below(&host.root).to_string(),
-    }
 }
 
 /// The host's row from what its files came to and from how the conversation ended.
@@ -420,47 +391,6 @@ impl<C: Connector> PartRun<'_, C> {
             self.done(item, Done::failed(Stage::Replace, why.clone()));
         }
         if to_forget { Err(Trouble::new(Stage::Replace, why)) } else { Ok(()) }
-    }
-
-    /// Of a run that writes nothing anew: its items are as they were.
-    fn unwanted(&self, decision: Decision) -> Decision {
-        let unchanged = || Done { change: Change::Unchanged, stage: Stage::Render, reason: None, diff: Vec::new() };
-        Decision { settled: (0..self.items.len()).map(|item| (item, unchanged())).collect(), ..decision }
-    }
-
-    /// Compares what was seen with what is wanted.
-    fn look(&self, look: &Look<'_>, seen: &Seen) -> Result<(), Trouble> {
-        let claims = self.read_claims(seen)?;
-        let part = SeenPart { host: self.host, items: self.items, claims: &claims, home: self.home, seen };
-        let (files, beside) = look.judge.part(&part);
-        let mut progress = self.progress();
-        progress.found.extend(self.index.iter().copied().zip(files));
-        progress.found_beside.extend(beside);
-        Ok(())
-    }
-
-    /// [`claims`](Self::claims), without which nothing can be said.
-    fn read_claims(&self, seen: &Seen) -> Result<Vec<Claim>, Trouble> {
-        self.claims(seen).map_err(|why| Trouble::new(Stage::Observe, why.replace(owned::PATH, self.record.as_str())))
-    }
-
-    /// What became of the file of a claim. A later attempt does not take back what an earlier one did.
-    fn held(&self, claim: &Claim, done: Done) {
-        let place = (claim.kind.name(), parted(self.host, self.home, &claim.spec.path));
-        let mut progress = self.progress();
-        let settled = |d: &Done| d.change.is_change() || d.change == Change::Failed;
-        if !progress.held.get(&place).is_some_and(settled) {
-            progress.held.insert(place, done);
-        }
-    }
-
-    /// What the record says that we wrote, where that is of any use.
-    fn claims(&self, seen: &Seen) -> Result<Vec<Claim>, String> {
-        let Some(id) = self.run.record_of() else { return Ok(Vec::new()) };
-        match plan::locate(self.record, &self.host.root, seen.me().0, seen) {
-            Located::At { observed: Observed::File(file), .. } => owned::claims(&file.content, id),
-            _ => Ok(Vec::new()),
-        }
     }
 
     /// Asks until every link on the way to a file has been followed.
