@@ -93,3 +93,18 @@ fn a_file_that_cannot_be_taken_away_is_told_and_not_forgotten() {
     bare(&site, &["remove", "inventory.yml", "--all"]).ended(0, &["2 hosts: 1 changed, 1 unchanged"]);
     assert!([ROOT_S, RECORD].iter().all(|file| node.read(file).is_none()));
 }
+
+#[test]
+#[ignore = "needs sshd, sudo and root"]
+fn a_host_that_gets_nothing_and_lets_nobody_be_root_is_no_failure() {
+    let Some((fleet, site)) = bed(1, Options::default(), "") else { return };
+    inventory(&site, &fleet, "user: ops\n    targets: []");
+    bare(&site, &["status", "inventory.yml"]).ended(0, &["same: n0 (1)"]);
+    site.apply(&["--prune"]).ended(0, &["1 host: 1 unchanged"]);
+    inventory(&site, &fleet, "user: root\n    targets: [docker]");
+    site.apply(&[]).ended(0, &["1 changed"]);
+    inventory(&site, &fleet, "user: root\n    targets: []");
+    bare(&site, &["status", "inventory.yml"]).ended(10, &["left over"]);
+    site.apply(&["--prune"]).ended(0, &["1 host: 1 changed"]);
+    assert!([ROOT_S, RECORD].iter().all(|file| fleet.nodes[0].read(file).is_none()));
+}

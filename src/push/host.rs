@@ -158,7 +158,8 @@ impl<C: Connector> HostRun<'_, C> {
     /// Whether root's record counts although no target of root's is left: where it is read at all, and can be.
     fn has_bare_root(&self) -> bool {
         let reads = self.record_of().is_some();
-        reads && (self.host.targets.is_empty() || self.host.becomes_root || self.push.connector.login(self.host) == "root")
+        let is_image = self.host.targets.is_empty() && self.host.root.as_str() != "/";
+        reads && (is_image || self.host.becomes_root || self.push.connector.login(self.host) == "root")
     }
 
     async fn part(&self, session: &mut C::Session, part: &mut Part, places: &mut BTreeMap<RemotePath, RemotePath>) -> Result<(), Trouble> {
