@@ -5,13 +5,16 @@ use std::path::PathBuf;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 
-use crate::model::{Portion, TargetKind};
+use crate::model::verify::VerifyMode;
+use crate::model::{Image, Portion, TargetKind, Within};
 
 /// Provisions container registry logins on clusters over SSH.
 #[derive(Debug, Parser)]
 #[command(name = "regprov", version, propagate_version = true, max_term_width = 110)]
-#[command(after_help = "Exit codes: 0 done, 2 wrong usage or inventory, 3 a host failed, 4 hosts unreachable, 5 vault, 7 stopped by a guard, 130 by Ctrl-C; \
-all of them in the README.")]
+#[command(
+    after_help = "Exit codes: 0 done, 2 wrong usage or inventory, 3 a host failed, 4 hosts unreachable, 5 vault, 6 a registry refused, 7 stopped by a guard, 10 changes or findings, 130 by Ctrl-C; \
+all of them in the README."
+)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -28,6 +31,12 @@ pub enum Verb {
     Apply(Box<ApplyArgs>),
     /// Show who gets what, as a table; needs no identity and contacts nobody
     Hosts(HostsArgs),
+    /// Look for traps in an inventory and its logins; contacts nobody, and opens passwords when an identity is at hand
+    Lint(LintArgs),
+    /// Show when logins end, for cron and pipelines; contacts nobody
+    Expiry(ExpiryArgs),
+    /// Show the logins of an inventory to their registries; contacts no host
+    Verify(VerifyArgs),
     /// Look whether the hosts can be reached and worked on; writes nothing there
     Ping(Box<PingArgs>),
     /// Show what differs on the hosts from the inventory; writes nothing there and needs no identity
@@ -52,6 +61,9 @@ pub struct ApplyArgs {
     /// In what order, and when it stops.
     #[command(flatten)]
     pub run: RunArgs,
+    /// Whether the logins are right.
+    #[command(flatten)]
+    pub verify: ApplyVerifyArgs,
     /// How the hosts are reached.
     #[command(flatten)]
     pub ssh: SshArgs,
@@ -98,6 +110,9 @@ pub struct WhatArgs {
     /// Use logins whose `expires:` is past
     #[arg(long)]
     pub allow_expired: bool,
+    /// Then let each host itself ask the registry for this image with its curl and its login; a host that is not granted it fails
+    #[arg(long, value_name = "IMAGE")]
+    pub pull_test: Option<Image>,
 }
 
 /// How the run goes through the hosts.
@@ -134,6 +149,55 @@ pub struct SourceArgs {
     /// Let the inventory run programs (`command:`, `proxy_command:`) in CI, or when others can write it
     #[arg(long)]
     pub allow_commands: bool,
+}
+
+/// Whether `apply` asks registries first.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Run")]
+pub struct ApplyVerifyArgs {
+    /// Show the logins to their registries before any host is written, and write none when one is refused; with `=required`, when one is
+    /// not proven [default: `verify:`, else off]
+    #[arg(long, value_name = "on|off|required", num_args = 0..=1, require_equals = true, default_missing_value = "on", value_parser = verify_parser())]
+    pub verify: Option<VerifyMode>,
+    /// Trust the CAs in this PEM file too, for registries (repeatable)
+    #[arg(long = "ca", value_name = "FILE")]
+    pub cas: Vec<PathBuf>,
+}
+
+/// One of the modes by its name.
+fn verify_parser() -> impl TypedValueParser<Value = VerifyMode> {
+    PossibleValuesParser::new(VerifyMode::ALL.map(VerifyMode::name)).map(|name| VerifyMode::parse(&name).expect("clap let only names of modes pass"))
+}
+
+/// `regprov verify`.
+#[derive(Args, Debug)]
+pub struct VerifyArgs {
+    /// The inventory
+    pub inventory: PathBuf,
+    /// Only this login (repeatable)
+    #[arg(long = "login", value_name = "NAME", help_heading = "What")]
+    pub logins: Vec<String>,
+    /// A login counts as refused too when nothing was learned of it: no answer, 429, 5xx, TLS
+    #[arg(long, help_heading = "What")]
+    pub required: bool,
+    /// Use logins whose `expires:` is past
+    #[arg(long, help_heading = "What")]
+    pub allow_expired: bool,
+    /// Ask, for each token server that is not trusted, whether it may get the login, and seal it with the login; without a terminal, none is
+    #[arg(long, help_heading = "What", conflicts_with = "json")]
+    pub add_auth_hosts: bool,
+    /// Trust the CAs in this PEM file too (repeatable)
+    #[arg(long = "ca", value_name = "FILE", help_heading = "What")]
+    pub cas: Vec<PathBuf>,
+    /// What the inventory may do.
+    #[command(flatten)]
+    pub sources: SourceArgs,
+    /// What opens the vault.
+    #[command(flatten)]
+    pub vault: OpenArgs,
+    /// One JSON document on stdout (schema regprov.verify/1)
+    #[arg(long, help_heading = "Output")]
+    pub json: bool,
 }
 
 /// How hosts are reached.
@@ -265,6 +329,55 @@ pub struct HostsArgs {
     /// One JSON document on stdout (schema regprov.hosts/1)
     #[arg(long, help_heading = "Output")]
     pub json: bool,
+}
+
+/// `regprov lint`.
+#[derive(Args, Debug)]
+pub struct LintArgs {
+    /// The inventory
+    pub inventory: PathBuf,
+    /// Only what these hosts get: names, host lists, groups; `a,b` adds, `!a` leaves out, `&a` keeps common ones, `@./FILE` reads, `@failed` is
+    /// the last apply's. What is wrong with the inventory is told all the same
+    #[arg(long, value_name = "PATTERN", help_heading = "What")]
+    pub limit: Option<String>,
+    /// A login that has ended is a warning
+    #[arg(long, help_heading = "What")]
+    pub allow_expired: bool,
+    /// What the inventory may do.
+    #[command(flatten)]
+    pub sources: SourceArgs,
+    /// What opens the passwords, for the rules about them.
+    #[command(flatten)]
+    pub vault: OpenArgs,
+    /// One JSON document on stdout (schema regprov.lint/1)
+    #[arg(long, help_heading = "Output")]
+    pub json: bool,
+    /// One SARIF 2.1.0 document on stdout, for code scanning; paths are relative to the current directory
+    #[arg(long, help_heading = "Output", conflicts_with = "json")]
+    pub sarif: bool,
+}
+
+/// `regprov expiry`.
+#[derive(Args, Debug)]
+pub struct ExpiryArgs {
+    /// The inventory
+    pub inventory: PathBuf,
+    /// Exit 10 when a login has ended or ends within that time: `14d`, `12h`, `90m`
+    #[arg(long, value_name = "TIME", help_heading = "What", default_value_t = Within::WARNING, value_parser = within)]
+    pub within: Within,
+    /// What the inventory may do.
+    #[command(flatten)]
+    pub sources: SourceArgs,
+    /// What opens the passwords: some name their own end.
+    #[command(flatten)]
+    pub identity: IdentityArgs,
+    /// One JSON document on stdout (schema regprov.expiry/1)
+    #[arg(long, help_heading = "Output")]
+    pub json: bool,
+}
+
+fn within(text: &str) -> Result<Within, String> {
+    text.parse().map_err(|why| format!("it {why}"))
 }
 
 /// `regprov trust`. It logs in to jump hosts alone and runs nothing, so some flags of `apply` do nothing here; they are taken all the same,
@@ -487,7 +600,7 @@ pub struct VaultSetArgs {
     #[arg(required_unless_present = "become_password")]
     pub login: Option<String>,
     /// Set the password of sudo (`become_password:`) instead of a login
-    #[arg(long = "become", conflicts_with_all = ["login", "registry", "username", "expires", "auth_hosts"], help_heading = "What")]
+    #[arg(long = "become", conflicts_with_all = ["login", "registry", "username", "expires", "canary", "auth_hosts"], help_heading = "What")]
     pub become_password: bool,
     /// The registry, `host` or `host:port`; needed for a new login
     #[arg(long, value_name = "HOST", help_heading = "What")]
@@ -498,6 +611,9 @@ pub struct VaultSetArgs {
     /// Last day of validity (2027-03-01, UTC) or a moment (RFC 3339)
     #[arg(long, value_name = "DATE", help_heading = "What")]
     pub expires: Option<String>,
+    /// A repository that it is to pull, such as nvidia/cuda: `verify` asks whether it may
+    #[arg(long, value_name = "REPO", help_heading = "What")]
+    pub canary: Option<String>,
     /// A further host that is handed this login, such as the token server (repeatable)
     #[arg(long = "auth-host", value_name = "HOST", help_heading = "What")]
     pub auth_hosts: Vec<String>,
@@ -557,7 +673,7 @@ mod tests {
         refused("regprov apply", ErrorKind::MissingRequiredArgument);
         refused("regprov apply i.yml --forks 0", ErrorKind::ValueValidation);
         refused("regprov apply i.yml --host-timeout 0", ErrorKind::ValueValidation);
-        refused("regprov apply i.yml --target podman", ErrorKind::InvalidValue);
+        refused("regprov apply i.yml --target nerdctl", ErrorKind::InvalidValue);
         refused("regprov apply i.yml --force", ErrorKind::UnknownArgument);
         refused("regprov vault init v.yml", ErrorKind::MissingRequiredArgument);
         refused("regprov vault set v.yml", ErrorKind::MissingRequiredArgument);

@@ -74,9 +74,47 @@ impl std::error::Error for Error {}
 /// The crate's result.
 pub type Result<T> = std::result::Result<T, Error>;
 
+/// The ids of what reading an inventory finds, as `regprov lint` names them; `lint::RULES` says more of each.
+pub mod rule {
+    /// Whatever has no name of its own.
+    pub const INPUT: &str = "input";
+    /// Two logins for one registry in one file.
+    pub const TWO_LOGINS: &str = "two-logins";
+    /// Two logins where the consumer knows one.
+    pub const ENV_TWO_LOGINS: &str = "env-two-logins";
+    /// One login in two files.
+    pub const LOGIN_TWICE: &str = "login-twice";
+    /// A registry with a path.
+    pub const REGISTRY_PATH: &str = "registry-path";
+    /// A registry with scheme, slash or upper case.
+    pub const REGISTRY_NAME: &str = "registry-name";
+    /// Docker Hub under one of its other names.
+    pub const HUB_ALIAS: &str = "hub-alias";
+    /// Docker Hub's web site.
+    pub const HUB_WEBSITE: &str = "hub-website";
+    /// A password in the clear.
+    pub const PLAINTEXT: &str = "plaintext-password";
+    /// No password.
+    pub const NO_PASSWORD: &str = "no-password";
+    /// A login that has ended.
+    pub const EXPIRED: &str = "expired";
+    /// A login that ends soon.
+    pub const EXPIRES_SOON: &str = "expires-soon";
+    /// A token of Amazon ECR whose end nobody wrote down.
+    pub const ECR_EXPIRY: &str = "ecr-without-expiry";
+    /// A login that goes nowhere.
+    pub const UNUSED_LOGIN: &str = "unused-login";
+    /// What a source of hosts says that may not be meant.
+    pub const SOURCE: &str = "source";
+    /// A group or a host for which nothing happens.
+    pub const NO_EFFECT: &str = "no-effect";
+}
+
 /// One thing that is wrong in a file of the admin's, with its place. Problems are collected, so that all are told at once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
+    /// What kind of problem it is: an id of [`rule`].
+    pub rule: &'static str,
     /// The file as the admin named it.
     pub file: String,
     /// Line, from 1; 0 when the problem belongs to the file as a whole.
@@ -87,6 +125,16 @@ pub struct Problem {
     pub message: String,
     /// What to do about it.
     pub hint: Option<String>,
+}
+
+impl Problem {
+    /// One at a place such as `vault.yml:12:3`.
+    pub fn at(place: &str, rule: &'static str, message: String) -> Self {
+        let mut parts = place.rsplitn(3, ':');
+        let mut number = || parts.next().and_then(|p| p.parse().ok()).unwrap_or(0);
+        let (column, line) = (number(), number());
+        Problem { rule, file: parts.next().unwrap_or(place).to_string(), line, column, message, hint: None }
+    }
 }
 
 impl fmt::Display for Problem {

@@ -5,22 +5,25 @@
 //! `apply` is one straight line, and `src/command/apply.rs` shows it top to bottom:
 //!
 //! ```text
-//! load -> resolve -> limit -> open -> check -> route -> [ connect -> start -> observe -> merge -> replace -> read back ] per host -> report
+//! load -> resolve -> limit -> open -> check -> route -> [ connect -> start -> observe -> merge -> replace -> read back -> tasks ] per host -> report
 //! ```
 //!
 //! - Everything that can be wrong with the *input* is found before the first socket opens, all problems at once.
 //! - After that nothing returns `Err`: every host ends in exactly one [`model::report::Outcome`], and the report has one
 //!   row per host, always.
 //! - Functional core, imperative shell: parsing, resolving, rendering, merging and the node protocol are pure (bytes in,
-//!   bytes out). Only `transport`, `ui` and the commands touch the world; only `ui` and the commands print; only `main` exits.
+//!   bytes out). Only `transport`, `registry`, `ui` and the commands touch the world; only `ui` and the commands print; only `main` exits.
 //!
 //! What flows along it: the texts of inventory and vaults become an [`inventory::Inventory`] of [`model::Host`]s (who gets which
 //! login in which [`model::Target`]) and sealed [`model::LoginEntry`]s; those that the chosen hosts need are opened to
 //! [`model::Login`]s. On each host [`push`] asks the one program of [`node`] what is there, lets each [`format::Consumer`] merge its
 //! logins into it, sends what differs, and reads it back. Every host gives one [`model::HostRow`], and [`ui`] makes a report of them.
 //!
-//! The other verbs are parts of that line: `hosts` ends after `limit`, `trust` after the key exchange of `connect`, `ping` starts a
-//! program that only looks, `status` ends after `observe` and compares, and `remove` takes out what the record names instead of merging.
+//! What a node runs beside that (credential helpers before the merge; its log, restarts and the pull test in the end) are tasks of a program of
+//! their own, [`node::Program::Tasks`], on a channel that is opened only for them: the files' program stays as small as it is.
+//!
+//! The other verbs are parts of that line: `hosts` ends after `limit`, `expiry` after `open`, `trust` after the key exchange of `connect`, `ping`
+//! starts a program that only looks, `status` ends after `observe` and compares, and `remove` takes out what the record names instead of merging.
 //! `vault` works on the files of the admin alone.
 //!
 //! # Where hosts come from
@@ -45,11 +48,25 @@
 //!
 //! | task | owner | why it is a task |
 //! |---|---|---|
-//! | a host | `push` | hosts wait for each other in nothing, and one that panics is one unknown row |
+//! | a host | `push` | hosts wait for each other in nothing but files that they share, and one that panics is one unknown row |
 //! | a server whose keys are looked at | `transport/ssh/scan.rs` | as a host, for `trust` |
 //! | a channel through a jump host | the connection, `transport/ssh/jump.rs` | always drained, since one that is not stops all others there |
 //! | a proxy command | the run's commands, `transport/ssh/command.rs` | its last words are read, and its process group is killed when its host is done |
+//! | a login that is shown to its registry | `registry` | a slow registry delays no other |
 //! | a question to `ssh -G` | the one who asks, `transport/ssh/openssh.rs` | there are thousands, and each is a process |
+//!
+//! The HTTP client of `registry` has tasks of its own for its connections; they end with it.
+//!
+//! # Whether the logins are right
+//!
+//! [`registry`] shows each login to its registry as a consumer would. `verify` tells what came of it; with `apply --verify` it goes on
+//! beside connect and observe, and a [`push::Clearance`] lets no host be written before it has ended well.
+//!
+//! # Files that hosts share
+//!
+//! Before it writes or takes something out, a host claims each file in the run's registry (`src/push/shared.rs`). By what the node tells of it (`src/push/same.rs`)
+//! another host may be writing the same one: then it does its other files, waits, and looks again. Who waits holds no claim, so nobody waits in
+//! a circle; and what is at a host's own path decides, not what was told.
 //!
 //! # What a run leaves behind
 //!
@@ -64,9 +81,11 @@
 //! | [`error`] | nothing of the crate | never |
 //! | [`format`](mod@format), [`plan`], [`node`] | `model` | never |
 //! | [`inventory`] | `error`, `model`, `format` (names and input rules) | never (files, directories and programs through [`inventory::World`]) |
+//! | [`lint`] | `error`, `model`, `inventory`, `format` | never |
 //! | [`vault`] | `error`, `model` | never (bytes in, bytes out; commands read files) |
 //! | [`transport`] | `model`, `node` | sockets, key files, the agent, a local sh, proxy commands, ssh's configuration |
 //! | [`push`] | `model`, `plan`, `format`, `node`, `transport` | through `transport` only |
+//! | [`registry`] | `model` | HTTP, the system's CAs, the proxies of the environment |
 //! | [`ui`] | `model` | the terminal |
 //! | [`cli`] | `model` | never |
 //! | [`command`] | all above | the admin's files and known_hosts, the journal, questions on the terminal, what names hosts |
@@ -79,10 +98,12 @@ pub mod command;
 pub mod error;
 pub mod format;
 pub mod inventory;
+pub mod lint;
 pub mod model;
 pub mod node;
 pub mod plan;
 pub mod push;
+pub mod registry;
 pub mod transport;
 pub mod ui;
 pub mod vault;

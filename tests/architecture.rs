@@ -58,6 +58,7 @@ fn only_main_exits() {
 fn each_library_has_one_door() {
     only(&["vault"], &["age::"]);
     only(&["transport"], &["russh::"]);
+    only(&["registry"], &["reqwest::", "rustls::"]);
 }
 
 /// Demands that only these modules hold any of the words, as words of their own.

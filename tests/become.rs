@@ -193,6 +193,33 @@ fn a_user_s_files_are_written_as_that_user() {
         assert_eq!(written(node), login != "alice");
         site.apply(&[]).ended(0, &["unchanged: n0"]);
     }
+    sh(node, "mkdir -p /etc/enroot && printf 'ENROOT_CONFIG_PATH ${HOME}/.enroot\\n' > /etc/enroot/enroot.conf");
+    site.inventory(&fleet, "user: ops\n    become: true\n    targets: [enroot: {path: auto}, enroot: {user: alice, path: auto}]", "");
+    site.apply(&["--json"]).ended(0, &["\"/root/.enroot/.credentials\"", "~alice/.enroot/.credentials"]);
+    assert!(node.read("/home/alice/.enroot/.credentials").is_some() && node.read("/root/.enroot/.credentials").is_some());
+    site.apply(&[]).ended(0, &["unchanged: n0"]);
+}
+
+/// podman looks first where a user's `podman login` wrote; those files are named by the user's number, which only the node knows.
+#[test]
+#[ignore = "needs sshd, sudo and root"]
+fn a_user_s_own_login_of_podman_is_found_by_the_user_s_number() {
+    let Some((fleet, site)) = bed(1, Options::default(), "") else { return };
+    let node = &fleet.nodes[0];
+    // A node sees this machine's /run, unless it gets one of its own.
+    sh(node, "mount -t tmpfs -o mode=755 run /run && mkdir -m 755 /run/sshd");
+    site.inventory(&fleet, "user: root\n    targets: [podman: {user: alice}, apptainer: {user: alice}]", "");
+    let ran = site.apply(&["--json"]).ended(0, &["~alice/.apptainer/docker-config.json", "~alice/.singularity/docker-config.json"]);
+    assert!(!ran.all().contains("shadowed"), "{}", ran.all());
+    let alice = sh(node, "id -u alice").trim().to_string();
+    for file in [".config/containers/auth.json", ".apptainer/docker-config.json", ".singularity/docker-config.json"] {
+        let meta = std::fs::metadata(node.path(&format!("/home/alice/{file}"))).unwrap();
+        assert_eq!((meta.uid().to_string(), meta.mode() & 0o7777), (alice.clone(), 0o600), "{file}");
+    }
+    let earlier = format!("/run/containers/{alice}/auth.json");
+    let entry = r#"{"auths":{"docker.io":{"auth":"Ym9iOm9sZA=="}}}"#;
+    sh(node, &format!("mkdir -p /run/containers/{alice}; echo '{entry}' >{earlier}; chown -R alice: /run/containers/{alice}; chmod 600 {earlier}"));
+    site.apply(&[]).ended(0, &["unchanged: n0", &format!("shadowed by {earlier} until reboot: it has docker.io")]);
 }
 
 /// simulated: a home on a filesystem that root cannot write, as root_squash makes it. Here the login is root without CAP_DAC_OVERRIDE,

@@ -58,7 +58,7 @@ fn a_pull_request_on_github_gets_no_secret() {
     let jobs = &file["jobs"];
     assert_eq!(jobs["read"]["if"], "github.event_name == 'pull_request'");
     assert_eq!(jobs["read"]["runs-on"], "ubuntu-latest", "a runner inside the network must not run what a stranger proposes");
-    check(&jobs["read"], false, &["hosts"]);
+    check(&jobs["read"], false, &["hosts", "lint"]);
     for (name, verb) in [("check", "check"), ("apply", "apply")] {
         assert_eq!(jobs[name]["if"], "github.event_name == 'push' && github.ref == 'refs/heads/main'");
         check(&jobs[name], true, &[verb]);
@@ -75,7 +75,7 @@ fn a_merge_request_on_gitlab_gets_no_secret() {
     no_secret_for_all_jobs(&file, &["read", ".cluster", "check", "apply"]);
     assert_eq!(file["read"]["extends"], Value::Null, "what it would inherit may hold a secret");
     assert_eq!(file["read"]["rules"][0]["if"], "$CI_PIPELINE_SOURCE == \"merge_request_event\"");
-    check(&file["read"], false, &["hosts"]);
+    check(&file["read"], false, &["hosts", "lint"]);
     check(&file[".cluster"], true, &[]);
     for (name, verb) in [("check", "check"), ("apply", "apply")] {
         let rules = file[name]["rules"].as_array().unwrap();

@@ -178,6 +178,7 @@ impl BadWay {
             check: false,
             merge: MergeOptions::default(),
             inventory_id: "test".into(),
+            pull_test: None,
             command: SECOND,
             host: SECOND,
         };
@@ -447,6 +448,7 @@ async fn eight_concurrent_writers_keep_eighty_of_eighty() {
             check: false,
             merge: MergeOptions::default(),
             inventory_id: format!("w{writer}"),
+            pull_test: None,
             command: SECOND * 30,
             host: SECOND * 60,
         };

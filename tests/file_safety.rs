@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use hosts::logins;
 use regprov::format::MergeOptions;
-use regprov::model::{Change, CurlVersion, Host, HostRow, Registry, RemotePath, Report, TargetKind};
+use regprov::model::{Change, CredHelper, CurlVersion, Host, HostRow, Registry, RemotePath, Report, TargetKind};
 use regprov::node;
 use regprov::node::protocol::{Reply, ReplyReader};
 use regprov::node::run_as::RunAs;
@@ -69,7 +69,7 @@ impl Node {
 
     async fn apply_to(&self, host: Host, logins: Logins, merge: MergeOptions) -> Report {
         let (command, all) = (Duration::from_secs(30), Duration::from_secs(60));
-        let options = PushOptions { forks: 1, pace: Default::default(), check: false, merge, inventory_id: "test".into(), command, host: all };
+        let options = PushOptions { forks: 1, pace: Default::default(), check: false, merge, inventory_id: "test".into(), pull_test: None, command, host: all };
         let (_keep, stop) = watch::channel(false);
         push_all(Arc::new(Push { connector: self.local.clone(), logins, options }), vec![host], stop, mpsc::unbounded_channel().0).await
     }
@@ -357,6 +357,50 @@ async fn another_name_of_the_file_keeps_what_it_had() {
     assert_eq!(fs::metadata(node.path(DOCKER)).unwrap().nlink(), 1);
 }
 
+/// What a node's other files mean for ours is told with our file's row: an earlier login of podman's, a later drop-in of CRI-O's, a helper
+/// that is not there.
+#[tokio::test]
+async fn other_files_of_a_node_are_told_of() {
+    let node = Node::new();
+    let (podman, crio, docker) = ("root/.config/containers/auth.json", "etc/crio/auth.json", DOCKER);
+    let targets = [
+        (TargetKind::Docker, "/root/.docker/config.json"),
+        (TargetKind::Podman, "/root/.config/containers/auth.json"),
+        (TargetKind::Crio, "/etc/crio/auth.json"),
+    ];
+    let mut host = hosts::host("n1", node.dir.path(), &targets);
+    let ecr = Registry::parse("1.dkr.ecr.eu-west-2.amazonaws.com").unwrap().0;
+    host.targets[0].cred_helpers = vec![CredHelper { registry: ecr, helper: "ecr-login".into() }];
+    let row = async || node.apply_to(host.clone(), logins("p1"), MergeOptions::default()).await.hosts.remove(0);
+    let notes = |row: &HostRow, path: &str| {
+        let file = row.files.iter().find(|f| f.path.ends_with(path)).unwrap();
+        (file.change.name().to_string(), file.reason.clone().unwrap_or_default())
+    };
+    let first = row().await;
+    assert_eq!(notes(&first, podman), ("created".into(), String::new()));
+    assert_eq!(notes(&first, crio), ("created".into(), String::new()));
+    let (change, why) = notes(&first, docker);
+    assert!(change == "created" && why.starts_with("docker-credential-ecr-login is in none of"), "{why}");
+    assert!(notes(&first, "10-regprov.conf").1.starts_with("restart needed: crio"));
+
+    for dir in ["run/containers/0", "run/user/0/containers", "usr/local/bin"] {
+        fs::create_dir_all(node.path(dir)).unwrap();
+    }
+    fs::write(node.path("run/containers/0/auth.json"), r#"{"auths":{"docker.io":{"auth":"Ym9iOm9sZA=="}}}"#).unwrap();
+    fs::write(node.path("run/user/0/containers/auth.json"), "").unwrap();
+    fs::write(node.path("etc/crio/crio.conf.d/99-site.conf"), "[crio.image]\nglobal_auth_file = \"/site.json\"\n").unwrap();
+    fs::write(node.path("usr/local/bin/docker-credential-ecr-login"), "").unwrap();
+    let second = row().await;
+    assert_eq!(notes(&second, docker), ("unchanged".into(), String::new()));
+    assert_eq!(notes(&second, "10-regprov.conf"), ("unchanged".into(), String::new()), "a restart is needed once");
+    let (change, why) = notes(&second, podman);
+    assert!(change == "unchanged" && why.contains("shadowed by /run/containers/0/auth.json until reboot: it has docker.io"), "{why}");
+    assert!(why.contains("shadowed by /run/user/0/containers/auth.json until reboot: it is empty"), "{why}");
+    let (change, why) = notes(&second, crio);
+    assert!(change == "unchanged" && why.starts_with("written, not read by cri-o: /etc/crio/crio.conf.d/99-site.conf"), "{why}");
+    assert_eq!(second.outcome.name(), "unchanged");
+}
+
 #[tokio::test]
 async fn weird_names_beside_the_files_do_no_harm() {
     let node = Node::new();
@@ -523,6 +567,10 @@ impl Connector for LockedLater {
 }
 
 impl Session for LockedLaterSession {
+    fn use_program(&mut self, program: node::Program) {
+        self.session.use_program(program);
+    }
+
     async fn start(&mut self, run_as: &RunAs) -> Result<(), Trouble> {
         self.attempts += 1;
         if self.attempts > 1 {
@@ -557,6 +605,7 @@ async fn what_is_settled_before_the_backup_stays_settled() {
         check: false,
         merge,
         inventory_id: "test".into(),
+        pull_test: None,
         command: Duration::from_secs(30),
         host: Duration::from_secs(60),
     };

@@ -8,7 +8,8 @@ use std::process::Command;
 
 use base64::Engine;
 use regprov::format::{Merge, MergeOptions, NodeFacts, consumer};
-use regprov::model::{CurlVersion, FileMode, HelperPolicy, Login, Registry, RemotePath, Secret, Target, TargetKind, Username};
+use regprov::model::mirror::{Mirror, Runtime};
+use regprov::model::{CurlVersion, Login, Registry, RemotePath, Secret, Target, TargetKind, Username};
 
 /// Usernames and passwords that have gone wrong somewhere.
 const LOGINS: [(&str, &str); 34] = [
@@ -64,20 +65,11 @@ fn login(username: &str, password: &str) -> Login {
 /// Writes the target's files into `dir`; false when the login is refused there, which the properties hold to its rules.
 fn write_files(kind: TargetKind, login: &Login, curl: Option<CurlVersion>, existing: Option<&[u8]>, dir: &Path) -> bool {
     let (row, logins) = (consumer(kind), [login]);
-    let target = Target {
-        kind,
-        user: None,
-        path: RemotePath::parse(row.default_path).unwrap(),
-        owner: None,
-        group: None,
-        mode: FileMode::secret(0o600).unwrap(),
-        logins: vec!["one".into()],
-        helper: HelperPolicy::Fail,
-    };
+    let target = Target { logins: vec!["one".into()], ..Target::at(kind, RemotePath::parse(row.default_path).unwrap()) };
     if !(row.check)(&target, &logins).is_empty() {
         return false;
     }
-    let facts = NodeFacts { curl, conf: Vec::new() };
+    let facts = NodeFacts { curl, ..NodeFacts::default() };
     (row.files)(&target).iter().all(|spec| {
         let m = Merge { target: &target, spec, logins: &logins, existing, facts: &facts, options: MergeOptions::default() };
         (row.merge)(&m).map(|merged| fs::write(dir.join(spec.path.file_name()), &*merged.write.unwrap()).unwrap()).is_ok()
@@ -220,4 +212,85 @@ fn the_stubs_source_the_files() {
         }
         fs::write(&file, text).unwrap();
     }
+}
+
+/// What names Apptainer's shared file does so where it may be read, whatever shell reads it, and leaves a user without it alone.
+#[test]
+#[ignore = "needs dash, bash and tcsh"]
+fn the_stubs_of_apptainer_name_the_file_where_it_can_be_read() {
+    let (row, login, facts) = (consumer(TargetKind::Apptainer), login("u", "pw"), NodeFacts::default());
+    let dir = tempfile::tempdir().unwrap();
+    let shared = dir.path().join("it!#x~.json");
+    let target = Target { logins: vec!["one".into()], ..Target::at(TargetKind::Apptainer, RemotePath::parse(shared.to_str().unwrap()).unwrap()) };
+    let mut files = Vec::new();
+    for spec in (row.files)(&target) {
+        let m = Merge { target: &target, spec: &spec, logins: &[&login], existing: None, facts: &facts, options: MergeOptions::default() };
+        let file = dir.path().join(spec.path.file_name());
+        fs::write(&file, &*(row.merge)(&m).unwrap().write.unwrap()).unwrap();
+        files.push(file);
+    }
+    assert_eq!(files.len(), 4);
+    let told = |there: bool| {
+        for (shell, flags, source) in [
+            ("dash", "-c", ". ./regprov-apptainer.sh"),
+            ("bash", "-c", ". ./regprov-apptainer.sh"),
+            ("tcsh", "-fc", "source ./regprov-apptainer.csh"),
+            ("dash", "-ac", ". ./apptainer.env"),
+        ] {
+            let print = "printenv APPTAINER_AUTH_FILE; printenv SINGULARITY_AUTHFILE; true";
+            let out = output(Command::new(shell).args([flags, &format!("{source}; {print}")]).env_clear().env("PATH", "/usr/bin:/bin").current_dir(dir.path()));
+            // systemd reads the environment file without asking for anything.
+            let want = if there || source.ends_with(".env") { format!("{0}\n{0}\n", shared.display()) } else { String::new() };
+            assert_eq!(String::from_utf8_lossy(&out), want, "{shell} {source}");
+        }
+    };
+    told(true);
+    fs::remove_file(&shared).unwrap();
+    told(false);
+}
+
+/// skopeo asks the mirror first, below its path, and then Docker Hub itself, as our file for podman says.
+#[test]
+#[ignore = "needs skopeo"]
+fn skopeo_asks_the_mirror_of_docker_hub() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let mut mirror = Mirror::parse(&format!("http://127.0.0.1:{port}/base"), Registry::parse("docker.io").unwrap().0).unwrap();
+    mirror.runtimes = vec![Runtime::Podman];
+    let target = Target { mirror: Some(mirror), ..Target::at(TargetKind::DockerMirror, RemotePath::parse("/x").unwrap()) };
+    let row = consumer(target.kind);
+    let spec = (row.files)(&target).swap_remove(0);
+    let facts = NodeFacts::default();
+    let m = Merge { target: &target, spec: &spec, logins: &[], existing: None, facts: &facts, options: MergeOptions::default() };
+    let dir = tempfile::tempdir().unwrap();
+    let conf = dir.path().join("registries.conf");
+    fs::write(&conf, &*(row.merge)(&m).unwrap().write.unwrap()).unwrap();
+
+    // Answers every request and notes its first line, until a word of ours comes; what is no HTTP is a try with TLS.
+    let (asked, said) = std::thread::scope(|scope| {
+        let server = scope.spawn(|| {
+            let mut asked = Vec::new();
+            loop {
+                let (mut stream, _) = listener.accept().unwrap();
+                let mut head = [0u8; 4096];
+                let n = stream.read(&mut head).unwrap_or(0);
+                let line = String::from_utf8_lossy(&head[..n]).lines().next().unwrap_or_default().to_string();
+                if line == "end" {
+                    return asked;
+                }
+                let status = if line.starts_with("GET /v2/ ") { "200 OK" } else { "404 Not Found" };
+                let _ = stream.write_all(format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").as_bytes());
+                asked.push(line);
+            }
+        });
+        // A proxy that refuses keeps it from the real Docker Hub.
+        let mut skopeo = Command::new("skopeo");
+        skopeo.args(["--debug", "--registries-conf"]).arg(&conf).args(["inspect", "docker://docker.io/library/alpine:3"]);
+        skopeo.env_clear().env("PATH", "/usr/bin:/bin").env("HOME", dir.path()).env("XDG_RUNTIME_DIR", dir.path());
+        let out = skopeo.env("HTTPS_PROXY", "http://127.0.0.1:1").output().unwrap();
+        std::net::TcpStream::connect(("127.0.0.1", port)).unwrap().write_all(b"end\n").unwrap();
+        (server.join().unwrap(), String::from_utf8_lossy(&out.stderr).into_owned())
+    });
+    assert!(asked.iter().any(|l| l.starts_with("GET /v2/base/library/alpine/manifests/3 ")), "{asked:?}\n{said}");
+    assert!(said.contains("Trying to access \\\"docker.io/library/alpine:3\\\""), "{said}");
 }

@@ -18,7 +18,7 @@ const PLANTED: &str = "hunter2";
 fn inventories_resolve_or_are_refused_as_expected() {
     let mut cases: Vec<PathBuf> = std::fs::read_dir("tests/inventory").unwrap().map(|e| e.unwrap().path()).filter(|p| p.is_dir()).collect();
     cases.sort();
-    assert!(cases.len() >= 5, "the cases are there");
+    assert!(cases.len() >= 7, "the cases are there");
     let mut failed = Vec::new();
     for case in &cases {
         let mut read = |path: &Path| {
@@ -81,6 +81,13 @@ fn host_lines(out: &mut String, host: &Host) {
     )
     .unwrap();
     for t in &host.targets {
-        writeln!(out, "  {} {} {}:{} {} {:?} {}", t.kind, t.path, or_dash(&t.owner), or_dash(&t.group), t.mode, t.helper, t.logins.join(",")).unwrap();
+        let helped = t.cred_helpers.iter().map(|c| format!(" {} by {}", c.registry, c.helper)).collect::<String>();
+        let gets = match &t.mirror {
+            Some(mirror) => format!("{} through {mirror} by {:?}", mirror.registry, mirror.runtimes),
+            None => format!("{}{helped}", t.logins.join(",")),
+        };
+        let restart = if t.restart { " restart" } else { "" };
+        let shown = if t.is_auto() { format!("auto of {}", or_dash(&t.user)) } else { t.shown_path() };
+        writeln!(out, "  {} {shown} {}:{} {} {:?} {gets}{restart}", t.kind, or_dash(&t.owner), or_dash(&t.group), t.mode, t.helper).unwrap();
     }
 }

@@ -92,6 +92,7 @@ impl Bed {
             check: false,
             merge: MergeOptions::default(),
             inventory_id: "test".into(),
+            pull_test: None,
             command: SECOND * 5,
             host: SECOND * 20,
         };

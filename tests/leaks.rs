@@ -6,6 +6,8 @@
 mod fleet;
 #[path = "common/peers.rs"]
 mod peers;
+#[path = "common/tool_registry.rs"]
+mod tool_registry;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -206,6 +208,52 @@ fn a_program_that_leaks_on_purpose_is_found() {
         assert!(polled.leaks.iter().any(|l| l.starts_with(part)), "{part}: {:?}", polled.leaks);
     }
     assert_eq!(files_with(&needles, dir.path()), ["leaked".to_string()].into());
+}
+
+/// Tasks are given the password too: a credential helper, and curl for the pull test.
+#[test]
+#[ignore = "needs sshd, dash, curl and nsenter"]
+fn tasks_show_the_password_to_nobody() {
+    let (Some(nsenter), Some(_)) = (need("nsenter"), need("curl")) else { return };
+    let needles = Needles::new();
+    let Some((fleet, site)) = bed(2, "dash bash") else { return };
+    let registry = tool_registry::Registry::start("acme", PASSWORD);
+    site.vault("vault.yml", &[("hub", "docker.io", "acme", PASSWORD), ("ngc", &registry.name(), "acme", PASSWORD)]);
+    site.inventory(&fleet, "syslog: true\n    targets: [{docker: {helper: store}}]", "");
+    // It keeps what it is given for a moment, so that the poll sees it at work, and forgets it in the end.
+    let helper = "#!/bin/sh\nsleep 0.3\ncase $1 in store) cat >\"$HOME/kept\" ;; get) cat \"$HOME/kept\" 2>/dev/null || { echo credentials not found in native keychain; exit 1; } ;; esac\n";
+    for node in &fleet.nodes {
+        let mounted = Command::new(&nsenter).args(["-t", &node.pid.to_string(), "-m", "mount", "-t", "tmpfs", "ours", "/usr/local/sbin"]).status().unwrap();
+        assert!(mounted.success());
+        for (name, script) in [("docker-credential-slow", helper), ("logger", "#!/bin/sh\ncat >>/var/tmp/log\n")] {
+            let path = format!("/usr/local/sbin/{name}");
+            node.write(&path, script);
+            fs::set_permissions(node.path(&path), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        }
+    }
+    let image = format!("{}/acme/tool", registry.name());
+    let ((), polled) = polled(&needles, || {
+        for (i, flags) in [&["-vvv", "--diff"][..], &["-vvv", "--json"], &[]].into_iter().enumerate() {
+            for node in &fleet.nodes {
+                let server = registry.name();
+                node.write("/root/.docker/config.json", format!(r#"{{"credHelpers":{{"{server}":"slow"}}}}"#));
+                let _ = fs::remove_file(node.path("/root/kept"));
+            }
+            let log = if i == 0 { "trace" } else { "" };
+            let args = [&["apply", "inventory.yml", "--pull-test", &image], flags].concat();
+            let ran = Ran::from(site.command(&args).env("RUST_LOG", log).output().unwrap());
+            needles.not_in(ran.all(), &format!("{args:?}"));
+            assert_eq!(ran.code, Some(0), "{}", ran.all());
+            for node in &fleet.nodes {
+                assert_eq!(node_files_with(&needles, node), ["root/.docker/config.json".to_string(), "root/kept".to_string()].into());
+            }
+        }
+    });
+    assert_eq!(registry.users().len(), 6);
+    assert!(polled.leaks.is_empty(), "{:?}", polled.leaks);
+    for program in ["regprov", "the node program", "docker-credenti", "curl"] {
+        assert!(polled.programs.contains(program), "no {program} was looked at: {:?}", polled.programs);
+    }
 }
 
 #[test]

@@ -244,6 +244,75 @@ fn the_bootstrap_reads_one_line_and_no_more() {
     }
 }
 
+/// The boot and the inodes cost no fork; the mounts are told where the kernel knows a filesystem that hosts share.
+#[tokio::test]
+#[ignore = "needs bash, busybox and zsh"]
+async fn what_hosts_share_is_told_under_every_shell() {
+    for shell in ["/bin/sh", "/bin/bash --posix", "/bin/busybox sh", "/bin/zsh --emulate sh"] {
+        let node = Node::new(inner(shell));
+        fs::create_dir(node.path("d")).unwrap();
+        fs::write(node.path("d/x"), "content").unwrap();
+        let plain = node.observe(&["d", "d/x", "d/none"]);
+        let asked = Observe { shared: true, ..plain.clone() };
+        let (without, _) = node.talk(&plain, |_, _| None).await.unwrap_or_else(|t| panic!("{shell:?}: {}", t.reason));
+        let (with, second) = node
+            .talk(&asked, |nonce, _| Some(node.replacement(nonce, &[("d/x", Some(b"content"), b"new")], Packing::Tar, &[])))
+            .await
+            .unwrap_or_else(|t| panic!("{shell:?}: {}", t.reason));
+        assert_eq!((without.boot, without.inodes.len(), without.mounts.len()), (None, 0, 0), "{shell:?}");
+        assert!(without.stats == with.stats && with.me == without.me && with.files.len() == 1, "{shell:?}");
+        assert_eq!(with.boot.as_deref(), Some(fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap().trim()), "{shell:?}");
+        assert_eq!(with.inodes[node.path("d").to_str().unwrap()], fs::metadata(node.path("d")).unwrap().ino(), "{shell:?}");
+        // What was written has its inode too.
+        assert_eq!(second.unwrap().inodes[node.path("d/x").to_str().unwrap()], fs::metadata(node.path("d/x")).unwrap().ino(), "{shell:?}");
+    }
+}
+
+/// In a mount namespace of its own, with a kernel that is said to know NFS: which of its mounts are told.
+#[tokio::test]
+#[ignore = "needs unshare"]
+async fn mounts_on_the_way_are_told_where_the_kernel_knows_shared_filesystems_simulated() {
+    let node = Node::new(Local::default());
+    for dir in ["home/alice", "home/b.b", "export/alice", "many", "with space"] {
+        fs::create_dir_all(node.path(dir)).unwrap();
+    }
+    fs::write(node.path("home/alice/x"), "content").unwrap();
+    let file = |name: &str, text: String| {
+        fs::write(node.path(name), text).unwrap();
+        node.path(name).display().to_string()
+    };
+    let at = node.dir.path().display().to_string();
+    let types = file("filesystems", "nodev\tsysfs\nnodev\tnfs4\n\text4\n".into());
+    let local = file("local", "nodev\tsysfs\n\text4\n".into());
+    let command = file("command", node::command().to_string());
+    let script = |filesystems: &str| {
+        format!(
+            "set -e\nmount --bind {filesystems} /proc/filesystems\nmount -t tmpfs nfs01:/export {at}/home\nmkdir {at}/home/alice {at}/home/bxb\n\
+             mount --bind {at}/export/alice {at}/home/alice\nmount -t tmpfs other {at}/home/bxb\nmount -t tmpfs more '{at}/with space'\n\
+             mount -t tmpfs many {at}/many\n. {command}\n"
+        )
+    };
+    // SAFETY: it takes nothing and cannot fail.
+    let flags = if unsafe { libc::geteuid() } == 0 { "-m" } else { "-rm" };
+    let run = |filesystems: &str, name: &str| {
+        let script = file(name, script(filesystems));
+        Local { command: format!("exec unshare {flags} --propagation private sh {script}"), ..Local::default() }
+    };
+    let observe = Observe { shared: true, ..node.observe(&["home", "home/alice", "home/alice/x", "home/b.b", "home/alice/.regprov.*"]) };
+    let told = |reply: &Reply| -> Vec<String> {
+        reply.mounts.iter().map(|m| format!("{} {} {} {}", m.kind, m.source, &m.at.as_str()[at.len()..], m.root.ends_with("/export/alice"))).collect()
+    };
+    let (reply, _) = Node::new(run(&types, "one")).talk(&observe, |_, _| None).await.unwrap_or_else(|t| panic!("{}", t.reason));
+    let told = told(&reply);
+    assert_eq!(told[0], "tmpfs nfs01:/export /home false", "{told:?}");
+    assert!(told[1].ends_with(" /home/alice true"), "{told:?}");
+    // A dot matches any character for grep, and is sorted out here; nothing else comes.
+    assert!(told[2..].iter().all(|m| m.contains("/home/bxb")), "{told:?}");
+    assert!(reply.mounts.iter().all(|m| m.device.split_once(':').is_some_and(|(major, minor)| (major.to_string() + minor).parse::<u64>().is_ok())));
+    let (reply, _) = Node::new(run(&local, "two")).talk(&observe, |_, _| None).await.unwrap_or_else(|t| panic!("{}", t.reason));
+    assert!(reply.mounts.is_empty() && reply.boot.is_some(), "a machine without them is spared the fork");
+}
+
 /// A folder of links to busybox is all that PATH holds, as on Alpine without further packages.
 #[tokio::test]
 #[ignore = "needs busybox"]

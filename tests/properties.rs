@@ -2,7 +2,7 @@
 //! exactly the rules listed here, which are written down a second time and independently of the crate.
 
 use regprov::format::{Merge, MergeOptions, NodeFacts, consumer};
-use regprov::model::{CurlVersion, FileMode, HelperPolicy, Login, Registry, RemotePath, Secret, Target, TargetKind, Username};
+use regprov::model::{CurlVersion, Login, Registry, RemotePath, Secret, Target, TargetKind, Username};
 
 use proptest::prelude::*;
 
@@ -18,16 +18,7 @@ fn login(username: &str, password: &str) -> Login {
 }
 
 fn target(kind: TargetKind) -> Target {
-    Target {
-        kind,
-        user: None,
-        path: RemotePath::parse(consumer(kind).default_path).unwrap(),
-        owner: None,
-        group: None,
-        mode: FileMode::secret(0o600).unwrap(),
-        logins: vec!["one".into()],
-        helper: HelperPolicy::Fail,
-    }
+    Target { logins: vec!["one".into()], ..Target::at(kind, RemotePath::parse(consumer(kind).default_path).unwrap()) }
 }
 
 /// What is written for this login, each file by its name; or the refusal, at check or for this node.
@@ -37,7 +28,12 @@ fn written(kind: TargetKind, login: &Login, curl: Option<CurlVersion>) -> Result
     if !problems.is_empty() {
         return Err(problems.join("\n"));
     }
-    let facts = NodeFacts { curl, conf: Vec::new() };
+    let config = b"version = 2
+imports = [\"/etc/containerd/conf.d/*.toml\"]
+"
+    .to_vec();
+    let conf = if kind == TargetKind::Containerd { vec![("/etc/containerd/config.toml".to_string(), config.into())] } else { Vec::new() };
+    let facts = NodeFacts { curl, conf, ..NodeFacts::default() };
     let mut files = Vec::new();
     for spec in (row.files)(&target) {
         let m = Merge { target: &target, spec: &spec, logins: &logins, existing: None, facts: &facts, options: MergeOptions::default() };
@@ -62,6 +58,12 @@ fn nasty() -> impl Strategy<Value = String> {
 
 fn username() -> impl Strategy<Value = String> {
     prop_oneof![3 => "[a-z$_+.-]{1,12}", 2 => nasty()].prop_filter("a username", |u| Username::parse(u).is_ok())
+}
+
+/// The consumers of Docker's JSON and its relatives.
+fn json() -> impl Strategy<Value = TargetKind> {
+    use TargetKind::{Apptainer, Crio, Docker, Helm, Kubelet, Podman};
+    prop::sample::select(vec![Docker, Podman, Apptainer, Helm, Kubelet, Crio])
 }
 
 const CURLS: [&str; 8] = ["7.61.1", "7.76.1", "7.81.0", "7.88.1", "8.5.0", "8.11.0", "8.14.1", "8.21.0"];
@@ -101,8 +103,8 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
     #[test]
-    fn docker_reads_every_login_or_it_has_a_nul(user in username(), password in nasty()) {
-        let got = written(TargetKind::Docker, &login(&user, &password), None);
+    fn readers_of_json_read_every_login_or_it_has_a_nul(user in username(), password in nasty(), kind in json()) {
+        let got = written(kind, &login(&user, &password), None);
         prop_assert_eq!(got.is_err(), password.contains('\0'), "{:?}", got.as_ref().err());
         if let Ok(files) = got {
             use base64::Engine;
@@ -169,7 +171,7 @@ proptest! {
         let (row, target, logins) = (consumer(TargetKind::Enroot), target(TargetKind::Enroot), [&l]);
         let spec = &(row.files)(&target)[0];
         for curl in [None, Some(CurlVersion(7, 76, 1)), Some(CurlVersion(8, 14, 1))] {
-            let facts = NodeFacts { curl, conf: Vec::new() };
+            let facts = NodeFacts { curl, ..NodeFacts::default() };
             let m = Merge { target: &target, spec, logins: &logins, existing: Some(existing.as_bytes()), facts: &facts, options: MergeOptions::default() };
             let Ok(merged) = (row.merge)(&m) else { continue };
             let bytes = merged.write.as_ref().map_or(existing.as_bytes(), |b| b.as_slice());
@@ -182,9 +184,11 @@ proptest! {
     }
 
     #[test]
-    fn no_json_on_a_node_makes_a_merge_panic_or_lose_a_foreign_entry(keys in prop::collection::vec("[a-z./:\"é]{1,8}", 0..4), bytes in prop::collection::vec(any::<u8>(), 0..30)) {
+    fn no_json_on_a_node_makes_a_merge_panic_or_lose_a_foreign_entry(keys in prop::collection::vec("[a-z./:\"é]{1,8}", 0..4), bytes in prop::collection::vec(any::<u8>(), 0..30), kind in json()) {
         let l = login("u", "pw-1");
-        let (row, target, logins, facts) = (consumer(TargetKind::Docker), target(TargetKind::Docker), [&l], NodeFacts::default());
+        // What stands in the node's other files does no more harm.
+        let conf = ["/run/containers/0/auth.json", "/etc/crio/crio.conf.d/99-x.conf"].map(|path| (path.to_string(), bytes.clone().into()));
+        let (row, target, logins, facts) = (consumer(kind), target(kind), [&l], NodeFacts { conf: conf.into(), ..NodeFacts::default() });
         let spec = &(row.files)(&target)[0];
         let m = |existing| Merge { target: &target, spec, logins: &logins, existing: Some(existing), facts: &facts, options: MergeOptions::default() };
         let _ = (row.merge)(&m(&bytes));
@@ -194,5 +198,131 @@ proptest! {
         let mut document: serde_json::Value = serde_json::from_slice(&merged.write.unwrap()).unwrap();
         prop_assert!(document["auths"].as_object_mut().unwrap().remove("r.example.org").is_some());
         prop_assert_eq!(document, serde_json::from_slice::<serde_json::Value>(&existing).unwrap());
+    }
+}
+
+/// Characters that do not come through single-quoted YAML, Go's `%q` and TOML.
+fn is_lost_in_registries_yaml(c: char) -> bool {
+    let code = c as u32;
+    code < 0x20 || (0x7f..=0x9f).contains(&code) || [0x2028, 0x2029, 0xfeff, 0xfffe, 0xffff].contains(&code)
+}
+
+/// A registries.yaml that others wrote: comments, mirrors, entries in both styles, perhaps one for our registry.
+fn registries_yaml() -> impl Strategy<Value = String> {
+    let mirrors = prop::sample::select(vec![
+        "",
+        "# of the site\nmirrors:\n  docker.io:\n    endpoint:\n    - \"https://m.example.org\"  # first\n",
+        "mirrors: {docker.io: {endpoint: [\"https://m.example.org\"]}}\n\n",
+        "mirrors:\n  a: &m\n    endpoint: []\n  b: *m\n# after them\n",
+        "mirrors:\n",
+        "\"mirrors\":\n    '*':\n        rewrite:\n            \"^(.*)\": |\n                $1\n\n",
+    ]);
+    let entry = prop::sample::select(vec![
+        "  x.example.org:\n    tls:\n      ca_file: /a # its CA\n",
+        "  'y.example.org:5000': {tls: {insecure_skip_verify: yes}, auth: {username: bob, password: \"a b\"}}\n",
+        "  # a note\n  z.example.org:\n    auth:\n      username: bob\n      password: >-\n        folded\n        text\n\n",
+        "  n.example.org:\n",
+    ]);
+    let ours = prop::sample::select(vec![
+        "",
+        "  r.example.org:\n",
+        "  r.example.org: {}\n",
+        "  \"r.example.org\": {tls: {ca_file: /r}}\n",
+        "  r.example.org:\n    tls:\n      ca_file: /r\n    auth: {username: old, password: 'x', auth: eDp5}\n",
+        "  r.example.org:\n    auth:\n      username: old\n      identity_token: t\n    # its CA\n    tls: {ca_file: /r}\n",
+    ]);
+    let configs = prop_oneof![
+        1 => Just(String::new()),
+        1 => prop::sample::select(vec!["configs:\n", "configs: {}\n", "configs: ~ # none\n", "configs: {w.example.org: {tls: {}}}\n", "configs: {r.example.org: {}, w: }\n"]).prop_map(String::from),
+        6 => (prop::sample::subsequence(vec![0, 1, 2, 3], 0..4), prop::collection::vec(entry, 4), ours, any::<bool>()).prop_map(|(kept, entries, ours, first)| {
+            let mut texts: Vec<&str> = entries.into_iter().enumerate().filter(|(i, _)| kept.contains(i)).map(|(_, e)| e).collect();
+            texts.sort();
+            texts.dedup();
+            texts.insert(if first { 0 } else { texts.len() }, ours);
+            format!("configs:\n{}", texts.concat())
+        }),
+    ];
+    let end = prop::sample::select(vec!["", "\n# the end\n", "other: 1", "# no line break"]);
+    (mirrors, configs, any::<bool>(), end).prop_map(|(mirrors, configs, swap, end)| {
+        let text = if swap { format!("{configs}{mirrors}{end}") } else { format!("---\n{mirrors}{configs}{end}") };
+        text.trim_start_matches('\n').to_string()
+    })
+}
+
+/// A registries.yaml by a reader of its own: what is not ours, and our `auth`.
+fn apart(text: &str) -> (serde_json::Value, Option<serde_json::Value>) {
+    use serde_json::{Value, json};
+    let mut document: Value = serde_yaml::from_str(text).unwrap();
+    if document.is_null() {
+        document = json!({});
+    }
+    let mut login = None;
+    let top = document.as_object_mut().unwrap();
+    let mut configs = top.shift_remove("configs").filter(|c| !c.is_null()).unwrap_or(json!({}));
+    let entries = configs.as_object_mut().unwrap();
+    if let Some(mut entry) = entries.shift_remove("r.example.org").filter(|e| !e.is_null()) {
+        if let Some(auth) = entry.as_object_mut().unwrap().shift_remove("auth") {
+            login = Some(auth);
+        }
+        if entry.as_object().is_some_and(|e| !e.is_empty()) {
+            top.insert("ours".into(), entry);
+        }
+    }
+    top.insert("others".into(), configs);
+    (document, login)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn k3s_reads_every_login_or_one_rule_refuses_it(user in username(), password in nasty()) {
+        let got = written(TargetKind::K3s, &login(&user, &password), None);
+        let lost = user.contains(is_lost_in_registries_yaml) || password.contains(is_lost_in_registries_yaml);
+        prop_assert_eq!(got.is_err(), lost, "{:?}", got.as_ref().err());
+        if let Ok(files) = got {
+            let (_, found) = apart(std::str::from_utf8(&files[0].1).unwrap());
+            prop_assert_eq!(found, Some(serde_json::json!({"username": user, "password": password})));
+        }
+    }
+
+    #[test]
+    fn containerd_reads_every_login_or_it_has_a_nul(user in username(), password in nasty()) {
+        let got = written(TargetKind::Containerd, &login(&user, &password), None);
+        prop_assert_eq!(got.is_err(), password.contains('\0'), "{:?}", got.as_ref().err());
+        if let Ok(files) = got {
+            let document: toml_edit::DocumentMut = std::str::from_utf8(&files[0].1).unwrap().parse().unwrap();
+            let auth = &document["plugins"]["io.containerd.grpc.v1.cri"]["registry"]["configs"]["r.example.org"]["auth"];
+            prop_assert_eq!((auth["username"].as_str(), auth["password"].as_str()), (Some(user.as_str()), Some(password.as_str())));
+        }
+    }
+
+    #[test]
+    fn a_registries_yaml_of_others_keeps_what_is_theirs(before in registries_yaml(), password in "[ -~]{1,12}") {
+        let l = login("alice", &password);
+        let (row, target, logins, facts) = (consumer(TargetKind::K3s), target(TargetKind::K3s), [&l], NodeFacts::default());
+        let spec = (row.files)(&target).swap_remove(0);
+        let m = Merge { target: &target, spec: &spec, logins: &logins, existing: Some(before.as_bytes()), facts: &facts, options: MergeOptions::default() };
+        let merged = (row.merge)(&m).map_err(|why| TestCaseError::fail(format!("{why}\n{before}")))?;
+        let after = String::from_utf8(merged.write.expect("our login is not there").to_vec()).unwrap();
+        let ((theirs, _), (kept, found)) = (apart(&before), apart(&after));
+        prop_assert_eq!(&kept, &theirs, "{}\n->\n{}", before, after);
+        prop_assert_eq!(found, Some(serde_json::json!({"username": "alice", "password": password})));
+        // Every line that is neither `configs`, nor within our entry, nor cut open in flow style is there still, in its order.
+        let ours = |l: &str| l.starts_with("configs") || l.contains("r.example.org") || ["    auth", "      username: old", "      identity"].iter().any(|p| l.starts_with(p));
+        let mut rest = after.lines();
+        for line in before.lines().filter(|l| !ours(l)) {
+            prop_assert!(rest.any(|l| l == line), "{:?} is gone or elsewhere:\n{}\n->\n{}", line, before, after);
+        }
+        // Taking it out again leaves what is theirs.
+        let removal = regprov::format::Removal { spec: &spec, existing: after.as_bytes(), gone: &["r.example.org".to_string()], facts: &facts };
+        let removed = (row.remove)(&removal).map_err(|why| TestCaseError::fail(format!("{why}\n{after}")))?;
+        let left = removed.content.map_or_else(String::new, |c| String::from_utf8(c.to_vec()).unwrap());
+        let (mut left, mut theirs) = (if left.is_empty() { apart("{}").0 } else { apart(&left).0 }, theirs);
+        for document in [&mut left, &mut theirs] {
+            // What is empty went with it.
+            document["others"].as_object_mut().unwrap().retain(|_, v| !v.is_null());
+        }
+        prop_assert_eq!(left, theirs);
     }
 }

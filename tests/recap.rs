@@ -8,17 +8,19 @@
 //!   docker /root/.docker/config.json updated
 //!     + auths."nvcr.io"
 //!     ! a note
+//!   ! a note on the host
 //! gpu118 failed render: why
 //!   enroot /etc/enroot/.credentials failed
 //!     ! why
 //! ```
 //!
-//! A line `stopped: why` is the guard that ended the run. `\e`, `\n` and `\u{202e}` in it stand for what a hostile node sends; `%h` for the host's name.
+//! A line `login: NAME VERDICT why` is a login that was shown to its registry. A line `stopped: why` is the guard that ended the run. `\e`, `\n` and `\u{202e}` in it stand for what a hostile node sends; `%h` for the host's name.
 
 use std::fs;
 use std::path::Path;
 
 use nodeset::NodeSet;
+use regprov::model::verify::{LoginCheck, Scheme, Verdict, Verified};
 use regprov::model::{Change, FileRow, HostRow, Outcome, Report, Stage};
 use regprov::ui::{json, recap};
 
@@ -60,17 +62,40 @@ fn nothing_to_obey(case: &Path, text: &str) {
     }
 }
 
+/// `ngc wrong_password why`.
+fn checked(line: &str) -> LoginCheck {
+    let (login, rest) = line.split_once(' ').unwrap();
+    let (verdict, why) = rest.split_once(' ').unwrap();
+    let all = [Verdict::Valid, Verdict::WrongPassword, Verdict::NoPullRight, Verdict::ServerError, Verdict::RealmNotTrusted, Verdict::Tls];
+    LoginCheck {
+        login: login.to_string(),
+        registry: format!("{login}.example.org"),
+        username: "robot$ci".to_string(),
+        verdict: all.into_iter().find(|v| v.name() == verdict).unwrap(),
+        reason: unescape(why, ""),
+        hint: (verdict != "valid").then(|| "do something".to_string()),
+        scheme: Some(Scheme::Bearer),
+        auth_host: Some("auth.example.org".to_string()),
+        can_be_confirmed: false,
+        granted: if verdict == "valid" { vec!["repository:proj/tiny:pull".to_string()] } else { Vec::new() },
+    }
+}
+
 fn parse(text: &str) -> (Report, recap::Options<'static>) {
     let mut lines = text.lines();
     let words: Vec<&str> = lines.next().unwrap().strip_prefix("options:").unwrap().split_whitespace().collect();
     let has = |w| words.contains(&w);
     let options =
         recap::Options { check: has("check"), diff: has("diff"), colors: has("colors"), command: has("command").then_some("regprov apply inventory.yml") };
-    let mut report = Report { hosts: Vec::new(), interrupted: has("interrupted").then_some(130), stopped: None };
+    let mut report = Report { hosts: Vec::new(), interrupted: has("interrupted").then_some(130), ..Report::default() };
     let mut block: Vec<&str> = Vec::new();
     for line in lines.filter(|l| !l.is_empty()) {
         if let Some(why) = line.strip_prefix("stopped: ") {
             report.stopped = Some(why.to_string());
+            continue;
+        }
+        if let Some(login) = line.strip_prefix("login: ") {
+            report.verified.get_or_insert_with(|| Verified { logins: Vec::new(), required: has("required") }).logins.push(checked(login));
             continue;
         }
         if !line.starts_with(' ') {
@@ -88,14 +113,24 @@ fn hosts(block: &[&str]) -> Vec<HostRow> {
     let Some((head, rest)) = block.split_first() else { return Vec::new() };
     let (names, outcome) = head.split_once(' ').unwrap();
     let names: NodeSet = names.parse().unwrap();
-    names.iter().map(|host| HostRow { outcome: parse_outcome(&unescape(outcome, &host)), files: files(rest, &host), host }).collect()
+    names.iter().map(|host| HostRow { outcome: parse_outcome(&unescape(outcome, &host)), files: files(rest, &host), notes: notes(rest, &host), host }).collect()
 }
 
 fn parse_outcome(text: &str) -> Outcome {
     let (word, rest) = text.split_once(' ').unwrap_or((text, ""));
     let trouble = || {
         let (name, reason) = rest.split_once(": ").unwrap();
-        let all = [Stage::Resolve, Stage::Connect, Stage::Handshake, Stage::Authenticate, Stage::Start, Stage::Observe, Stage::Render, Stage::Replace];
+        let all = [
+            Stage::Resolve,
+            Stage::Connect,
+            Stage::Handshake,
+            Stage::Authenticate,
+            Stage::Start,
+            Stage::Observe,
+            Stage::Render,
+            Stage::Replace,
+            Stage::PullTest,
+        ];
         (all.into_iter().find(|s| s.name() == name).unwrap(), reason.to_string())
     };
     match word {
@@ -110,9 +145,14 @@ fn parse_outcome(text: &str) -> Outcome {
     }
 }
 
+/// Notes on the host itself.
+fn notes(lines: &[&str], host: &str) -> Vec<String> {
+    lines.iter().filter_map(|l| l.strip_prefix("  ! ")).map(|note| unescape(note, host)).collect()
+}
+
 fn files(lines: &[&str], host: &str) -> Vec<FileRow> {
     let mut files: Vec<FileRow> = Vec::new();
-    for line in lines {
+    for line in lines.iter().filter(|l| !l.starts_with("  ! ")) {
         if let Some(detail) = line.strip_prefix("    ") {
             let file = files.last_mut().unwrap();
             match detail.strip_prefix("! ") {

@@ -281,3 +281,104 @@ async fn a_run_that_is_killed_leaves_old_or_new_and_the_next_one_finishes() {
     }
     assert!(old > 0 && new > 0, "the kills fell on both sides: {old} old, {new} new");
 }
+
+/// A target of every kind, with `hub` and `ngc` where it takes two; singularity goes with no apptainer.
+const KINDS: [&str; 2] = [
+    "docker, podman, enroot, {apptainer: {path: /etc/regprov/docker-config.json}}, helm, kubelet, crio, k3s, rke2, containerd, \
+     {docker-mirror: {mirror: 'https://mirror.example.org'}}",
+    "{singularity: {login: hub}}",
+];
+
+/// What each file that others have as well may hold: path, content.
+const THEIRS: [(&str, &str); 11] = [
+    (DOCKER, r#"{"auths":{"ghcr.io":{"auth":"Ym9iOng="}},"psFormat":"x"}"#),
+    ("etc/containers/auth.json", r#"{"auths":{"ghcr.io":{"auth":"Ym9iOng="}}}"#),
+    (ENROOT, "# mine\nmachine ghcr.io login bob password x\n"),
+    ("etc/regprov/docker-config.json", r#"{"auths":{"ghcr.io":{"auth":"Ym9iOng="}}}"#),
+    ("root/.config/helm/registry/config.json", r#"{"auths":{"ghcr.io":{"auth":"Ym9iOng="}}}"#),
+    ("var/lib/kubelet/config.json", r#"{"auths":{"ghcr.io":{"auth":"Ym9iOng="}}}"#),
+    ("etc/crio/auth.json", r#"{"auths":{"ghcr.io":{"auth":"Ym9iOng="}}}"#),
+    ("etc/rancher/k3s/registries.yaml", "# mine\nmirrors:\n  docker.io:\n    endpoint: [\"https://m.example.org\"]\n"),
+    ("etc/rancher/rke2/registries.yaml", "configs:\n  ghcr.io:\n    auth:\n      username: bob\n      password: x\n"),
+    ("etc/docker/daemon.json", r#"{"registry-mirrors":["https://first.example.org"],"log-level":"warn"}"#),
+    ("etc/profile.d/other.sh", "echo mine\n"),
+];
+
+/// The files of a node: JSON by its values, everything else by its text.
+fn files(estate: &Estate) -> Vec<(String, String)> {
+    let text = |path: &std::path::Path, content: &[u8]| {
+        let text = String::from_utf8(content.to_vec()).unwrap();
+        let is_json = path.extension().is_some_and(|e| e == "json");
+        if is_json { serde_json::from_str::<Value>(&text).unwrap().to_string() } else { text }
+    };
+    let all = estate.snapshot(0).into_iter().filter(|(path, ..)| path.is_file());
+    all.map(|(path, .., content)| (path.strip_prefix(estate.on(0, "")).unwrap().display().to_string(), text(&path, &content))).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_every_kind_of_target_what_was_there_before_comes_back() {
+    let mut seen = std::collections::BTreeSet::new();
+    for (kinds, is_empty) in KINDS.iter().flat_map(|kinds| [(kinds, true), (kinds, false)]) {
+        let estate = Estate::new(1).await;
+        THEIRS.iter().filter(|_| !is_empty).for_each(|(path, text)| estate.write(0, path, text));
+        // containerd's own configuration says which version a drop-in has, and where mirrors are looked for.
+        let config = "version = 3\n[plugins.'io.containerd.cri.v1.images'.registry]\nconfig_path = '/etc/containerd/certs.d'\n";
+        estate.write(0, "etc/containerd/config.toml", &format!("imports = ['/etc/containerd/conf.d/*.toml']\n{config}"));
+        let before = files(&estate);
+        estate.inventory("inventory.yml", "id: site\n", "hub, ngc", kinds);
+        let ran = estate.apply(&["inventory.yml", "--json"]).ended(0, &[]);
+        assert!(changes(&ran).iter().all(|c| c.ends_with(" created") || c.ends_with(" updated")), "{}", ran.out);
+        seen.extend(changes(&ran).iter().map(|c| c.split(' ').next().unwrap().to_string()));
+        let applied = files(&estate);
+        estate.there(&["status", "inventory.yml", "--identity", "id.txt"]).ended(0, &["1 host: 1 same"]);
+
+        // Prune has nothing to do, and a check of a removal does nothing.
+        let ran = estate.apply(&["inventory.yml", "--prune", "--json"]).ended(0, &[]);
+        assert!(changes(&ran).iter().all(|c| c.ends_with(" unchanged")), "{}", ran.out);
+        remove(&estate, &["inventory.yml", "--all", "--check"]).ended(0, &["1 would be changed"]);
+        assert_eq!(files(&estate), applied);
+
+        let ran = remove(&estate, &["inventory.yml", "--all", "--json"]).ended(0, &[]).without(&["kept"]);
+        assert!(changes(&ran).iter().all(|c| c.ends_with(" updated") || c.ends_with(" removed")), "{}", ran.out);
+        assert_eq!(files(&estate), before, "{is_empty}");
+        remove(&estate, &["inventory.yml", "--all"]).ended(0, &["1 unchanged"]);
+    }
+    assert_eq!(seen.len(), regprov::model::TargetKind::ALL.len(), "{seen:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_mirror_goes_by_its_url_and_with_no_login() {
+    const DAEMON: &str = "etc/docker/daemon.json";
+    const PODMAN: &str = "etc/containers/registries.conf.d/50-regprov-mirror.conf";
+    const CONTAINERD: &str = "etc/containerd/certs.d/docker.io/hosts.toml";
+    let estate = Estate::new(1).await;
+    let mirror = |url: &str| format!("docker, {{docker-mirror: {{mirror: '{url}'}}}}");
+    estate.inventory("inventory.yml", "id: site\n", "hub", &mirror("https://one.example.org"));
+    estate.apply(&["inventory.yml"]).ended(0, &["1 changed"]);
+    remove(&estate, &["inventory.yml", "--login", "hub"]).ended(0, &["1 changed"]);
+    assert!(!estate.on(0, DOCKER).exists() && estate.on(0, DAEMON).exists() && estate.on(0, PODMAN).exists(), "no login comes with a mirror");
+    // Another mirror takes its place.
+    estate.inventory("inventory.yml", "id: site\n", "hub", &mirror("https://two.example.org"));
+    estate.there(&["status", "inventory.yml"]).ended(10, &["docker-mirror", "different", "left over: https://one.example.org"]);
+    estate.apply(&["inventory.yml", "--prune"]).ended(0, &["1 changed"]);
+    let daemon: Value = serde_json::from_str(&estate.read(0, DAEMON)).unwrap();
+    assert_eq!(daemon, json!({"registry-mirrors": ["https://two.example.org"]}));
+    assert!(estate.read(0, CONTAINERD).contains("two.example.org") && !estate.read(0, PODMAN).contains("one.example.org"));
+    // What somebody changed is theirs.
+    estate.write(0, PODMAN, &estate.read(0, PODMAN).replace("two", "three"));
+    estate.there(&["status", "inventory.yml"]).ended(10, &["different: its content is not what regprov writes"]);
+    let ran = remove(&estate, &["inventory.yml", "--target", "docker-mirror"]).ended(0, &["kept: changed by others"]);
+    assert!(!estate.on(0, DAEMON).exists() && !estate.on(0, CONTAINERD).exists() && estate.on(0, PODMAN).exists(), "{}", ran.out);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_service_that_reads_at_start_is_told_of_what_went() {
+    let estate = Estate::new(1).await;
+    estate.inventory("inventory.yml", "id: site\n", "hub, ngc", "{k3s: {restart: true}}, {rke2: {restart: true}}");
+    estate.apply(&["inventory.yml"]).ended(0, &[]);
+    let note = "is not restarted: the files belong to an image";
+    remove(&estate, &["inventory.yml", "--all", "--check"]).ended(0, &["1 would be changed"]).without(&[note]);
+    remove(&estate, &["inventory.yml", "--target", "k3s", "--login", "hub"]).ended(0, &["k3s", note]).without(&["rke2"]);
+    remove(&estate, &["inventory.yml", "--target", "k3s", "--login", "hub"]).ended(0, &["1 unchanged"]).without(&[note]);
+    remove(&estate, &["inventory.yml", "--all"]).ended(0, &["k3s", "rke2", note]);
+}

@@ -241,3 +241,49 @@ async fn a_host_that_cannot_be_seen_is_told_beside_those_that_can() {
     assert_eq!(outcomes, ["same", "drift", "unreachable"]);
     status(&estate, &["--limit", "n[0-1]"]).ended(10, &["2 hosts: 1 same, 1 drift"]);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn helpers_are_compared_by_their_names_and_never_run() {
+    let target = "{docker: {cred_helpers: {reg.example.org: ecr-login}, helper: store}}";
+    let estate = Estate::new(1).await;
+    estate.inventory("inventory.yml", "id: site\n", "hub", target);
+    estate.apply(&["inventory.yml"]).ended(0, &["1 changed"]);
+    let status = |words: &[&str]| estate.there(&[&["status", "inventory.yml", "--identity", "id.txt"], words].concat());
+    status(&[]).ended(0, &["1 host: 1 same"]).without(&["left alone"]);
+    let text = estate.read(0, DOCKER);
+    estate.write(0, DOCKER, &text.replace("ecr-login", "other"));
+    status(&[]).ended(10, &["different: its `credHelpers` are not those of the inventory"]);
+    // A helper that hides the login is to have it; nothing says that it has not.
+    estate.write(0, DOCKER, &text.replacen('{', "{\"credsStore\": \"pass\",", 1));
+    status(&["--json"]).ended(0, &["\"not_asked\"", "docker-credential-pass is to have it, which `apply --check` asks"]);
+    status(&[]).ended(0, &["1 same"]);
+    // The same with `helper: fail` hides it for certain.
+    estate.inventory("inventory.yml", "id: site\n", "hub", "docker");
+    status(&[]).ended(10, &["different: shadowed by"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_place_that_the_node_does_not_tell_is_no_drift_of_the_record() {
+    let estate = Estate::new(1).await;
+    estate.write(0, "etc/enroot/enroot.conf", "ENROOT_CONFIG_PATH /srv/enroot\n");
+    estate.inventory("inventory.yml", "id: site\n", "hub", "{enroot: {path: auto}}");
+    estate.apply(&["inventory.yml"]).ended(0, &["1 changed"]);
+    let file = "srv/enroot/.credentials";
+    assert!(estate.on(0, file).exists());
+    let status = || estate.there(&["status", "inventory.yml", "--identity", "id.txt"]);
+    status().ended(0, &["1 same"]);
+    // The file may be where it was; only the configuration is of no use at present.
+    estate.write(0, "etc/enroot/enroot.conf", "ENROOT_CONFIG_PATH ${NOBODY_KNOWS}/x\n");
+    status().ended(10, &["enroot auto", "refused: "]).without(&["left over"]);
+    estate.apply(&["inventory.yml", "--prune"]).ended(3, &["failed"]);
+    assert!(estate.on(0, file).exists(), "prune takes nothing of which it does not know whether it is wanted");
+    // It is elsewhere now, and the old one goes.
+    estate.write(0, "etc/enroot/enroot.conf", "ENROOT_CONFIG_PATH /srv/new\n");
+    status().ended(10, &["missing: there is no such file", "left over"]);
+    estate.apply(&["inventory.yml", "--prune"]).ended(0, &["1 changed"]);
+    assert!(!estate.on(0, file).exists() && estate.on(0, "srv/new/.credentials").exists());
+    // What is to go lies where the record says.
+    estate.write(0, "etc/enroot/enroot.conf", "ENROOT_CONFIG_PATH ${NOBODY_KNOWS}/x\n");
+    estate.there(&["remove", "inventory.yml", "--all"]).ended(0, &["1 changed"]);
+    assert!(!estate.on(0, "srv/new/.credentials").exists());
+}

@@ -23,7 +23,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hmac::Mac as _;
 use regprov::format::MergeOptions;
-use regprov::model::{Event, FileMode, HelperPolicy, Host, Login, Outcome, Registry, RemotePath, Report, Secret, Target, TargetKind, Username};
+use regprov::model::{Event, Host, Login, Outcome, Registry, RemotePath, Report, Secret, Target, TargetKind, Username};
 use regprov::push::{Logins, Push, PushOptions, push_all};
 use regprov::transport::ssh::auth::Keys;
 use regprov::transport::ssh::keyring::KeySources;
@@ -165,14 +165,8 @@ fn hosts(n: usize, port: u16) -> Vec<Host> {
     ]
     .into_iter()
     .map(|(kind, path, logins)| Target {
-        kind,
-        user: None,
-        path: RemotePath::parse(path).expect("a constant"),
-        owner: None,
-        group: None,
-        mode: FileMode::secret(0o600).expect("a constant"),
         logins: logins.iter().map(ToString::to_string).collect(),
-        helper: HelperPolicy::Fail,
+        ..Target::at(kind, RemotePath::parse(path).expect("a constant"))
     })
     .collect();
     let host = |i: usize| Host {
@@ -244,6 +238,7 @@ async fn push(hosts: Vec<Host>, key: &std::path::Path, known_hosts: &[u8], forks
         check: false,
         merge: MergeOptions::default(),
         inventory_id: "bench".to_string(),
+        pull_test: None,
         command: seconds(30),
         host: seconds(60),
     };

@@ -82,13 +82,15 @@ pub(crate) struct Program {
     state: State,
     nonce: String,
     paths: Vec<String>,
+    /// Whether inodes and the boot are told; each program is on a machine of its own.
+    shared: bool,
     swaps: Vec<Swap>,
     input: Vec<u8>,
 }
 
 impl Program {
     pub(crate) fn new() -> Self {
-        Program { state: State::Hello, nonce: String::new(), paths: Vec::new(), swaps: Vec::new(), input: Vec::new() }
+        Program { state: State::Hello, nonce: String::new(), paths: Vec::new(), shared: false, swaps: Vec::new(), input: Vec::new() }
     }
 
     /// Takes input and returns what the program prints.
@@ -122,6 +124,7 @@ impl Program {
                 self.nonce = nonce.to_string();
                 self.state = State::Requests;
             }
+            (State::Requests, ["shared"]) => self.shared = true,
             (State::Requests, ["path", path]) => self.paths.push(path.to_string()),
             (State::Requests, ["id", kind, name, _]) => {
                 let _ = writeln!(out, "{} id {kind} {name} {}", self.nonce, if *name == "root" { "0" } else { "-" });
@@ -156,15 +159,19 @@ impl Program {
 
     fn look<'a>(&self, node: &Node, paths: impl Iterator<Item = &'a str>, out: &mut String) {
         let k = &self.nonce;
-        let _ = writeln!(out, "{k} l dr-xr-xr-x 9 0 0 0 Nov 21 02:41 /proc/self/");
+        let inode = |n: usize| if self.shared { format!("{:>8} ", 100_000 + n) } else { String::new() };
+        let _ = writeln!(out, "{k} l {}dr-xr-xr-x 9 0 0 0 Nov 21 02:41 /proc/self/", inode(0));
         let mut contents = String::new();
-        for path in paths {
+        for (n, path) in paths.enumerate() {
             let Some(thing) = node.things.get(path) else { continue };
             let kind = if thing.content.is_some() { '-' } else { 'd' };
             let bits: String = (0..9).map(|i| if thing.mode >> (8 - i) & 1 == 1 { ['r', 'w', 'x'][i % 3] } else { '-' }).collect();
             let size = thing.content.as_ref().map_or(4096, Vec::len);
-            let _ = writeln!(out, "{k} l {kind}{bits} 1 {} {} {size} Nov 21 02:18 {path}", thing.uid, thing.gid);
+            let _ = writeln!(out, "{k} l {}{kind}{bits} 1 {} {} {size} Nov 21 02:18 {path}", inode(n), thing.uid, thing.gid);
             contents.push_str(thing.content.as_deref().map_or("", |c| std::str::from_utf8(c).expect("the payloads of this benchmark are text")));
+        }
+        if self.shared {
+            let _ = writeln!(out, "{k} boot {}-{}", &k[..18], &k[..17]);
         }
         let _ = write!(out, "{k} cat\n{contents}\n{k} end\n");
     }

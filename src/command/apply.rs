@@ -10,17 +10,20 @@ use tokio::sync::{mpsc, watch};
 
 use super::become_password::become_password;
 use super::journal::{self, Journal, LastRun, Selection};
-use super::load::{Opener, known};
+use super::load::{Opener, check_expiry, known, now};
 use super::reach::{Purpose, reach};
+use super::verify;
 use crate::cli::{ApplyArgs, ApplyOutputArgs, RunArgs, SshArgs, WhatArgs};
 use crate::error::{Error, Result};
 use crate::format::{self, MergeOptions};
 use crate::inventory::{self, Inventory};
 use crate::model::text::shell_word;
-use crate::model::{Connection, Event, Host, HostRow, LoginEntry, Outcome, Pace, Report, Stage, Target};
+use crate::model::verify::{Verified, VerifyMode};
+use crate::model::{Connection, Event, Host, HostRow, LoginEntry, Outcome, Pace, Report, Stage};
 use crate::node::Program;
 use crate::push::remove::Task;
-use crate::push::{Logins, Push, PushOptions, before, push_all_for};
+use crate::push::{Clearance, Clears, Logins, Push, PushOptions, before, push_all_for};
+use crate::registry::{Client, Deadlines, Subject, check_all};
 use crate::transport::local::Local;
 use crate::transport::reach::Reach;
 use crate::ui;
@@ -52,7 +55,9 @@ pub async fn apply(args: &ApplyArgs, verbose: u8) -> Result<u8> {
     }
     let hosts = targeted(&inventory, &chosen, &args.ssh, args.what.prune)?;
     let logins = open(&mut opener, &inventory, &hosts, args.vault.allow_plaintext)?;
+    check_expiry(logins.values(), args.what.allow_expired)?;
     check(&hosts, &logins)?;
+    let checking = checking(args, &inventory, &logins)?;
     let become_password = become_password(&mut opener, &inventory, &hosts, args.ssh.ask_become_pass, args.vault.allow_plaintext)?;
     let (ssh, files_each) = reach(&hosts, &inventory.hosts, &args.ssh, Purpose::LogIn).await?;
     let connector = Reach { ssh, local: Local::default(), become_password, program: Program::Files };
@@ -65,6 +70,7 @@ pub async fn apply(args: &ApplyArgs, verbose: u8) -> Result<u8> {
         check: args.what.check,
         merge: MergeOptions { replace_invalid: args.what.replace_invalid, drop_bad_entries: args.what.drop_bad_entries },
         inventory_id: inventory.id.clone().unwrap_or_else(|| "default".to_string()),
+        pull_test: args.what.pull_test.clone(),
         command: seconds(args.ssh.timeouts.command_timeout),
         host: seconds(args.ssh.timeouts.host_timeout),
     };
@@ -72,7 +78,7 @@ pub async fn apply(args: &ApplyArgs, verbose: u8) -> Result<u8> {
     let mut journal = if args.what.check { None } else { journal(args, &inventory, &names, &selection) };
     let progress = ui::progress::Progress::new(names, verbose > 0, args.what.check);
     let task = if args.what.prune { Task::Prune } else { Task::Apply };
-    let report = run(Arc::new(Push { connector, logins, options }), task, hosts, progress, journal.as_mut()).await?;
+    let report = run(Arc::new(Push { connector, logins, options }), task, hosts, progress, journal.as_mut(), checking).await?;
 
     let whole = journal.is_some_and(|journal| journal.finish(&report, report.exit_code(args.output.detailed_exitcode)));
     let command = if whole { repeated(std::env::args_os().skip(1), &selection) } else { None };
@@ -191,17 +197,42 @@ fn check(hosts: &[Host], logins: &Logins) -> Result<()> {
         }
         seen.push(target);
         let logins: Vec<_> = target.logins.iter().filter_map(|l| logins.get(l)).collect();
-        for problem in (format::consumer(target.kind).check)(target, &logins) {
-            let problem = match &target.user {
-                Some(user) => problem.replace(&format!("{}/", Target::HOME), &format!("~{user}/")),
-                None => problem,
-            };
+        for problem in format::problems(target, &logins) {
             if !problems.contains(&problem) {
                 problems.push(problem);
             }
         }
     }
     if problems.is_empty() { Ok(()) } else { Err(Error::usage(problems.join("\n"))) }
+}
+
+/// What registries are asked beside connecting and observing, when they are: the logins that hosts get.
+fn checking(args: &ApplyArgs, inventory: &Inventory, logins: &Logins) -> Result<Option<Checking>> {
+    let mode = args.verify.verify.unwrap_or(inventory.verify);
+    // With nothing to ask there is no host to write either.
+    if mode == VerifyMode::Off || logins.is_empty() {
+        return Ok(None);
+    }
+    let entries = inventory.logins.iter().filter_map(|entry| Some((entry, logins.get(&entry.name)?)));
+    let subjects = entries.map(|(entry, login)| verify::subject(entry, login.clone(), &inventory.path)).collect();
+    Ok(Some(Checking { client: verify::client(&args.verify.cas)?, subjects, required: mode == VerifyMode::Required }))
+}
+
+/// The logins to be shown to their registries.
+pub(super) struct Checking {
+    client: Client,
+    subjects: Vec<Subject>,
+    required: bool,
+}
+
+impl Checking {
+    /// Asks, and gives leave to write or refuses it.
+    async fn run(self, clears: Clears) -> Verified {
+        let logins = check_all(self.client, self.subjects, Deadlines::default(), now()).await;
+        let verified = Verified { logins, required: self.required };
+        clears.decide(verified.refused().next().is_none());
+        verified
+    }
 }
 
 /// Waves and guards: the flags, and the inventory's `serial:` where they say nothing of waves.
@@ -227,6 +258,7 @@ pub(super) async fn run(
     hosts: Vec<Host>,
     progress: ui::progress::Progress,
     journal: Option<&mut Journal>,
+    checking: Option<Checking>,
 ) -> Result<Report> {
     let heard = |e| Error::internal(format!("signals cannot be heard: {e}"));
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt()).map_err(heard)?, signal(SignalKind::terminate()).map_err(heard)?);
@@ -234,13 +266,32 @@ pub(super) async fn run(
     let (sender, mut events) = mpsc::unbounded_channel();
     let mut watch = Watch { so_far: hosts.iter().map(before).collect(), progress, journal };
     let mut interrupted = None;
-    let work = push_all_for(push, task, hosts, stopped, sender);
-    tokio::pin!(work);
+    let (clears, clearance) = match checking {
+        None => (None, Clearance::given()),
+        Some(checking) => {
+            let (clears, clearance) = Clearance::awaited();
+            (Some(checking.run(clears)), clearance)
+        }
+    };
+    let mut verified = None;
+    // Without a check this is never ready.
+    let asking = async {
+        match clears {
+            Some(asking) => asking.await,
+            None => std::future::pending().await,
+        }
+    };
+    let work = push_all_for(push, task, clearance, hosts, stopped, sender);
+    tokio::pin!(work, asking);
     let report = loop {
         let code = tokio::select! {
             biased;
             Some(event) = events.recv() => {
                 watch.event(event);
+                continue;
+            }
+            told = &mut asking, if verified.is_none() => {
+                verified = Some(told);
                 continue;
             }
             report = &mut work => break Some(report),
@@ -258,7 +309,7 @@ pub(super) async fn run(
     }
     watch.progress.finish();
     let report = report.unwrap_or(Report { hosts: watch.so_far, ..Report::default() });
-    Ok(Report { interrupted, ..report })
+    Ok(Report { interrupted, verified, ..report })
 }
 
 /// Whoever is told what happens while the run goes on.

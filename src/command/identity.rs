@@ -72,6 +72,12 @@ impl IdentitySources {
         }
     }
 
+    /// Whether anything is given that [`load`](Self::load) would read.
+    pub fn at_hand(&self) -> bool {
+        let default = || self.default.as_ref().is_some_and(|path| fs::symlink_metadata(path).is_ok());
+        !self.files.is_empty() || self.env_file.is_some() || self.env_key.is_some() || default()
+    }
+
     /// Where [`load`](Self::load) takes identities from, for messages.
     pub fn named(&self) -> String {
         let shown = |path: &Path| path.display().to_string();

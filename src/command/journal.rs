@@ -7,7 +7,6 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -16,6 +15,7 @@ use super::files;
 use crate::error::{Error, Kind, Result};
 use crate::model::text::printable;
 use crate::model::{Event, HostRow, Outcome, Report, TargetKind};
+use crate::transport::clock::since_1970;
 
 /// The version of the format.
 const VERSION: u32 = 1;
@@ -120,7 +120,7 @@ impl Journal {
     /// Says what cannot be made or written. Nothing stays behind.
     pub fn start(folder: &Path, inventory: &Path, id: Option<&str>, hosts: Vec<String>, selection: &Selection) -> std::result::Result<Self, String> {
         files::create_dir_private(folder).map_err(|e| e.message)?;
-        let millis = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis());
+        let millis = since_1970().as_millis();
         let path = folder.join(format!("{millis:014}-{}.jsonl", std::process::id()));
         let trouble = |e: io::Error| format!("{}: {e}", path.display());
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).map_err(trouble)?;
@@ -290,7 +290,7 @@ mod tests {
 
     fn row(host: &str, outcome: Outcome) -> HostRow {
         let file = FileRow { target: "docker", path: "/root/.docker/config.json".into(), change: Change::Updated, reason: None, diff: vec!["+ x".into()] };
-        HostRow { host: host.into(), outcome, files: vec![file] }
+        HostRow { host: host.into(), outcome, files: vec![file], notes: vec![] }
     }
 
     fn trouble(word: &str) -> Outcome {
@@ -386,7 +386,7 @@ mod tests {
         check("{\"sent\":\"a\"}\n", "line 1 does not stand in its place");
         check(&format!("{run}\n{run}\n"), "line 2 does not stand in its place");
         check(&format!("{run}\nnonsense\n"), "line 2 is none of a journal's");
-        check(&format!("{}\n", run.replace("\"targets\":[]", "\"targets\":[\"podman\"]")), "target \"podman\" is not known");
+        check(&format!("{}\n", run.replace("\"targets\":[]", "\"targets\":[\"nerdctl\"]")), "target \"nerdctl\" is not known");
         check(&run.replace("\"version\":1", "\"version\":2").replace("}}", "}}\n"), "version 2 is not known");
     }
 

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use zeroize::Zeroizing;
 
@@ -10,9 +9,10 @@ use super::console::ask_terminal;
 use super::identity::IdentitySources;
 use super::journal::LastRun;
 use super::{files, sources};
-use crate::error::{Error, Kind, Result};
-use crate::inventory::{self, Entry, INVENTORY_BYTES_MAX, Inventory, LoadOptions, Program, World};
-use crate::model::{Login, LoginEntry, PasswordText, Secret};
+use crate::error::{Error, Kind, Result, rule};
+use crate::inventory::{self, Entry, INVENTORY_BYTES_MAX, Inventory, LoadOptions, Program, Survey, World};
+use crate::model::{Expiry, Login, LoginEntry, PasswordText, Secret, Within};
+use crate::transport::clock::since_1970;
 use crate::ui;
 use crate::vault::{Identities, decrypt, is_age_file, open_become, open_login};
 
@@ -55,13 +55,25 @@ impl Opener {
 
     /// The inventory, with its notes told as warnings.
     pub fn inventory(&mut self, path: &Path, allow_plaintext: bool, allow_expired: bool) -> Result<Inventory> {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
-        let options = LoadOptions { allow_plaintext, allow_expired, now: i64::try_from(now).unwrap_or(i64::MAX) };
-        let inventory = inventory::load(path, self, options)?;
+        let inventory = inventory::load(path, self, LoadOptions { allow_plaintext, allow_expired, now: now() })?;
         for note in &inventory.notes {
             ui::warning(&note.to_string());
         }
         Ok(inventory)
+    }
+
+    /// As [`Opener::inventory`], with plain passwords and logins that have ended, and without the warnings about ends.
+    pub fn inventory_without_ends(&mut self, path: &Path) -> Result<Inventory> {
+        let inventory = inventory::load(path, self, LoadOptions { allow_plaintext: true, allow_expired: true, now: now() })?;
+        for note in inventory.notes.iter().filter(|n| ![rule::EXPIRED, rule::EXPIRES_SOON].contains(&n.rule)) {
+            ui::warning(&note.to_string());
+        }
+        Ok(inventory)
+    }
+
+    /// The inventory as far as it can be read, and what is wrong with it; nothing is told.
+    pub fn survey(&mut self, path: &Path, allow_plaintext: bool, allow_expired: bool) -> Result<Survey> {
+        inventory::survey(path, self, LoadOptions { allow_plaintext, allow_expired, now: now() })
     }
 
     /// The positions of the hosts that a `--limit` means; all of them without one.
@@ -87,6 +99,20 @@ impl Opener {
         open_become(text, place, identities, allow_plaintext)
     }
 
+    /// Opens logins one by one, those in the clear too, and says by their names what came of it. Sealed ones are left out when no identity is
+    /// at hand.
+    ///
+    /// # Errors
+    /// An identity is at hand and cannot be read.
+    pub fn open_each(&mut self, entries: &[&LoginEntry]) -> Result<Vec<(String, Result<Login>)>> {
+        let is_sealed = |e: &LoginEntry| matches!(e.password, PasswordText::Sealed(_));
+        let at_hand = self.sources.at_hand();
+        let none = Identities::default();
+        let identities = if at_hand && entries.iter().any(|e| is_sealed(e)) { self.identities()? } else { &none };
+        let open = entries.iter().filter(|e| at_hand || !is_sealed(e));
+        Ok(open.map(|e| (e.name.clone(), open_login(e, identities, true))).collect())
+    }
+
     /// Opens logins; all that do not open are told at once.
     pub fn logins(&mut self, entries: &[&LoginEntry], allow_plaintext: bool) -> Result<Vec<Login>> {
         let none = Identities::default();
@@ -110,6 +136,40 @@ impl Opener {
         }
         Err(Error { kind, message: problems.iter().map(Error::to_string).collect::<Vec<_>>().join("\n"), hint: None })
     }
+}
+
+/// The time, in seconds since 1970-01-01 UTC.
+pub fn now() -> i64 {
+    i64::try_from(since_1970().as_secs()).unwrap_or(i64::MAX)
+}
+
+/// Refuses opened logins whose passwords say that they have ended, all at once, and warns of those that end soon. What `expires:` says was
+/// told when the inventory was read.
+///
+/// # Errors
+/// Names the logins; with `allow_expired` they are warnings.
+pub fn check_expiry<'a>(logins: impl IntoIterator<Item = &'a Login>, allow_expired: bool) -> Result<()> {
+    let now = now();
+    let mut logins: Vec<&Login> = logins.into_iter().collect();
+    logins.sort_by(|a, b| a.name.cmp(&b.name));
+    let mut ended = Vec::new();
+    for login in logins {
+        let Some(found) = login.expiry_in_password() else { continue };
+        let told = |when: &str, found: &Expiry| format!("login `{}` for {} {when} ({}, as its password says)", login.name, login.registry, found.text);
+        if found.is_past(now) {
+            ended.push(told("has expired", &found));
+        } else if found.is_due(now, Within::WARNING) {
+            ui::warning(&told("expires soon", &found));
+        }
+    }
+    if ended.is_empty() {
+        return Ok(());
+    }
+    if allow_expired {
+        ended.iter().for_each(|told| ui::warning(told));
+        return Ok(());
+    }
+    Err(Error::usage(ended.join("\n")).hint("renew it with `regprov vault set`, or use it as it is with --allow-expired"))
 }
 
 /// The positions of the hosts of these names, in inventory order. Those that the inventory does not have any more are told.

@@ -2,12 +2,15 @@
 
 pub mod apply;
 pub mod audit;
+pub mod auth_hosts;
 pub mod become_password;
 pub mod console;
+pub mod expiry;
 pub mod files;
 pub mod hosts;
 pub mod identity;
 pub mod journal;
+pub mod lint;
 pub mod load;
 pub mod ping;
 pub mod process;
@@ -19,6 +22,7 @@ pub mod status;
 pub mod terminal;
 pub mod trust;
 pub mod vault;
+pub mod verify;
 mod watch;
 
 use crate::cli::{Cli, VaultVerb, Verb};
@@ -31,6 +35,9 @@ pub async fn run(cli: &Cli) -> Result<u8> {
     match &cli.verb {
         Verb::Apply(args) => apply::apply(args, cli.verbose).await,
         Verb::Hosts(args) => hosts::hosts(args),
+        Verb::Lint(args) => lint::lint(args),
+        Verb::Expiry(args) => expiry::expiry(args),
+        Verb::Verify(args) => verify::verify(args).await,
         Verb::Ping(args) => ping::ping(args, cli.verbose).await,
         Verb::Status(args) => status::status(args, cli.verbose).await,
         Verb::Remove(args) => remove::remove(args, cli.verbose).await,
@@ -52,6 +59,7 @@ pub fn run_vault(verb: &VaultVerb, console: &mut Console<'_>) -> Result<()> {
                 registry: args.registry.clone(),
                 username: args.username.clone(),
                 expires: args.expires.clone(),
+                canary: args.canary.clone(),
                 auth_hosts: args.auth_hosts.clone(),
                 audit_key: audit::AuditKeySources::of_process(args.audit.audit_key.as_deref()),
             };

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 
 use super::apply::{forks, targeted};
 use super::audit::AuditKeySources;
 use super::become_password::become_password;
-use super::load::Opener;
+use super::load::{Opener, now};
 use super::reach::{Purpose, reach};
 use super::watch::{Watched, watch};
 use crate::cli::{AuditArgs, StatusArgs};
@@ -69,6 +69,7 @@ pub async fn status(args: &StatusArgs, verbose: u8) -> Result<u8> {
         // Backups beside the files are looked for.
         merge: MergeOptions { replace_invalid: true, drop_bad_entries: false },
         inventory_id: inventory_id.clone().unwrap_or_default(),
+        pull_test: None,
         command: Duration::from_secs(args.ssh.timeouts.command_timeout),
         host: Duration::from_secs(args.ssh.timeouts.host_timeout),
     };
@@ -103,11 +104,6 @@ pub async fn status(args: &StatusArgs, verbose: u8) -> Result<u8> {
         () if any("drift") => 10,
         () => 0,
     })
-}
-
-fn now() -> i64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
-    i64::try_from(now).unwrap_or(i64::MAX)
 }
 
 /// The logins, and what compares a node's password with those of the chosen ones: with the audit key by their fingerprints, with `identity` by opening them.

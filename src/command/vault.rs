@@ -1,16 +1,17 @@
 //! `regprov vault`: make, fill and read vaults.
 
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use super::audit::AuditKeySources;
 use super::console::Console;
 use super::files::{self, FILE_BYTES_MAX};
 use super::identity::IdentitySources;
+use super::load::now;
 use crate::error::{Error, Result};
 use crate::model::registry::NameNote;
 use crate::model::text::escape;
-use crate::model::{Expiry, LoginEntry, PasswordText, Registry, Secret, Username};
+use crate::model::{Expiry, LoginEntry, PasswordText, Registry, Repository, Secret, Username};
 use crate::vault::edit::{LoginText, scalar, set_become, set_login};
 use crate::vault::file::{decrypt_with_passphrase, is_passphrase_file, recipient_count};
 use crate::vault::seal::{check_auth_host, check_become_password};
@@ -69,6 +70,8 @@ pub struct SetOptions {
     pub username: Option<String>,
     /// `--expires`; left out, an existing one stays.
     pub expires: Option<String>,
+    /// `--canary`; left out, an existing one stays.
+    pub canary: Option<String>,
     /// `--auth-host`.
     pub auth_hosts: Vec<String>,
     /// Where the audit key is, when it is at hand.
@@ -91,6 +94,9 @@ pub fn set(options: &SetOptions, console: &mut Console<'_>) -> Result<()> {
         NameNote::HubWebsite => console.note("note: hub.docker.com is a web site; the registry is docker.io"),
         NameNote::Normalised | NameNote::HubAlias => console.note(format_args!("note: the registry is written as {}", wanted.registry)),
     }
+    if wanted.registry.path().is_some() {
+        console.note(format_args!("note: only podman targets take a registry with a path; for the others write {}", wanted.registry.authority()));
+    }
     let password = console.new_password(&format!("password of {} at {}", escape(wanted.username.as_str()), wanted.registry))?;
     let value = SealedValue { registry: wanted.registry, username: wanted.username, auth_hosts: options.auth_hosts.clone(), password };
     let armored = seal(&value, &recipients)?;
@@ -101,6 +107,7 @@ pub fn set(options: &SetOptions, console: &mut Console<'_>) -> Result<()> {
         username: value.username.as_str(),
         expires: wanted.expires.as_ref().map(|e| e.text.as_str()),
         fingerprint: fingerprint.as_deref(),
+        canary: options.canary.as_deref(),
         armored: &armored,
     };
     let spliced = set_login(&file, text, &options.login, login)?;
@@ -132,7 +139,7 @@ pub fn set_become_password(vault: &Path, console: &mut Console<'_>) -> Result<()
 }
 
 /// The content of a file in which a password is to be set.
-fn read_for_set(vault: &Path) -> Result<zeroize::Zeroizing<Vec<u8>>> {
+pub(super) fn read_for_set(vault: &Path) -> Result<zeroize::Zeroizing<Vec<u8>>> {
     read_for_edit(vault, "no login can be set in it")
 }
 
@@ -168,10 +175,6 @@ impl Wanted {
         }
         let registry = match options.registry.as_deref().or(old_registry) {
             Some(text) => match Registry::parse(text) {
-                Ok((registry, _)) if registry.path().is_some() => {
-                    problems.push(format!("registry `{registry}` has a path, but its consumers know one login a host; write `{}`", registry.authority()));
-                    None
-                }
                 Ok(parsed) => Some(parsed),
                 Err(why) => {
                     problems.push(why);
@@ -195,10 +198,10 @@ impl Wanted {
             }
         };
         let expires = options.expires.as_deref().and_then(|text| Expiry::parse(text).map_err(|why| problems.push(why)).ok());
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs() as i64);
-        if expires.as_ref().is_some_and(|e| e.is_past(now)) {
+        if expires.as_ref().is_some_and(|e| e.is_past(now())) {
             problems.push("--expires is in the past".to_string());
         }
+        problems.extend(options.canary.as_deref().and_then(|text| Repository::parse(text).err()).map(|why| format!("--canary: {why}")));
         problems.extend(options.auth_hosts.iter().filter_map(|host| check_auth_host(host).err()));
         match (registry, username) {
             (Some((registry, note)), Some(username)) if problems.is_empty() => Ok(Wanted { registry, note, username, expires }),
@@ -305,7 +308,7 @@ pub fn decrypt(file: &Path, output: Option<&Path>, reveal: bool, sources: &Ident
     }
 }
 
-fn recipients_of(file: &str, document: &VaultDocument) -> Result<Recipients> {
+pub(super) fn recipients_of(file: &str, document: &VaultDocument) -> Result<Recipients> {
     let texts = document.recipients.as_deref().unwrap_or_default();
     let recipients = Recipients::parse(texts.iter().map(String::as_str)).map_err(|mut e| {
         e.message = e.message.lines().map(|line| format!("{file}: {line}")).collect::<Vec<_>>().join("\n");
@@ -325,7 +328,7 @@ pub(super) fn entry(name: &str, login: &crate::vault::document::VaultLogin, plac
     let username = Username::parse(login.username.as_deref().ok_or_else(|| missing("username"))?).map_err(wrong)?;
     let password = login.password.clone().ok_or_else(|| missing("password"))?;
     let password = if is_age_file(password.as_bytes()) { PasswordText::Sealed(password) } else { PasswordText::Plain(Secret::new(password)) };
-    Ok(LoginEntry { name: name.to_string(), registry, username, password, expires: None, fingerprint: None, place })
+    Ok(LoginEntry { name: name.to_string(), registry, username, password, expires: None, fingerprint: None, canary: None, place })
 }
 
 /// The table's word for how a password is kept; `listed` is how many recipients the file names.
@@ -338,7 +341,7 @@ fn sealed_for(password: Option<&str>, listed: usize) -> String {
     }
 }
 
-fn people(n: usize) -> String {
+pub(super) fn people(n: usize) -> String {
     if n == 1 { "1 recipient".into() } else { format!("{n} recipients") }
 }
 
@@ -503,15 +506,15 @@ mod tests {
             registry: Some("a b".into()),
             username: Some("a:b".into()),
             expires: Some("2001-01-01".into()),
+            canary: Some("nvidia/cuda:12".into()),
             auth_hosts: vec!["https://x".into()],
             ..Default::default()
         };
-        refused(scene.run(|c| set(&options, c)), Kind::Usage, &["login's name", "registry `a b`", "username contains", "in the past", "auth host"]);
+        refused(scene.run(|c| set(&options, c)), Kind::Usage, &["login's name", "registry `a b`", "username contains", "in the past", "--canary", "auth host"]);
         assert!(scene.asked.is_empty());
         refused(site.set("new", None, None, "hunter2"), Kind::Usage, &["no registry yet", "no username yet"]);
         refused(site.set("ngc", Some("nvcr.io"), Some("u"), "\n"), Kind::Usage, &["password is empty"]);
-        // `apply` and `hosts` refuse it too, and then for every login of the vault.
-        refused(site.set("ghcr", Some("ghcr.io/acme"), Some("u"), "hunter2"), Kind::Usage, &["registry `ghcr.io/acme` has a path", "write `ghcr.io`"]);
+        refused(site.set("ngc", Some("nvcr.io/../x"), Some("u"), "hunter2"), Kind::Usage, &["has a path that is no repository name"]);
         assert_eq!(site.text("vault.yml"), before);
     }
 

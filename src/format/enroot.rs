@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 
 use super::netrc::{self, Layout, lookup};
 use super::{Account, Consumer, Entries, Entry, FileSpec, Merge, Merged, NodeFacts, Removal, Removed, Wants, dir_mode, json, lossy, shown};
-use crate::model::{CurlVersion, Login, Registry, Secret, Target, TargetKind};
+use crate::model::{CurlVersion, Login, Registry, RemotePath, Secret, Target, TargetKind};
 
 /// enroot's row in the table.
 pub(super) const CONSUMER: Consumer = Consumer {
@@ -22,6 +22,8 @@ pub(super) const CONSUMER: Consumer = Consumer {
     one_login: false,
     directory: false,
     in_home: true,
+    logins: true,
+    restart: &[],
     files,
     check,
     wants,
@@ -36,6 +38,9 @@ pub(super) const CONSUMER: Consumer = Consumer {
 /// The name under which enroot looks in `ENROOT_CONFIG_PATH` (enroot `src/docker.sh`).
 const FILE_NAME: &str = ".credentials";
 
+/// enroot's own configuration, the later beats the earlier (enroot `enroot.in`).
+pub(crate) const CONF: [&str; 2] = ["/etc/enroot/enroot.conf", "/etc/enroot/enroot.conf.d/*.conf"];
+
 /// A line must fit curl's buffer of 4096 bytes (7.61 to 8.10) with room to spare; before 7.61 it has 256.
 const LINE_BYTES_MAX: usize = 4000;
 const LINE_BYTES_MAX_BEFORE_7_61: usize = 254;
@@ -44,7 +49,7 @@ const LINE_BYTES_MAX_BEFORE_7_61: usize = 254;
 const SHORT_TOKEN_BYTES_MAX: usize = 127;
 
 fn files(target: &Target) -> Vec<FileSpec> {
-    vec![FileSpec { part: "", path: target.path.clone(), mode: target.mode, secret: true, dir_mode: dir_mode(target) }]
+    vec![FileSpec { part: "", path: target.path.clone(), mode: target.mode, secret: true, at_start: false, dir_mode: dir_mode(target) }]
 }
 
 fn check(target: &Target, logins: &[&Login]) -> Vec<String> {
@@ -75,7 +80,7 @@ fn check(target: &Target, logins: &[&Login]) -> Vec<String> {
 fn wants(_: &Target, logins: &[&Login]) -> Wants {
     let depends = |text: &str| !is_portable(text) || text.len() > SHORT_TOKEN_BYTES_MAX;
     let curl = logins.iter().any(|l| depends(l.username.as_str()) || depends(&password(l)));
-    Wants { curl, conf: &["/etc/enroot/enroot.conf", "/etc/enroot/enroot.conf.d/*.conf"] }
+    Wants { curl, conf: CONF.map(str::to_string).into(), ..Wants::default() }
 }
 
 fn merge(m: &Merge<'_>) -> Result<Merged, String> {
@@ -247,7 +252,7 @@ fn remove(r: &Removal<'_>) -> Result<Removed, String> {
 // ---- the encoder -------------------------------------------------------------------------------------------------------
 
 /// The hosts that get a line for this login: those of the registry, and the token realms that the admin confirmed.
-fn hosts(registry: &Registry, auth_hosts: &[String]) -> Vec<String> {
+pub(crate) fn hosts(registry: &Registry, auth_hosts: &[String]) -> Vec<String> {
     let mut hosts: Vec<String> = registry.netrc_hosts().into_iter().map(str::to_string).collect();
     for host in auth_hosts {
         let host = host.to_ascii_lowercase();
@@ -273,18 +278,24 @@ fn check_host(host: &str) -> Result<(), String> {
 }
 
 /// The password as it is written: a service account's JSON on one line without white space, else the password itself.
-fn password(login: &Login) -> Zeroizing<String> {
+pub(crate) fn password(login: &Login) -> Zeroizing<String> {
     let text = login.password.expose();
     let compact = (login.username.as_str() == "_json_key").then(|| json::compact(text)).flatten();
     compact.unwrap_or_else(|| Zeroizing::new(text.to_string()))
 }
 
-fn is_keyword(text: &str) -> bool {
+/// Whether it is one of the words at which curl's reader of netrc stops or starts an entry, whatever stands before it.
+pub(crate) fn is_keyword(text: &str) -> bool {
     ["machine", "default", "macdef"].iter().any(|k| text.eq_ignore_ascii_case(k))
 }
 
+/// Whether this curl reads quoted values.
+pub(crate) fn reads_quotes(curl: CurlVersion) -> bool {
+    curl >= netrc::QUOTES_SINCE
+}
+
 /// Whether every curl reads the text as it stands.
-fn is_portable(text: &str) -> bool {
+pub(crate) fn is_portable(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|b| (0x21..0x7f).contains(&b)) && !text.starts_with(['"', '#'])
 }
 
@@ -529,6 +540,24 @@ fn where_read(target: &Target, facts: &NodeFacts) -> Vec<String> {
     Vec::new()
 }
 
+/// The file that enroot reads when the target's user, else root, runs it, by the node's [`CONF`]: for `path: auto`. It may lie in the
+/// home of that user ([`Target::HOME`]).
+pub(crate) fn place(conf: &[(String, Zeroizing<Vec<u8>>)], target: &Target) -> Result<RemotePath, String> {
+    let unknown = || {
+        "enroot.conf sets ENROOT_CONFIG_PATH to what regprov cannot tell, such as a variable or a command; name the file with `path:` instead of `auto`"
+            .to_string()
+    };
+    let home = if target.user.is_some() { Target::HOME } else { "/root" };
+    let dir = match conf.iter().filter_map(|(_, content)| config_path(content)).next_back().as_deref().map(Place::of) {
+        None => format!("{home}/.config/enroot"),
+        Some(Place::Dir(dir)) => dir,
+        Some(Place::BelowHome(rest)) => format!("{home}{rest}"),
+        Some(Place::Unknown) => return Err(unknown()),
+    };
+    let dir = RemotePath::parse(&dir).map_err(|_| unknown())?;
+    Ok(dir.join(FILE_NAME))
+}
+
 /// The last value of `ENROOT_CONFIG_PATH` in one file: a name, white space, a value.
 fn config_path(content: &[u8]) -> Option<String> {
     let text = String::from_utf8_lossy(content);
@@ -555,6 +584,31 @@ impl Place {
             Some(rest) if rest.starts_with('/') && !rest.contains('$') => Place::BelowHome(rest),
             None if value.starts_with('/') && !value.contains(['$', '`', '~']) => Place::Dir(value.to_string()),
             _ => Place::Unknown,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_lies_where_the_last_configuration_says() {
+        #[track_caller]
+        fn check(conf: &[&str], user: Option<&str>, want: Option<&str>) {
+            let conf: Vec<_> = conf.iter().map(|text| ("/etc/enroot/enroot.conf".to_string(), text.as_bytes().to_vec().into())).collect();
+            let target = Target { user: user.map(Into::into), ..Target::at(TargetKind::Enroot, RemotePath::parse(Target::AUTO).unwrap()) };
+            assert_eq!(place(&conf, &target).ok().as_ref().map(RemotePath::as_str), want, "{conf:?}");
+        }
+        check(&[], None, Some("/root/.config/enroot/.credentials"));
+        check(&[], Some("alice"), Some("/~/.config/enroot/.credentials"));
+        check(&["#ENROOT_CONFIG_PATH /x\nENROOT_TEMP_PATH /tmp\n"], None, Some("/root/.config/enroot/.credentials"));
+        check(&["ENROOT_CONFIG_PATH /etc/enroot/\n"], Some("alice"), Some("/etc/enroot/.credentials"));
+        check(&["ENROOT_CONFIG_PATH /a\n", "ENROOT_CONFIG_PATH  \"${HOME}/e\"\n"], Some("alice"), Some("/~/e/.credentials"));
+        check(&["ENROOT_CONFIG_PATH ${XDG_CONFIG_HOME}/e\n"], None, Some("/root/.config/e/.credentials"));
+        for unknown in ["/run/enroot/$(id -u)", "${ENROOT_DATA_PATH}/x", "relative", "/a b", "/a/../b", "~alice/x", "${HOME}/~"] {
+            let want = (unknown == "${HOME}/~").then_some("/root/~/.credentials");
+            check(&[&format!("ENROOT_CONFIG_PATH {unknown}\n")], None, want);
         }
     }
 }

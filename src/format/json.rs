@@ -74,6 +74,8 @@ pub(crate) enum Value<'a> {
     Text(Zeroizing<String>),
     /// An object that we know the keys of.
     Object(Vec<(String, Value<'a>)>),
+    /// A list of ours.
+    List(Vec<Value<'a>>),
 }
 
 /// Writes a value as Docker does (docker/cli `configfile/file.go` SaveToWriter): tabs, no final newline.
@@ -87,6 +89,13 @@ fn put(out: &mut Vec<u8>, value: &Value<'_>, depth: usize) {
     match value {
         Value::Raw(raw) => out.extend_from_slice(raw.get().as_bytes()),
         Value::Text(text) => put_text(out, text),
+        Value::List(items) => {
+            for (i, item) in items.iter().enumerate() {
+                out.extend_from_slice(if i == 0 { b"[" } else { b", " });
+                put(out, item, depth);
+            }
+            out.extend_from_slice(if items.is_empty() { b"[]" } else { b"]" });
+        }
         Value::Object(pairs) if pairs.is_empty() => out.extend_from_slice(b"{}"),
         Value::Object(pairs) => {
             out.push(b'{');

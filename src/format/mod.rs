@@ -2,34 +2,49 @@
 //!
 //! Everything here is pure. Messages for a person never hold a password, nor a value found on a node.
 
+mod apptainer;
+mod auths;
+mod containerd;
+mod crio;
 mod docker;
 pub mod enroot;
+mod helm;
+pub mod helper;
 mod json;
+mod kubelet;
+pub(crate) mod mirror;
 mod netrc;
 pub mod owned;
+mod podman;
+mod rancher;
+mod shell;
 mod singularity;
+mod yaml;
 
 use zeroize::Zeroizing;
 
 use crate::model::text::escape;
-use crate::model::{CurlVersion, FileMode, Login, Registry, RemotePath, Secret, Target, TargetKind};
+use crate::model::{CurlVersion, FileMode, Login, Registry, RemotePath, Secret, ServiceUnit, Target, TargetKind};
 
 /// The consumers, in the order of [`TargetKind::ALL`].
-pub static CONSUMERS: [Consumer; 3] = [docker::CONSUMER, enroot::CONSUMER, singularity::CONSUMER];
+pub static CONSUMERS: [Consumer; 12] = [
+    docker::CONSUMER,
+    podman::CONSUMER,
+    enroot::CONSUMER,
+    singularity::CONSUMER,
+    apptainer::CONSUMER,
+    helm::CONSUMER,
+    kubelet::CONSUMER,
+    crio::CONSUMER,
+    rancher::K3S,
+    rancher::RKE2,
+    containerd::CONSUMER,
+    mirror::CONSUMER,
+];
 
 /// The row of a kind of target.
 pub fn consumer(kind: TargetKind) -> &'static Consumer {
     CONSUMERS.iter().find(|c| c.kind == kind).expect("the table has a row for every kind; a test counts them")
-}
-
-/// The files of a target at this path that says nothing else; their modes are those of defaults.
-fn files_at(kind: TargetKind, path: &RemotePath) -> Vec<FileSpec> {
-    (consumer(kind).files)(&target_at(kind, path.clone()))
-}
-
-/// A target at this path, with the defaults in everything else and no login.
-pub fn target_at(kind: TargetKind, path: RemotePath) -> Target {
-    Target { kind, user: None, path, owner: None, group: None, mode: FileMode::public(0o600), logins: Vec::new(), helper: Default::default() }
 }
 
 /// A consumer of logins: a row of functions.
@@ -44,6 +59,11 @@ pub struct Consumer {
     pub directory: bool,
     /// Whether a `user:` may have it in that user's home; else it is a file of the whole node.
     pub in_home: bool,
+    /// Whether it gets logins; a target without is kept though none flows into it.
+    pub logins: bool,
+    /// The services that read it when they start, of which a node runs one; `restart: true` is for targets that name some. Docker's is
+    /// reloaded instead: that is enough for mirrors, and a restart may stop containers.
+    pub restart: &'static [ServiceUnit],
     /// The files that a target consists of, in the order in which they are written.
     pub files: fn(&Target) -> Vec<FileSpec>,
     /// What is wrong whatever the node is like, one message a problem.
@@ -117,6 +137,8 @@ pub struct FileSpec {
     pub mode: FileMode,
     /// Whether it holds secrets; then the target's owner and group are its own, else it belongs to root.
     pub secret: bool,
+    /// Whether a service reads it only when it starts, one of [`Consumer::restart`].
+    pub at_start: bool,
     /// Permission bits of directories that have to be made for it.
     pub dir_mode: FileMode,
 }
@@ -126,8 +148,24 @@ pub struct FileSpec {
 pub struct Wants {
     /// curl's version (one more fork on the node: only when a password needs it).
     pub curl: bool,
-    /// Configuration files to read in the same exchange; the last component may hold `*`.
-    pub conf: &'static [&'static str],
+    /// Files to read in the same exchange, without the host's `root:`; the last component may hold `*`, and [`Wants::UID`] stands
+    /// for the number of the user whose files these are.
+    pub conf: Vec<String>,
+    /// Paths of which it is asked only whether something is there.
+    pub paths: Vec<String>,
+}
+
+impl Wants {
+    /// What stands in a path for the user's number.
+    pub const UID: &'static str = "{uid}";
+
+    /// With the user's number in its paths.
+    pub fn of_user(mut self, uid: u32) -> Self {
+        for path in self.conf.iter_mut().chain(&mut self.paths) {
+            *path = path.replace(Self::UID, &uid.to_string());
+        }
+        self
+    }
 }
 
 /// What is known of the node.
@@ -135,8 +173,13 @@ pub struct Wants {
 pub struct NodeFacts {
     /// curl's version; `None` when it was not asked for, is absent or says nothing usable.
     pub curl: Option<CurlVersion>,
-    /// The configuration files that exist, path (without `root:`) and content, in the order of their paths.
-    pub conf: Vec<(String, Vec<u8>)>,
+    /// The files of [`Wants::conf`] that exist, path (without `root:`) and content, pattern by pattern and then in the order of their
+    /// paths. Some hold secrets, so they are wiped on drop.
+    pub conf: Vec<(String, Zeroizing<Vec<u8>>)>,
+    /// The paths of [`Wants::paths`] at which something is.
+    pub there: Vec<String>,
+    /// What credential helpers answered, where [`helper::questions`] asks any.
+    pub helpers: Vec<helper::Answer>,
 }
 
 /// What to do with a file on the node that is not as it should be; flags of `apply`.
@@ -183,6 +226,21 @@ fn dir_mode(target: &Target) -> FileMode {
     FileMode::public(if target.mode.bits() & 0o040 != 0 { 0o755 } else { 0o700 })
 }
 
+/// A file without secrets that is wholly ours, with these bytes; `what` is its word in a diff.
+fn merge_whole(existing: Option<&[u8]>, bytes: String, what: &str) -> Merged {
+    let mut merged = Merged { write: None, diff: Vec::new(), notes: Vec::new(), backup: false };
+    match existing {
+        Some(existing) if existing == bytes.as_bytes() => return merged,
+        Some(_) => {
+            merged.diff.push(format!("~ {what}"));
+            merged.notes.push("this file is wholly regprov's: what else stood there is replaced".into());
+        }
+        None => merged.diff.push(format!("+ {what}")),
+    }
+    merged.write = Some(Zeroizing::new(bytes.into_bytes()));
+    merged
+}
+
 /// Bytes that a file holds as text, wiped on drop; what is no UTF-8 is replaced, so it equals no password.
 fn lossy(bytes: &[u8]) -> Zeroizing<String> {
     match String::from_utf8_lossy(bytes) {
@@ -191,11 +249,16 @@ fn lossy(bytes: &[u8]) -> Zeroizing<String> {
     }
 }
 
+/// The note that a changed file counts from the next start of a service on.
+fn restart_note(unit: &str, why: &str) -> String {
+    format!("restart needed: {unit}: {why} (`restart: true` does it)")
+}
+
 /// What is wrong with a target for every consumer: two logins for one registry, a registry with a path, no login at all,
 /// a password or a mode that no consumer may get.
 fn check_common(target: &Target, logins: &[&Login]) -> Vec<String> {
     let mut problems = Vec::new();
-    if logins.is_empty() {
+    if logins.is_empty() && target.cred_helpers.is_empty() {
         problems.push(format!("{} {}: no login goes there; name one under `logins:`, or leave the target out", target.kind, target.path));
     }
     if target.mode.bits() & 0o040 != 0 && target.group.is_none() {
@@ -205,7 +268,7 @@ fn check_common(target: &Target, logins: &[&Login]) -> Vec<String> {
         if let Err(why) = crate::model::login::check_password(login.password.expose()) {
             problems.push(format!("login \"{}\" ({}): {why}; seal another password", login.name, login.registry));
         }
-        if login.registry.path().is_some() {
+        if login.registry.path().is_some() && !target.kind.knows_paths() {
             problems.push(format!(
                 "login \"{}\": registry `{}` has a path, and {} knows hosts only; write `{}`",
                 login.name,
@@ -214,18 +277,24 @@ fn check_common(target: &Target, logins: &[&Login]) -> Vec<String> {
                 login.registry.authority()
             ));
         }
-        if let Some(other) = logins[..i].iter().find(|o| o.registry.authority() == login.registry.authority()) {
+        let same = |o: &Login| o.registry.authority() == login.registry.authority() && (!target.kind.knows_paths() || o.registry == login.registry);
+        if let Some(other) = logins[..i].iter().find(|o| same(o)) {
             problems.push(format!(
                 "logins \"{}\" and \"{}\" are both for {} in {} {}; give the target one of them with `logins:`",
-                other.name,
-                login.name,
-                login.registry.authority(),
-                target.kind,
-                target.path
+                other.name, login.name, login.registry, target.kind, target.path
             ));
         }
     }
     problems
+}
+
+/// What is wrong with a target whatever the node is like, as people write its path.
+pub fn problems(target: &Target, logins: &[&Login]) -> Vec<String> {
+    let problems = (consumer(target.kind).check)(target, logins);
+    match &target.user {
+        Some(user) => problems.into_iter().map(|p| p.replace(&format!("{}/", Target::HOME), &format!("~{user}/"))).collect(),
+        None => problems,
+    }
 }
 
 /// A name for a message: [`escape`]d, and cut at 120 characters.
@@ -240,14 +309,9 @@ mod tests {
     #[test]
     fn a_group_that_may_read_a_file_can_get_to_it() {
         let target = |mode| Target {
-            kind: TargetKind::Enroot,
-            user: None,
-            path: RemotePath::parse("/etc/enroot/.credentials").unwrap(),
-            owner: None,
             group: Some("users".into()),
             mode: FileMode::secret(mode).unwrap(),
-            logins: vec![],
-            helper: Default::default(),
+            ..Target::at(TargetKind::Enroot, RemotePath::parse("/etc/enroot/.credentials").unwrap())
         };
         for kind in [TargetKind::Docker, TargetKind::Enroot] {
             assert_eq!((consumer(kind).files)(&target(0o640))[0].dir_mode.bits(), 0o755);

@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{FileSpec, consumer};
-use crate::model::{Registry, RemotePath, TargetKind};
+use super::{FileSpec, consumer, mirror};
+use crate::model::{Registry, RemotePath, Target, TargetKind};
 
 /// Where the record lies, without the host's `root:`.
 pub const PATH: &str = "/var/lib/regprov/owned.json";
@@ -31,7 +31,7 @@ pub struct OwnedFile {
     pub part: &'static str,
     /// The target's path, where it is another one.
     pub of: Option<String>,
-    /// The registries whose logins were written there.
+    /// The registries whose logins were written there; for docker-mirror the mirror's URL.
     pub registries: Vec<String>,
     /// Whose entries were written there, by their keys.
     pub accounts: Vec<OwnedAccount>,
@@ -42,7 +42,7 @@ pub struct OwnedFile {
 pub struct OwnedAccount {
     /// Its key, as the file has it.
     pub key: String,
-    /// The registry it is for.
+    /// The registry it is for; for docker-mirror, whose entries are mirrors, the mirror's URL.
     pub registry: String,
     /// The account that was written; `None` in records of older versions.
     pub username: Option<String>,
@@ -63,6 +63,23 @@ pub struct Claim {
     pub accounts: Vec<OwnedAccount>,
     /// Other inventories that wrote into the same file, each with its keys there.
     pub others: BTreeMap<String, BTreeSet<String>>,
+}
+
+impl Claim {
+    /// Whether others may have entries in the file beside ours. Else it is wholly ours, and holds no secret.
+    pub fn has_entries(&self) -> bool {
+        self.spec.secret || mirror::is_merged(&self.spec, self.kind)
+    }
+
+    /// The targets that may have given the file, with no login: one, or for docker-mirror one a mirror that was written there.
+    pub fn targets(&self) -> Vec<Target> {
+        let target = Target::at(self.kind, self.of.clone());
+        if self.kind != TargetKind::DockerMirror {
+            return vec![target];
+        }
+        let mirrors = self.accounts.iter().filter_map(|a| mirror::written(&a.key, &self.spec));
+        mirrors.map(|mirror| Target { mirror: Some(mirror), ..target.clone() }).collect()
+    }
 }
 
 /// What is given up of a claim.
@@ -134,7 +151,10 @@ impl Entry {
         });
         let mut all: Vec<OwnedAccount> = known.collect();
         for registry in self.registries.iter().filter(|r| self.accounts.values().all(|a| a.registry != **r)) {
-            let keys = Registry::parse(registry).map(|(registry, _)| (consumer(kind).keys)(&registry, &[])).unwrap_or_default();
+            let keys = match kind {
+                TargetKind::DockerMirror => vec![registry.clone()],
+                _ => Registry::parse(registry).map(|(registry, _)| (consumer(kind).keys)(&registry, &[])).unwrap_or_default(),
+            };
             let new = keys.into_iter().filter(|key| !self.accounts.contains_key(key));
             all.extend(new.map(|key| OwnedAccount { key, registry: registry.clone(), username: None, login: None }));
         }
@@ -181,7 +201,10 @@ pub fn claims(record: &[u8], inventory_id: &str) -> Result<Vec<Claim>, String> {
 fn spec(kind: TargetKind, part: &str, path: RemotePath, of: Option<RemotePath>) -> Option<(FileSpec, RemotePath)> {
     let default = RemotePath::parse(consumer(kind).default_path).expect("a constant");
     let of = of.unwrap_or_else(|| if consumer(kind).directory { default } else { path.clone() });
-    let files = super::files_at(kind, &of);
+    if kind == TargetKind::DockerMirror {
+        return Some((mirror::spec_at(part, path)?, of));
+    }
+    let files = (consumer(kind).files)(&Target::at(kind, of.clone()));
     let found = match part {
         "" => files.iter().find(|f| f.path == path).or_else(|| files.iter().find(|f| f.path.file_name() == path.file_name())).or(files.first()),
         part => files.iter().find(|f| f.part == part),

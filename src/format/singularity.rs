@@ -7,6 +7,7 @@
 
 use zeroize::Zeroizing;
 
+use super::shell::{plain_or, quote_csh, quote_env, quote_sh};
 use super::{Account, Consumer, Entries, Entry, FileSpec, Merge, Merged, NodeFacts, Removal, Removed, Wants};
 use crate::model::{FileMode, Login, RemotePath, Secret, Target, TargetKind};
 
@@ -17,6 +18,8 @@ pub(super) const CONSUMER: Consumer = Consumer {
     one_login: true,
     directory: true,
     in_home: false,
+    logins: true,
+    restart: &[],
     files,
     check,
     wants,
@@ -80,7 +83,7 @@ fn files(target: &Target) -> Vec<FileSpec> {
         .into_iter()
         .map(|part| {
             let secret = !part.is_stub();
-            FileSpec { part: part.name(), path: part.path(&target.path), mode: if secret { target.mode } else { STUB }, secret, dir_mode: DIR }
+            FileSpec { part: part.name(), path: part.path(&target.path), mode: if secret { target.mode } else { STUB }, secret, at_start: false, dir_mode: DIR }
         })
         .collect()
 }
@@ -225,51 +228,6 @@ fn render(part: Part, m: &Merge<'_>) -> Result<Zeroizing<Vec<u8>>, String> {
         out.push(b'\n');
     }
     Ok(out)
-}
-
-/// A path as it stands when it means the same in every shell, else quoted.
-fn plain_or(path: &str, quote: fn(&str) -> Zeroizing<String>) -> String {
-    let plain = path.bytes().all(|b| b.is_ascii_alphanumeric() || b"/._-".contains(&b));
-    if plain { path.to_string() } else { quote(path).to_string() }
-}
-
-fn quoted(text: &str, mark: char, escape: impl Fn(char) -> Option<&'static str>) -> Zeroizing<String> {
-    let mut out = Zeroizing::new(String::with_capacity(4 * text.len() + 2));
-    out.push(mark);
-    for c in text.chars() {
-        match escape(c) {
-            Some(escaped) => out.push_str(escaped),
-            None => out.push(c),
-        }
-    }
-    out.push(mark);
-    out
-}
-
-/// sh: everything is literal between single quotes but the quote itself.
-fn quote_sh(text: &str) -> Zeroizing<String> {
-    quoted(text, '\'', |c| (c == '\'').then_some("'\\''"))
-}
-
-/// csh and tcsh: as sh, but history works inside the quotes, and a line break needs a backslash.
-fn quote_csh(text: &str) -> Zeroizing<String> {
-    quoted(text, '\'', |c| match c {
-        '\'' => Some("'\\''"),
-        '!' => Some("\\!"),
-        '\n' => Some("\\\n"),
-        _ => None,
-    })
-}
-
-/// systemd's `EnvironmentFile=` (`src/basic/env-file.c`), which sh reads the same way.
-fn quote_env(text: &str) -> Zeroizing<String> {
-    quoted(text, '"', |c| match c {
-        '"' => Some("\\\""),
-        '\\' => Some("\\\\"),
-        '`' => Some("\\`"),
-        '$' => Some("\\$"),
-        _ => None,
-    })
 }
 
 // ---- the readers -----------------------------------------------------------------------------------------------------------

@@ -8,9 +8,9 @@ use granit_parser::ScalarStyle;
 use super::fields::{Fields, Keys, Reader};
 use super::yaml::{self, Entry, Node, Pos, Value};
 use super::{sanitize, schema};
-use crate::error::Problem;
+use crate::error::{Problem, rule};
 use crate::model::registry::{NameNote, Registry};
-use crate::model::{Expiry, Fingerprint, PasswordText, Secret, Username};
+use crate::model::{Expiry, Fingerprint, PasswordText, Repository, Secret, Username};
 
 /// What a file says of logins.
 pub(super) struct Document {
@@ -41,6 +41,8 @@ pub(super) struct LoginItem {
     pub(super) expires: Option<Expiry>,
     /// By which the holder of the audit key knows the password again.
     pub(super) fingerprint: Option<Fingerprint>,
+    /// A repository that it is to pull, for the check of the login.
+    pub(super) canary: Option<Repository>,
     /// Line of its name, from 1.
     pub(super) line: u64,
     /// Column of its name in characters, from 1.
@@ -53,7 +55,7 @@ const ARMOR_BEGIN: &str = "-----BEGIN AGE ENCRYPTED FILE-----";
 const ARMOR_END: &str = "-----END AGE ENCRYPTED FILE-----";
 
 const LOGIN_KEYS: Keys = Keys {
-    known: &["registry", "username", "password", "expires", "fingerprint"],
+    known: &["registry", "username", "password", "expires", "fingerprint", "canary"],
     reserved: &["auth_hosts", "command", "password_command", "kubernetes"],
     private: true,
 };
@@ -169,12 +171,16 @@ fn login(reader: &mut Reader<'_>, entry: &Entry, notes: &mut Vec<Problem>) -> Op
         let text = reader.text(node, &format!("`fingerprint` of {what}"))?;
         Fingerprint::parse(text.value).map_err(|why| reader.fault(text.pos, format!("{what}: its fingerprint {why}"))).ok()
     });
+    let canary = fields.value("canary").and_then(|node| {
+        let text = reader.text(node, &format!("`canary` of {what}"))?;
+        Repository::parse(text.value).map_err(|why| reader.fault(text.pos, format!("`canary` of {what}: {why}"))).ok()
+    });
     let password = fields.value("password").and_then(|node| password(reader, node, &what));
     if reader.problems.len() > before {
         return None;
     }
     let Pos { line, column } = entry.key_pos;
-    Some(LoginItem { name: name.clone(), registry: registry?, username: username?, password, expires, fingerprint, line, column })
+    Some(LoginItem { name: name.clone(), registry: registry?, username: username?, password, expires, fingerprint, canary, line, column })
 }
 
 fn missing<T>(reader: &mut Reader<'_>, entry: &Entry, what: &str, key: &str) -> Option<T> {
@@ -199,18 +205,13 @@ fn registry(reader: &mut Reader<'_>, node: &Node, what: &str, notes: &mut Vec<Pr
             return None;
         }
     };
-    if registry.path().is_some() {
-        let host = registry.authority();
-        reader.fault_hint(text.pos, format!("{what}: registry `{registry}` has a path, but its consumers know one login a host"), format!("write `{host}`"));
-        return None;
-    }
-    let message = match note {
+    let (rule, message) = match note {
         NameNote::None => return Some(registry),
-        NameNote::Normalised => format!("{what}: registry is taken as `{registry}`, without scheme, slash and upper case"),
-        NameNote::HubAlias => format!("{what}: registry is taken as `{registry}`, Docker Hub's name here"),
-        NameNote::HubWebsite => format!("{what}: `hub.docker.com` is Docker Hub's web site and serves no images; taken as `{registry}`"),
+        NameNote::Normalised => (rule::REGISTRY_NAME, format!("{what}: registry is taken as `{registry}`, without scheme, slash and upper case")),
+        NameNote::HubAlias => (rule::HUB_ALIAS, format!("{what}: registry is taken as `{registry}`, Docker Hub's name here")),
+        NameNote::HubWebsite => (rule::HUB_WEBSITE, format!("{what}: `hub.docker.com` is Docker Hub's web site and serves no images; taken as `{registry}`")),
     };
-    notes.push(Problem { file: reader.file.to_string(), line: text.pos.line, column: text.pos.column, message, hint: None });
+    notes.push(Problem { rule, file: reader.file.to_string(), line: text.pos.line, column: text.pos.column, message, hint: None });
     Some(registry)
 }
 

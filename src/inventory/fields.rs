@@ -2,7 +2,7 @@
 //! sees all of them at once. Messages name keys and kinds of values, never a value, unless the caller says that it is a name.
 
 use super::yaml::{Entry, Node, Pos, Value};
-use crate::error::Problem;
+use crate::error::{Problem, rule};
 
 /// One file being read and what was found wrong in it.
 pub(crate) struct Reader<'a> {
@@ -30,15 +30,16 @@ pub(crate) struct Keys {
 
 impl Reader<'_> {
     pub(crate) fn fault(&mut self, pos: Pos, message: impl Into<String>) {
-        self.push(pos, message.into(), None);
+        self.fault_of(rule::INPUT, pos, message, None);
     }
 
     pub(crate) fn fault_hint(&mut self, pos: Pos, message: impl Into<String>, hint: impl Into<String>) {
-        self.push(pos, message.into(), Some(hint.into()));
+        self.fault_of(rule::INPUT, pos, message, Some(hint.into()));
     }
 
-    fn push(&mut self, pos: Pos, message: String, hint: Option<String>) {
-        self.problems.push(Problem { file: self.file.to_string(), line: pos.line, column: pos.column, message, hint });
+    /// A fault that has a name of its own; see [`rule`].
+    pub(crate) fn fault_of(&mut self, rule: &'static str, pos: Pos, message: impl Into<String>, hint: Option<String>) {
+        self.problems.push(Problem { rule, file: self.file.to_string(), line: pos.line, column: pos.column, message: message.into(), hint });
     }
 
     /// The entries of a map whose keys are names that the admin chose; each key once.

@@ -8,7 +8,8 @@ use zeroize::Zeroizing;
 use super::fields::suggest;
 use super::{Inventory, hostlist};
 use crate::error::{Error, Result};
-use crate::model::TargetKind;
+use crate::format::consumer;
+use crate::model::{Target, TargetKind};
 
 /// The positions of the hosts that `--limit PATTERN` names, in inventory order.
 ///
@@ -194,10 +195,12 @@ pub fn select(inventory: &mut Inventory, logins: &[String], targets: &[TargetKin
         return Err(with_way_out(format!("--login: there is no login {name:?}"), hint));
     }
     for host in &mut inventory.hosts {
-        for t in &mut host.targets {
-            t.logins.retain(|l| logins.is_empty() || logins.contains(l));
+        for t in host.targets.iter_mut().filter(|_| !logins.is_empty()) {
+            t.logins.retain(|l| logins.contains(l));
+            t.cred_helpers.clear();
         }
-        host.targets.retain(|t| !t.logins.is_empty() && (targets.is_empty() || targets.contains(&t.kind)));
+        let chosen = |t: &Target| if consumer(t.kind).logins { !t.logins.is_empty() || !t.cred_helpers.is_empty() } else { logins.is_empty() };
+        host.targets.retain(|t| chosen(t) && (targets.is_empty() || targets.contains(&t.kind)));
     }
     if inventory.hosts.iter().all(|h| h.targets.is_empty()) {
         let what = logins.iter().map(|l| format!("--login {l}")).chain(targets.iter().map(|t| format!("--target {t}")));

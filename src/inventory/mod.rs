@@ -27,9 +27,10 @@ use zeroize::Zeroizing;
 
 pub use limit::{limit, select};
 
-use crate::error::{Error, Kind, Problem, Result};
+use crate::error::{Error, Kind, Problem, Result, rule};
 use crate::model::text::{escape, shell_word};
-use crate::model::{Host, LoginEntry, PasswordText, Portion};
+use crate::model::verify::VerifyMode;
+use crate::model::{Host, LoginEntry, PasswordText, Portion, Target, Within};
 use document::{Document, LoginItem};
 
 /// Bytes that an inventory or a vault may have.
@@ -62,6 +63,8 @@ pub struct Inventory {
     pub logins: Vec<LoginEntry>,
     /// `defaults.serial:`, the sizes of a run's waves.
     pub serial: Vec<Portion>,
+    /// `defaults.verify:`, whether logins are shown to their registries before hosts are written.
+    pub verify: VerifyMode,
     /// The password of sudo, for hosts with `become: true`, and its place.
     pub become_password: Option<(PasswordText, String)>,
     /// The recipients of inventory and vaults, each once.
@@ -70,6 +73,26 @@ pub struct Inventory {
     pub notes: Vec<Problem>,
     /// Every group with the positions of its hosts in [`Inventory::hosts`], those of its children included.
     pub groups: BTreeMap<String, Vec<usize>>,
+    /// Where the targets stand.
+    places: resolve::Places,
+}
+
+impl Inventory {
+    /// The place that names a target first, such as `inventory.yml:9:16`; the file alone for one that is not of this inventory.
+    pub fn place_of(&self, target: &Target) -> String {
+        match self.places.get(&resolve::key(target)) {
+            Some(pos) => format!("{}:{}:{}", self.path, pos.line, pos.column),
+            None => format!("{}:0:0", self.path),
+        }
+    }
+}
+
+/// All that can be known of an inventory, right or wrong.
+pub struct Survey {
+    /// What could be read. Where something is wrong it may lack logins and hosts; a login without a password has an empty seal.
+    pub inventory: Inventory,
+    /// What is wrong, in the order of the places.
+    pub faults: Vec<Problem>,
 }
 
 /// What the admin allows, and what time it is.
@@ -162,6 +185,16 @@ pub struct Program {
     pub hint: String,
 }
 
+/// Reads as [`load`] does, and tells what is wrong as a list beside what could be read.
+///
+/// # Errors
+/// The inventory itself cannot be read, or a vault cannot be opened.
+pub fn survey(path: &Path, world: &mut dyn World, options: LoadOptions) -> Result<Survey> {
+    let (inventory, mut faults) = read(path, world, options)?;
+    faults.sort_by(|a, b| (&a.file, a.line, a.column).cmp(&(&b.file, b.line, b.column)));
+    Ok(Survey { inventory, faults: faults.into_iter().map(sanitize).collect() })
+}
+
 /// Reads an inventory and its vaults and resolves every host. The paths that `world` is asked for are those in the inventory,
 /// relative to the inventory's directory.
 ///
@@ -169,14 +202,36 @@ pub struct Program {
 /// All problems at once, of [`Kind::Usage`]; an error of another kind that `world` returns (a vault that cannot be opened)
 /// ends the reading and is returned as it is.
 pub fn load(path: &Path, world: &mut dyn World, options: LoadOptions) -> Result<Inventory> {
+    let (inventory, problems) = read(path, world, options)?;
+    if problems.is_empty() { Ok(inventory) } else { Err(told(problems)) }
+}
+
+/// What could be read, and what is wrong, in the order in which it was found.
+fn read(path: &Path, world: &mut dyn World, options: LoadOptions) -> Result<(Inventory, Vec<Problem>)> {
     let file = path.display().to_string();
     let text = world.read(path)?;
-    let root = yaml::parse(&file, &text).map_err(|p| Error::from(vec![sanitize(*p)]))?;
+    let nothing = |path: String| Inventory {
+        id: None,
+        path,
+        hosts: Vec::new(),
+        logins: Vec::new(),
+        serial: Vec::new(),
+        verify: VerifyMode::default(),
+        become_password: None,
+        recipients: Vec::new(),
+        notes: Vec::new(),
+        groups: BTreeMap::new(),
+        places: resolve::Places::new(),
+    };
+    let root = match yaml::parse(&file, &text) {
+        Ok(root) => root,
+        Err(problem) => return Ok((nothing(file), vec![*problem])),
+    };
     let mut problems = Vec::new();
     let mut reader = Reader { file: &file, problems: &mut problems };
     let fields = reader.keyed(&root, "the inventory", schema::TOP_KEYS);
     if !matches!(root.value, yaml::Value::Map(_)) {
-        return Err(told(problems));
+        return Ok((nothing(file), problems));
     }
     let faults_at_top = reader.problems.len();
     let document = document::read(&mut reader, &fields);
@@ -201,15 +256,9 @@ pub fn load(path: &Path, world: &mut dyn World, options: LoadOptions) -> Result<
     // No program runs for an inventory that is wrong by itself.
     let has_hosts = part_faults == 0 && source::expand(path, &mut parts, world, &mut reader, &mut notes);
     let whole = resolve::Whole { logins: vaults_complete && login_faults == 0, parts: has_hosts };
-    let hosts = resolve::resolve(&parts, &logins, whole, &mut reader, &mut notes);
-    if !problems.is_empty() {
-        return Err(told(problems));
-    }
-    let used: BTreeSet<&str> = hosts.iter().flat_map(|h| &h.targets).flat_map(|t| &t.logins).map(String::as_str).collect();
-    for login in &logins {
-        if !used.contains(login.name.as_str()) {
-            notes.push(note_at(&login.place, format!("login `{}` is used nowhere", login.name)));
-        }
+    let resolve::Resolved { hosts, places } = resolve::resolve(&parts, &logins, whole, &mut reader, &mut notes);
+    if problems.is_empty() {
+        look_at_uses(&hosts, &logins, options, &mut notes);
     }
     notes.sort_by(|a, b| (&a.file, a.line, a.column).cmp(&(&b.file, b.line, b.column)));
     let mut groups: BTreeMap<String, Vec<usize>> = parts.groups.iter().map(|g| (g.name.clone(), Vec::new())).collect();
@@ -218,8 +267,22 @@ pub fn load(path: &Path, world: &mut dyn World, options: LoadOptions) -> Result<
             groups.get_mut(group).expect("a host's groups are groups of the inventory").push(i);
         }
     }
-    let serial = parts.serial;
-    Ok(Inventory { id, path: file, hosts, logins, become_password, serial, recipients, notes: notes.into_iter().map(sanitize).collect(), groups })
+    let (serial, verify) = (parts.serial, parts.verify);
+    let notes = notes.into_iter().map(sanitize).collect();
+    Ok((Inventory { id, path: file, hosts, logins, become_password, serial, verify, recipients, notes, groups, places }, problems))
+}
+
+/// Logins that go nowhere, and those that go somewhere and end soon.
+fn look_at_uses(hosts: &[Host], logins: &[LoginEntry], options: LoadOptions, notes: &mut Vec<Problem>) {
+    let used: BTreeSet<&str> = hosts.iter().flat_map(|h| &h.targets).flat_map(|t| &t.logins).map(String::as_str).collect();
+    for login in logins {
+        if !used.contains(login.name.as_str()) {
+            notes.push(Problem::at(&login.place, rule::UNUSED_LOGIN, format!("login `{}` is used nowhere", login.name)));
+        } else if let Some(expires) = login.expires.as_ref().filter(|e| !e.is_past(options.now) && e.is_due(options.now, Within::WARNING)) {
+            let message = format!("login `{}` for {} expires soon ({})", login.name, login.registry, expires.text);
+            notes.push(Problem::at(&login.place, rule::EXPIRES_SOON, message));
+        }
+    }
 }
 
 /// Reads the vaults into `sources`; whether all could be read.
@@ -236,7 +299,14 @@ fn read_vaults(
     let mut seen: Vec<PathBuf> = vec![inventory.to_path_buf()];
     for vault in vaults {
         let path = directory.join(&vault.value);
-        let at = |message: String, hint: Option<String>| Problem { file: file.to_string(), line: vault.pos.line, column: vault.pos.column, message, hint };
+        let at = |message: String, hint: Option<String>| Problem {
+            rule: rule::INPUT,
+            file: file.to_string(),
+            line: vault.pos.line,
+            column: vault.pos.column,
+            message,
+            hint,
+        };
         if vault.value.is_empty() || vault.value.contains('\0') {
             problems.push(at("`vault` is no path".into(), None));
             complete = false;
@@ -274,20 +344,22 @@ fn collect_logins(sources: &[(String, Document)], options: LoadOptions, problems
             let pos = Pos { line: item.line, column: item.column };
             let place = format!("{file}:{}:{}", item.line, item.column);
             if let Some(first) = found.get(item.name.as_str()) {
-                reader.fault(pos, format!("login `{}` stands in two files; first at {}", item.name, first.place));
+                reader.fault_of(rule::LOGIN_TWICE, pos, format!("login `{}` stands in two files; first at {}", item.name, first.place), None);
                 continue;
             }
             let password = password_of(item, file, options, &mut reader);
             if let Some(expires) = item.expires.as_ref().filter(|e| e.is_past(options.now)) {
                 let message = format!("login `{}` for {} has expired ({})", item.name, item.registry, expires.text);
                 if options.allow_expired {
-                    notes.push(note_at(&place, message));
+                    notes.push(Problem::at(&place, rule::EXPIRED, message));
                 } else {
-                    reader.fault_hint(pos, message, "renew it with `regprov vault set`, or use it as it is with --allow-expired");
+                    let hint = "renew it with `regprov vault set`, or use it as it is with --allow-expired";
+                    reader.fault_of(rule::EXPIRED, pos, message, Some(hint.to_string()));
                 }
             }
-            if item.expires.is_none() && item.username.as_str() == "AWS" && is_ecr(item.registry.host()) {
-                notes.push(note_at(&place, format!("login `{}` is a token of Amazon ECR, which ends after 12 h, and has no `expires`", item.name)));
+            if item.expires.is_none() && item.username.as_str() == "AWS" && item.registry.is_ecr() {
+                let message = format!("login `{}` is a token of Amazon ECR, which ends after 12 h, and has no `expires`", item.name);
+                notes.push(Problem::at(&place, rule::ECR_EXPIRY, message));
             }
             found.insert(
                 &item.name,
@@ -299,6 +371,7 @@ fn collect_logins(sources: &[(String, Document)], options: LoadOptions, problems
                     password: password.unwrap_or(PasswordText::Sealed(String::new())),
                     expires: item.expires.clone(),
                     fingerprint: item.fingerprint.clone(),
+                    canary: item.canary.clone(),
                     place,
                 },
             );
@@ -318,18 +391,15 @@ fn become_password(sources: &[(String, Document)], options: LoadOptions, problem
             reader.fault(pos, format!("`become_password` stands in two files; first at {first}"));
         } else if matches!(password, PasswordText::Plain(_)) && !options.allow_plaintext {
             let command = format!("regprov vault set {} --become", shell_word(file));
-            reader.fault_hint(
-                pos,
-                "the password of sudo (`become_password`) stands in the clear",
-                format!("seal it: {command}\n        or take it as it is with --allow-plaintext"),
-            );
+            let hint = format!("seal it: {command}\n        or take it as it is with --allow-plaintext");
+            reader.fault_of(rule::PLAINTEXT, pos, "the password of sudo (`become_password`) stands in the clear", Some(hint));
         }
         found.get_or_insert_with(|| (password.clone(), format!("{file}:{line}:{column}")));
     }
     found
 }
 
-/// A password that may stand: sealed, or plain where the admin allows it.
+/// A password as it stands. One in the clear is a fault unless the admin allows it, and so is none.
 fn password_of(item: &LoginItem, file: &str, options: LoadOptions, reader: &mut Reader<'_>) -> Option<PasswordText> {
     let pos = Pos { line: item.line, column: item.column };
     let command = || {
@@ -339,32 +409,16 @@ fn password_of(item: &LoginItem, file: &str, options: LoadOptions, reader: &mut 
     };
     match &item.password {
         Some(PasswordText::Plain(_)) if !options.allow_plaintext => {
-            reader.fault_hint(
-                pos,
-                format!("the password of login `{}` stands in the clear", item.name),
-                format!("seal it: {}\n        or take it as it is with --allow-plaintext", command()),
-            );
-            None
+            let hint = format!("seal it: {}\n        or take it as it is with --allow-plaintext", command());
+            reader.fault_of(rule::PLAINTEXT, pos, format!("the password of login `{}` stands in the clear", item.name), Some(hint));
         }
         None => {
-            reader.fault_hint(pos, format!("login `{}` has no password", item.name), format!("set it: {}", command()));
-            None
+            let hint = format!("set it: {}", command());
+            reader.fault_of(rule::NO_PASSWORD, pos, format!("login `{}` has no password", item.name), Some(hint));
         }
-        Some(password) => Some(password.clone()),
+        Some(_) => {}
     }
-}
-
-/// Amazon ECR's registries: `ACCOUNT.dkr.ecr.REGION.amazonaws.com` (and `.com.cn`).
-fn is_ecr(host: &str) -> bool {
-    host.contains(".dkr.ecr") && (host.ends_with(".amazonaws.com") || host.ends_with(".amazonaws.com.cn"))
-}
-
-/// A note at a place such as `vault.yml:12:3`.
-fn note_at(place: &str, message: String) -> Problem {
-    let mut parts = place.rsplitn(3, ':');
-    let mut number = || parts.next().and_then(|p| p.parse().ok()).unwrap_or(0);
-    let (column, line) = (number(), number());
-    Problem { file: parts.next().unwrap_or(place).to_string(), line, column, message, hint: None }
+    item.password.clone()
 }
 
 /// All problems as one error, in the order of their places and not without end.

@@ -1,17 +1,20 @@
 //! Groups, defaults and hosts to what each host is and gets.
 
+mod clash;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::RESOLVED_MAX;
 use super::fields::{Placed, Reader, hint_for};
 use super::schema::{Connection, Group, HostSpec, Parts, TargetSpec};
 use super::yaml::Pos;
-use crate::error::Problem;
+use crate::error::{Problem, rule};
+use crate::format::consumer;
 use crate::model::{self, Address, Host, Jump, LoginEntry, RemotePath, Target, TargetKind};
 
 /// Resolves every host, in inventory order: the groups from top to bottom, each group's hosts as listed, each host once.
 /// Faults go to `reader`, warnings to `notes`. What may only follow from a fault that was told before is not told.
-pub(super) fn resolve(parts: &Parts, logins: &[LoginEntry], whole: Whole, reader: &mut Reader<'_>, notes: &mut Vec<Problem>) -> Vec<Host> {
+pub(super) fn resolve(parts: &Parts, logins: &[LoginEntry], whole: Whole, reader: &mut Reader<'_>, notes: &mut Vec<Problem>) -> Resolved {
     let faults_before = reader.problems.len();
     let known: BTreeMap<&str, &LoginEntry> = logins.iter().map(|l| (l.name.as_str(), l)).collect();
     if whole.logins {
@@ -19,25 +22,26 @@ pub(super) fn resolve(parts: &Parts, logins: &[LoginEntry], whole: Whole, reader
     }
     let above = ancestors(&parts.groups, reader);
     if !whole.parts {
-        return Vec::new();
+        return Resolved::default();
     }
     check_narrowing(parts, &known, reader);
-    let Some(ancestors) = above else { return Vec::new() };
+    let Some(ancestors) = above else { return Resolved::default() };
     let members = members(parts, &ancestors, reader);
     if reader.problems.len() > faults_before {
         // What follows would repeat these faults in other words.
-        return Vec::new();
+        return Resolved::default();
     }
     let world = World { parts, known, ancestors };
     let mut conflicts = Conflicts::default();
+    let mut places = Places::new();
     let mut hosts = Vec::with_capacity(members.len());
     let mut size = 0;
     for member in &members {
-        let host = world.host(member, &mut conflicts);
+        let host = world.host(member, &mut conflicts, &mut places);
         size += host.groups.len() + host.targets.iter().map(|t| 1 + t.logins.len()).sum::<usize>();
         if size > RESOLVED_MAX {
             reader.fault(Pos::default(), format!("hosts, groups, targets and logins multiply to more than {RESOLVED_MAX}"));
-            return Vec::new();
+            return Resolved::default();
         }
         hosts.push(host);
     }
@@ -46,7 +50,25 @@ pub(super) fn resolve(parts: &Parts, logins: &[LoginEntry], whole: Whole, reader
     if reader.problems.len() == faults_before {
         look_odd(&world, &hosts, reader.file, notes);
     }
-    hosts
+    Resolved { hosts, places }
+}
+
+/// The hosts, and where their targets stand.
+#[derive(Default)]
+pub(super) struct Resolved {
+    pub(super) hosts: Vec<Host>,
+    pub(super) places: Places,
+}
+
+/// For every target the place that names it first.
+pub(super) type Places = BTreeMap<TargetKey, Pos>;
+
+/// What tells targets apart: consumer, path, whose home, and the logins.
+pub(super) type TargetKey = (TargetKind, RemotePath, Option<String>, Vec<String>);
+
+/// See [`TargetKey`].
+pub(super) fn key(target: &Target) -> TargetKey {
+    (target.kind, target.path.clone(), target.user.clone(), target.logins.clone())
 }
 
 /// What was read without a fault.
@@ -258,7 +280,7 @@ fn members<'a>(parts: &'a Parts, ancestors: &[BTreeSet<usize>], reader: &mut Rea
 }
 
 impl<'a> World<'a> {
-    fn host(&self, member: &Member<'a>, conflicts: &mut Conflicts) -> Host {
+    fn host(&self, member: &Member<'a>, conflicts: &mut Conflicts, places: &mut Places) -> Host {
         let mut pick = Pick { world: self, member, conflicts };
         let address = pick.setting("address", |c| c.address.as_ref());
         let port = pick.setting("port", |c| c.port.as_ref());
@@ -271,9 +293,14 @@ impl<'a> World<'a> {
         let host_key_alias = pick.setting("host_key_alias", |c| c.host_key_alias.as_ref());
         let root = pick.setting("root", |c| c.root.as_ref()).unwrap_or_else(|| RemotePath::parse("/").expect("`/` is absolute"));
         let curl = pick.setting("curl", |c| c.curl.as_ref());
+        let syslog = pick.setting("syslog", |c| c.syslog.as_ref()).unwrap_or_default();
         let flows = self.flows(member, conflicts);
-        self.check_flows(&flows, member, conflicts);
-        let mut targets: Vec<Target> = flows.iter().filter(|f| !f.logins.is_empty()).map(target).collect();
+        clash::check(&self.known, &flows, member, conflicts);
+        let written: Vec<&Flow<'_>> = flows.iter().filter(|f| !f.logins.is_empty() || f.target.needs_no_login()).collect();
+        let mut targets: Vec<Target> = written.iter().map(|f| target(f)).collect();
+        for (target, flow) in targets.iter().zip(&written) {
+            places.entry(key(target)).or_insert(flow.target.pos);
+        }
         targets.sort_by(|a, b| (a.kind, &a.path, &a.user).cmp(&(b.kind, &b.path, &b.user)));
         let mut groups: Vec<String> = member.groups.iter().map(|&g| self.parts.groups[g].name.clone()).collect();
         groups.sort();
@@ -289,6 +316,7 @@ impl<'a> World<'a> {
             host_key_alias,
             root,
             curl,
+            syslog,
             groups,
             targets,
             skip: self.parts.sourced.get(member.name).and_then(|s| s.skip.clone()),
@@ -306,6 +334,13 @@ impl<'a> World<'a> {
         let mut flows: Vec<Flow<'a>> = Vec::new();
         let mut add = |targets: Option<&'a Vec<TargetSpec>>, logins: &BTreeSet<&'a str>, conflicts: &mut Conflicts| {
             for target in targets.into_iter().flatten() {
+                if !consumer(target.kind).logins {
+                    merge(&mut flows, Flow { target, logins: BTreeSet::new() }, member, conflicts);
+                    continue;
+                }
+                if logins.is_empty() && !target.needs_no_login() {
+                    continue;
+                }
                 let narrowed: BTreeSet<&str> = match &target.narrow {
                     Some(narrow) => narrow.iter().map(|n| n.value.as_str()).filter(|n| logins.contains(n)).collect(),
                     None => logins.clone(),
@@ -331,55 +366,12 @@ impl<'a> World<'a> {
                 }
             }
             (None, None) => {
-                for group in groups().filter(|g| !g.logins.is_empty()) {
+                for group in groups().filter(|g| !g.logins.is_empty() || g.targets.is_some()) {
                     add(group.targets.as_ref().or(defaults), &set(&group.logins), conflicts);
                 }
             }
         }
         flows
-    }
-
-    /// What cannot be written whatever the node is like.
-    fn check_flows(&self, flows: &[Flow<'a>], member: &Member<'a>, conflicts: &mut Conflicts) {
-        for flow in flows {
-            let mut by_registry: BTreeMap<&str, &str> = BTreeMap::new();
-            for name in &flow.logins {
-                let Some(login) = self.known.get(name) else { continue };
-                if let Some(first) = by_registry.insert(login.registry.authority(), name) {
-                    conflicts.add_hint(
-                        flow.target.pos,
-                        format!(
-                            "logins `{first}` and `{name}` are both for {} in one {} file ({})",
-                            login.registry,
-                            flow.target.kind,
-                            target(flow).shown_path()
-                        ),
-                        format!(
-                            "one file holds one login a registry; take one out of `logins`, or choose for this target: `- {}: {{logins: [{name}]}}`",
-                            flow.target.kind
-                        ),
-                        member.name,
-                    );
-                }
-            }
-            if flow.target.kind == TargetKind::Singularity && by_registry.len() > 1 {
-                let names: Vec<&str> = flow.logins.iter().copied().collect();
-                conflicts.add_hint(
-                    flow.target.pos,
-                    format!("singularity serves one login, here are {}: {}", names.len(), names.join(", ")),
-                    format!("name one: `- singularity: {{login: {}}}`", names[0]),
-                    member.name,
-                );
-            }
-        }
-        let mut singularity = flows.iter().filter(|f| f.target.kind == TargetKind::Singularity);
-        if let (Some(first), Some(second)) = (singularity.next(), singularity.next()) {
-            conflicts.add(
-                second.target.pos,
-                format!("a second singularity target; the first is on line {}, and /etc/profile.d can only point to one", first.target.pos.line),
-                member.name,
-            );
-        }
     }
 }
 
@@ -392,7 +384,9 @@ fn merge<'a>(flows: &mut Vec<Flow<'a>>, new: Flow<'a>, member: &Member<'a>, conf
     let (a, b) = (old.target, new.target);
     if a.kind != b.kind {
         conflicts.add(b.pos, format!("targets {} (line {}) and {} are both at {}", a.kind, a.pos.line, b.kind, b.path), member.name);
-    } else if (&a.user, &a.owner, &a.group, a.mode, a.helper) != (&b.user, &b.owner, &b.group, b.mode, b.helper) {
+    } else if (&a.user, &a.owner, &a.group, a.mode, a.helper, &a.cred_helpers, a.restart, &a.mirror)
+        != (&b.user, &b.owner, &b.group, b.mode, b.helper, &b.cred_helpers, b.restart, &b.mirror)
+    {
         conflicts.add(b.pos, format!("target {} at {} has other options here than on line {}", b.kind, b.path, a.pos.line), member.name);
     }
     old.logins.extend(new.logins);
@@ -409,6 +403,9 @@ fn target(flow: &Flow<'_>) -> Target {
         mode: t.mode,
         logins: flow.logins.iter().map(ToString::to_string).collect(),
         helper: t.helper,
+        cred_helpers: t.cred_helpers.clone(),
+        restart: t.restart,
+        mirror: t.mirror.clone(),
     }
 }
 
@@ -446,35 +443,40 @@ impl<'a> Pick<'_, 'a> {
     }
 }
 
+/// Where, what, the way out, and the id of [`rule`].
+type Fault = (Pos, String, Option<String>, &'static str);
+
 /// Faults that many hosts may share: told once, with the first host and the number of others.
 #[derive(Default)]
 struct Conflicts {
-    found: BTreeMap<(Pos, String, Option<String>), (String, usize)>,
+    found: BTreeMap<Fault, (String, usize)>,
 }
 
 impl Conflicts {
     fn add(&mut self, pos: Pos, message: String, host: &str) {
-        self.insert((pos, message, None), host);
+        self.insert((pos, message, None, rule::INPUT), host);
     }
 
     fn add_hint(&mut self, pos: Pos, message: String, hint: String, host: &str) {
-        self.insert((pos, message, Some(hint)), host);
+        self.add_of(rule::INPUT, pos, message, hint, host);
     }
 
-    fn insert(&mut self, key: (Pos, String, Option<String>), host: &str) {
-        self.found.entry(key).or_insert_with(|| (host.to_string(), 0)).1 += 1;
+    /// One that has a name of its own; see [`rule`].
+    fn add_of(&mut self, rule: &'static str, pos: Pos, message: String, hint: String, host: &str) {
+        self.insert((pos, message, Some(hint), rule), host);
+    }
+
+    fn insert(&mut self, fault: Fault, host: &str) {
+        self.found.entry(fault).or_insert_with(|| (host.to_string(), 0)).1 += 1;
     }
 
     fn tell(self, reader: &mut Reader<'_>) {
-        for ((pos, message, hint), (host, count)) in self.found {
+        for ((pos, message, hint, rule), (host, count)) in self.found {
             let message = match count {
                 1 => format!("{message}, on {host}"),
                 n => format!("{message}, on {host} and {} more", n - 1),
             };
-            match hint {
-                Some(hint) => reader.fault_hint(pos, message, hint),
-                None => reader.fault(pos, message),
-            }
+            reader.fault_of(rule, pos, message, hint);
         }
     }
 }
@@ -505,9 +507,11 @@ fn same_address(hosts: &[Host], world: &World<'_>, reader: &mut Reader<'_>) {
 
 /// What is no fault but makes a run say that all is well when nothing was meant to happen.
 fn look_odd(world: &World<'_>, hosts: &[Host], file: &str, notes: &mut Vec<Problem>) {
-    let mut note = |pos: Pos, message: String| notes.push(Problem { file: file.to_string(), line: pos.line, column: pos.column, message, hint: None });
+    let mut note = |pos: Pos, message: String| {
+        notes.push(Problem { rule: rule::NO_EFFECT, file: file.to_string(), line: pos.line, column: pos.column, message, hint: None })
+    };
     for group in &world.parts.groups {
-        if group.targets.is_some() && group.logins.is_empty() {
+        if group.targets.iter().flatten().any(|t| !t.needs_no_login()) && group.logins.is_empty() {
             note(group.pos, format!("group `{}` has targets but no logins, so they get none from it", group.name));
         }
         if group.hosts.is_empty() && group.children.is_empty() {

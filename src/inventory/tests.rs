@@ -148,6 +148,7 @@ fn hosts() {
     refused(&with("h1: {address: H2}"), "4:3: hosts `h1` and `h2` are both at ");
     refused("groups: {g: {hosts: 'h[1-3]', address: x}}", "2:40: hosts `h1` and `h2` (and 1 more) are both at x:22");
     refused(&with("h1: {root: srv}"), "4:14: `root` of host `h1` does not do: path `srv` is not absolute");
+    refused(&with("h1: {syslog: maybe}"), "4:16: `syslog` of host `h1`");
     refused(&with("h1: {curl: new}"), "4:14: `curl` of host `h1` is no version");
     refused(&with("h1: {host_key_alias: 'a b'}"), "4:24: `host_key_alias` of host `h1` has `a b`, which is no host name");
     refused(&with("h1: {host_key: []}"), "4:18: `host_key` of host `h1` is an empty list");
@@ -169,7 +170,7 @@ fn targets() {
     case("{docker: {}}", 0, "`targets` of group `g` must be a list, not a map");
     let shown = case("[dokcer]", 1, "unknown target `dokcer`");
     assert!(shown.contains("did you mean `docker`?"), "{shown}");
-    case("[podman]", 1, "target `podman` is not supported yet");
+    case("[nerdctl]", 1, "target `nerdctl` is not supported yet");
     case("[1]", 1, "a target of group `g` must be text, not a number");
     case("[{docker: {}, enroot: {}}]", 1, "a target of group `g` must be one name with its options, not a map of 2");
     case("[{docker: }]", 2, "target `docker` of group `g` has no options");
@@ -186,6 +187,9 @@ fn targets() {
     case("[{docker: {user: alice, path: ~/}}]", 30, "`path` of target docker is the home itself");
     case("[{docker: {user: alice}}, {docker: {user: alice}}]", 27, "target docker at /~/.docker/config.json stands twice");
     case("[{docker: {user: alice, path: /x}}, {docker: {user: bob, path: /x}}]", 37, "target docker at /x stands twice");
+    case("[{docker: {path: auto}}]", 17, "`path` of target docker: path `auto` is not absolute");
+    case("[{enroot: {path: /~auto}}]", 17, "`path` of target enroot begins with `/~`");
+    case("[{enroot: {path: auto}}, {enroot: {path: auto}}]", 26, "target enroot at auto stands twice");
     case("[{docker: {path: x}}]", 17, "`path` of target docker: path `x` is not absolute");
     case("[{docker: {path: /x/}}]", 17, "`path` of target docker: `/x` is a directory");
     case("[{singularity: {path: /, login: l}}]", 22, "`path` of target singularity is the root directory");
@@ -197,14 +201,55 @@ fn targets() {
     case("[{docker: {owner: 'a b'}}]", 18, "`owner` of target docker is no name or number");
     case("[{docker: {group: 4294967295}}]", 18, "`group` of target docker is no name or number");
     case("[{docker: {group: -1}}]", 18, "`group` of target docker is no name or number");
-    case("[{docker: {helper: store}}]", 19, "`helper` of target docker: `store` is not supported yet");
     case("[{docker: {helper: x}}]", 19, "`helper` of target docker is unknown");
-    case("[{enroot: {helper: fail}}]", 11, "target enroot knows no credential helpers");
+    case("[{enroot: {helper: fail}}]", 11, "target enroot knows no credential helpers; `helper` is for docker, podman, apptainer, helm, crio");
+    case("[{k3s: {restart: 1}}]", 17, "`restart` of target k3s must be a truth value");
+    case("[{docker: {restart: true}}]", 11, "target docker has no service to restart");
+    case("[{k3s: {user: alice}}]", 14, "`user` of target k3s: its files are root's");
+    case("[{kubelet: {helper: remove}}]", 12, "target kubelet knows no credential helpers");
+    case("[{kubelet: {user: alice}}]", 18, "`user` of target kubelet: its files are root's");
+    case("[{helm: {cred_helpers: {h: x}}}]", 9, "`cred_helpers` is for docker, podman, and not for helm");
+    case("[{docker: {cred_helpers: [x]}}]", 25, "`cred_helpers` of target docker must be a map of registries and helpers, not a list");
+    case("[{docker: {cred_helpers: {}}}]", 25, "`cred_helpers` of target docker is empty");
+    case("[{docker: {cred_helpers: {h: ''}}}]", 29, "`cred_helpers` of target docker names no helper");
+    case("[{docker: {cred_helpers: {h: '../x'}}}]", 29, "`cred_helpers` of target docker names no helper");
+    case("[{docker: {cred_helpers: {h: 7}}}]", 29, "a helper of `cred_helpers` of target docker must be text, not a number");
+    case("[{docker: {cred_helpers: {h/p: x}}}]", 26, "`cred_helpers` of target docker: registry `h/p` has a path");
+    case("[{docker: {cred_helpers: {'a b': x}}}]", 26, "`cred_helpers` of target docker: registry `a b`");
+    case("[{docker: {cred_helpers: {docker.io: x, index.docker.io: y}}}]", 40, "`cred_helpers` of target docker has two helpers for docker.io");
+    case("[docker-mirror]", 1, "target docker-mirror has no `mirror`");
+    case("[{docker-mirror: {for: docker.io}}]", 17, "target docker-mirror has no `mirror`");
+    case("[{docker-mirror: {mirror: x}}]", 26, "`mirror` of target docker-mirror: mirror `x` does not begin with https://");
+    case("[{docker-mirror: {mirror: 'https://m', path: /x}}]", 39, "target docker-mirror knows no `path`");
+    case("[{docker-mirror: {mirror: 'https://m', for: h/p}}]", 44, "`for` of target docker-mirror is a registry without a path");
+    case("[{docker-mirror: {mirror: 'https://m/base', runtimes: [docker]}}]", 55, "this mirror is not for docker: dockerd puts a mirror's path before");
+    case(
+        "[{docker-mirror: {mirror: 'https://m', for: quay.io, runtimes: [docker]}}]",
+        64,
+        "this mirror is not for docker: dockerd knows mirrors of Docker Hub",
+    );
+    case("[{docker-mirror: {mirror: 'https://m', runtimes: [crio]}}]", 50, "unknown runtime `crio`");
+    case("[{docker-mirror: {mirror: 'https://m', runtimes: []}}]", 49, "`runtimes` of target docker-mirror leaves none");
+    case("[{docker: {mirror: 'https://m'}}]", 11, "target docker knows no `mirror`");
     case("[{docker: {logins: []}}]", 19, "`logins` of target docker is empty");
     case("[{docker: {login: l, logins: [l]}}]", 11, "target docker has both");
     case("[{docker: {login: x}}]", 18, "unknown login `x`");
     case("[singularity]", 1, "singularity serves one login, here are 2: l, m, on h1 and 1 more");
     case("[{singularity: {login: l}}, {singularity: {login: m, path: /x}}]", 29, "a second singularity target; the first is on line 2");
+}
+
+#[test]
+fn a_mirror_needs_no_login() {
+    let mirrors =
+        "[{docker-mirror: {mirror: 'https://registry.example.org/base'}}, {docker-mirror: {mirror: 'https://m', for: quay.io, runtimes: [containerd]}}]";
+    let inventory = loaded(&format!("groups: {{g: {{hosts: h, targets: {mirrors}}}, k: {{hosts: h, logins: [l], targets: [docker]}}}}"));
+    let shown: Vec<(String, usize)> = inventory.hosts[0].targets.iter().map(|t| (t.shown_path(), t.logins.len())).collect();
+    let hub = "/etc/containers/registries.conf.d/50-regprov-mirror.conf".to_string();
+    assert_eq!(shown, [("/root/.docker/config.json".into(), 1), ("/etc/containerd/certs.d/quay.io/hosts.toml".into(), 0), (hub, 0)]);
+    assert_eq!(inventory.notes.iter().map(|n| n.message.as_str()).collect::<Vec<_>>(), ["login `m` is used nowhere"]);
+    let mut chosen = inventory;
+    select(&mut chosen, &["l".into()], &[]).unwrap();
+    assert_eq!(chosen.hosts[0].targets.len(), 1, "--login leaves mirrors out");
 }
 
 #[test]
@@ -232,7 +277,6 @@ fn logins() {
     refused_login("l: {username: u}", "4:3: login `l` has no `registry`");
     refused_login("l: {registry: r}", "4:3: login `l` has no `username`");
     refused_login("l: {registry: 5000, username: u}", "4:17: `registry` of login `l` must be text, not a number");
-    refused_login("l: {registry: h/p, username: u}", "4:17: login `l`: registry `h/p` has a path");
     refused_login("l: {registry: 'oci://https://h', username: u}", "4:17: login `l`: registry `oci://https://h` has two schemes");
     refused_login("l: {registry: r, username: 'a:b'}", "4:30: login `l`: username contains `:`");
     refused_login("l: {registry: r, username: ''}", "4:30: login `l`: username is empty");
@@ -422,9 +466,28 @@ fn waves() {
 }
 
 #[test]
+fn what_is_asked_of_registries() {
+    use crate::model::verify::VerifyMode;
+    let mode = |text: &str| loaded(&format!("defaults: {{verify: {text}}}\n{G}")).verify;
+    assert_eq!((mode("true"), mode("false"), mode("required")), (VerifyMode::On, VerifyMode::Off, VerifyMode::Required));
+    assert_eq!(loaded(G).verify, VerifyMode::Off);
+    for text in ["yes", "'true'", "1", "[true]", "Required", "{a: b}"] {
+        refused(&format!("defaults: {{verify: {text}}}\n{G}"), "2:20: `verify` of `defaults` must be `true`, `false` or `required`");
+    }
+    let login = |canary: &str| {
+        let text = whole(G).replacen("username: u,", &format!("username: u, canary: {canary},"), 1);
+        load_files(&[("inv/i.yml", &text)], OPTIONS).map(|i| i.logins[0].canary.as_ref().map(ToString::to_string)).map_err(|e| e.to_string())
+    };
+    assert_eq!(login("nvidia/cuda"), Ok(Some("nvidia/cuda".to_string())));
+    for bad in ["nvidia/cuda:12", "nvcr.io/nvidia/Cuda", "a//b", "https://nvcr.io/nvidia/cuda", "[a]", "7"] {
+        assert!(login(bad).is_err_and(|e| e.contains("`canary` of login `l`")), "{bad}");
+    }
+}
+
+#[test]
 fn precedence_of_settings() {
     let inventory = loaded(
-        "defaults: {user: d, port: 1, curl: 7.61, targets: [docker]}\ngroups:\n  top: {children: [mid], user: t, port: 2, root: /t}\n  mid: {children: [low], user: m, port: 3}\n  low: {hosts: 'h[1-2]', user: l, logins: [l]}\n  side: {hosts: [h1, x], user: l}\nhosts: {h1: {port: 9}}",
+        "defaults: {user: d, port: 1, curl: 7.61, syslog: true, targets: [docker]}\ngroups:\n  top: {children: [mid], user: t, port: 2, root: /t}\n  mid: {children: [low], user: m, port: 3, syslog: false}\n  low: {hosts: 'h[1-2]', user: l, logins: [l]}\n  side: {hosts: [h1, x], user: l}\nhosts: {h1: {port: 9}}",
     );
     let of =
         |name: &str| inventory.hosts.iter().find(|h| h.name == name).map(|h| (h.user.as_deref(), h.inventory_address().port, h.root.as_str(), h.curl)).unwrap();
@@ -433,6 +496,7 @@ fn precedence_of_settings() {
     assert_eq!(of("h2"), (Some("l"), 3, "/t", curl));
     assert_eq!(of("x"), (Some("l"), 1, "/", curl));
     assert_eq!(inventory.hosts.iter().map(|h| h.name.as_str()).collect::<Vec<_>>(), ["h1", "h2", "x"]);
+    assert_eq!(inventory.hosts.iter().map(|h| h.syslog).collect::<Vec<_>>(), [false, false, true]);
     assert_eq!(inventory.hosts[0].groups, ["low", "mid", "side", "top"]);
     assert_eq!(inventory.groups["top"], [0, 1]);
 }
@@ -520,6 +584,25 @@ fn notes() {
     for (got, want) in notes.iter().zip(want) {
         assert!(got.starts_with(want), "{got}");
     }
+}
+
+#[test]
+fn logins_in_use_are_told_of_14_days_before_their_end() {
+    let notes = |expires: &str, logins: &str| -> Vec<String> {
+        let text = format!(
+            "version: 1\ngroups: {{g: {{hosts: h, logins: {logins}, targets: [docker]}}}}\nlogins:\n  l: {{registry: r, username: u, password: {SEAL}, expires: '{expires}'}}\n  m: {{registry: m, username: u, password: {SEAL}}}\n"
+        );
+        load_files(&[("inv/i.yml", &text)], OPTIONS).unwrap().notes.iter().filter(|n| n.line == 4).map(ToString::to_string).collect()
+    };
+    // It is midnight, and a day ends with its last second.
+    let soon = |expires: &str| vec![format!("inv/i.yml:4:3: login `l` for r expires soon ({expires})")];
+    for last in ["2026-01-01", "2026-01-14", "2026-01-15T00:00:00Z", "2026-01-15T05:30:00+05:30"] {
+        assert_eq!(notes(last, "[l, m]"), soon(last));
+    }
+    for later in ["2026-01-15", "2026-01-15T00:00:01Z", "2099-12-31"] {
+        assert!(notes(later, "[l, m]").is_empty(), "{later}");
+    }
+    assert_eq!(notes("2026-01-14", "[m]"), ["inv/i.yml:4:3: login `l` is used nowhere"]);
 }
 
 #[test]
@@ -626,6 +709,17 @@ mod limits {
         assert_eq!(shape(&i), ["", "", "", "enroot:m", "enroot:m"]);
         assert!(select(&mut inventory(), &["k".into()], &[]).unwrap_err().to_string().contains("there is no login \"k\"\n  hint: the logins are l, m"));
         assert_eq!(select(&mut inventory(), &["l".into()], &[TargetKind::Enroot]).unwrap_err().message, "--login l --target enroot: no host gets that");
+        let helped = || {
+            loaded(
+                "groups: {g: {hosts: h, logins: [l], targets: [docker: {cred_helpers: {gcr.io: gcloud}}]}, e: {hosts: e, targets: [podman: {cred_helpers: {gcr.io: gcloud}}, helm]}}",
+            )
+        };
+        let helpers = |i: &Inventory| i.hosts.iter().map(|h| h.targets.iter().map(|t| t.cred_helpers.len()).collect::<Vec<_>>()).collect::<Vec<_>>();
+        let mut i = helped();
+        select(&mut i, &[], &[]).unwrap();
+        assert_eq!((shape(&i), helpers(&i)), (vec!["docker:l".into(), "podman:".into()], vec![vec![1], vec![1]]), "helpers need no login");
+        select(&mut i, &["l".into()], &[]).unwrap();
+        assert_eq!((shape(&i), helpers(&i)), (vec!["docker:l".into(), String::new()], vec![vec![0], vec![]]), "and are none of the logins that are named");
         let mut idle = loaded("groups: {g: {hosts: h}}");
         assert_eq!(select(&mut idle, &[], &[]).unwrap_err().message, "no host of the inventory gets a login");
     }

@@ -9,7 +9,7 @@ use granit_parser::{ErrorKind, Event, Parser, ScalarStyle, ScanError, Span};
 use zeroize::Zeroizing;
 
 use super::INVENTORY_BYTES_MAX;
-use crate::error::Problem;
+use crate::error::{Problem, rule};
 
 /// Scalars, lists and maps in one file; beyond this a file is an attack or a mistake.
 const NODES_MAX: usize = 1_000_000;
@@ -113,7 +113,7 @@ fn is_number(text: &str) -> bool {
 /// Reads the one document of a file. Syntax stops at its first fault.
 pub(crate) fn parse(file: &str, text: &str) -> Result<Node, Box<Problem>> {
     let fault = |pos: Pos, message: String, hint: Option<&str>| {
-        Box::new(Problem { file: file.to_string(), line: pos.line, column: pos.column, message, hint: hint.map(str::to_string) })
+        Box::new(Problem { rule: rule::INPUT, file: file.to_string(), line: pos.line, column: pos.column, message, hint: hint.map(str::to_string) })
     };
     if text.len() > INVENTORY_BYTES_MAX {
         return Err(fault(Pos::default(), format!("is larger than {} MiB", INVENTORY_BYTES_MAX >> 20), None));

@@ -32,6 +32,8 @@ pub struct Host {
     pub root: RemotePath,
     /// curl's version, when the inventory says it instead of the node.
     pub curl: Option<CurlVersion>,
+    /// Whether each change is told to its system log.
+    pub syslog: bool,
     /// The groups it is in, sorted; for `--limit` and the table of `regprov hosts`.
     pub groups: Vec<String>,
     /// What it gets, in the order of [`super::TargetKind::ALL`] and then of the path.
@@ -59,6 +61,7 @@ impl Host {
             host_key_alias: None,
             root: RemotePath::parse("/").expect("`/` is absolute"),
             curl: None,
+            syslog: false,
             groups: Vec::new(),
             targets: Vec::new(),
             skip: None,

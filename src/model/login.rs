@@ -2,9 +2,10 @@
 
 use std::fmt;
 
-use super::{Fingerprint, Registry, Secret};
+use super::{Expiry, Fingerprint, Registry, Repository, Secret, expiry};
 
 /// One login: what a consumer needs to pull from one registry.
+#[derive(Clone)]
 pub struct Login {
     /// The name that the inventory gives it (`ngc`, `hub`).
     pub name: String,
@@ -18,6 +19,13 @@ pub struct Login {
     pub auth_hosts: Vec<String>,
     /// After this the login is not used any more.
     pub expires: Option<Expiry>,
+}
+
+impl Login {
+    /// The end that its password itself names; see [`expiry::in_password`].
+    pub fn expiry_in_password(&self) -> Option<Expiry> {
+        expiry::in_password(&self.registry, &self.username, &self.password)
+    }
 }
 
 /// One login as a file holds it: everything but the password is readable, the password usually sealed.
@@ -35,8 +43,17 @@ pub struct LoginEntry {
     pub expires: Option<Expiry>,
     /// By which the holder of the audit key knows the password again.
     pub fingerprint: Option<Fingerprint>,
+    /// A repository that it is to pull; not sealed, no secret.
+    pub canary: Option<Repository>,
     /// Where it stands, for messages: `vault.yml:12:3`.
     pub place: String,
+}
+
+impl LoginEntry {
+    /// The file that holds it, as the admin named it: [`LoginEntry::place`] without line and column.
+    pub fn file(&self) -> &str {
+        self.place.rsplitn(3, ':').last().unwrap_or(&self.place)
+    }
 }
 
 /// A password as a file holds it.
@@ -87,49 +104,9 @@ pub fn check_password(password: &str) -> Result<(), String> {
     }
 }
 
-/// When a login ends: a date means the end of that day in UTC, RFC 3339 a moment.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Expiry {
-    /// As the inventory writes it.
-    pub text: String,
-    /// Seconds since 1970-01-01 UTC; the first second at which the login is no longer valid.
-    pub unix: i64,
-}
-
-impl Expiry {
-    /// Reads `2027-03-01` or RFC 3339.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        use time::format_description::well_known::Rfc3339;
-        let date = time::macros::format_description!("[year]-[month]-[day]");
-        let unix = if let Ok(day) = time::Date::parse(text, date) {
-            day.midnight().assume_utc().unix_timestamp() + 86_400
-        } else if let Ok(moment) = time::OffsetDateTime::parse(text, &Rfc3339) {
-            moment.unix_timestamp()
-        } else {
-            return Err("expires is neither a date (2027-03-01) nor RFC 3339 (2027-03-01T12:00:00Z)".into());
-        };
-        Ok(Expiry { text: text.to_string(), unix })
-    }
-
-    /// Whether the login has ended at `now` (seconds since 1970).
-    pub fn is_past(&self, now: i64) -> bool {
-        now >= self.unix
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_date_ends_with_its_day() {
-        let e = Expiry::parse("2027-03-01").unwrap();
-        assert!(!e.is_past(e.unix - 1));
-        assert!(e.is_past(e.unix));
-        assert_eq!(e.unix, Expiry::parse("2027-03-02T00:00:00Z").unwrap().unix);
-        assert_eq!(e.unix, Expiry::parse("2027-03-02T01:00:00+01:00").unwrap().unix);
-        assert!(Expiry::parse("tomorrow").is_err());
-    }
 
     #[test]
     fn usernames_keep_case_45() {

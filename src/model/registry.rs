@@ -88,9 +88,21 @@ impl Registry {
         self.authority == HUB
     }
 
+    /// Whether this is Amazon ECR: `ACCOUNT.dkr.ecr.REGION.amazonaws.com` (and `.com.cn`), whose tokens end after 12 hours.
+    pub fn is_ecr(&self) -> bool {
+        let host = self.host();
+        host.contains(".dkr.ecr") && (host.ends_with(".amazonaws.com") || host.ends_with(".amazonaws.com.cn"))
+    }
+
     /// The key in Docker's config.json (docker/cli `configfile/file.go`: Hub has a legacy key of its own).
     pub fn docker_key(&self) -> &str {
         if self.is_hub() { "https://index.docker.io/v1/" } else { &self.authority }
+    }
+
+    /// Where its API answers: `host` or `host:port`. Docker Hub's is not under the name that people use (distribution/reference
+    /// `normalize.go`; moby `registry/config.go`, DefaultRegistryHost).
+    pub fn api_authority(&self) -> &str {
+        if self.is_hub() { "registry-1.docker.io" } else { &self.authority }
     }
 
     /// The hosts that enroot's curl may ask for this registry's login: the registry itself and the host of its token

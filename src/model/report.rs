@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::verify::Verified;
+
 /// The step at which a host or a file failed. The words are the report's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Stage {
@@ -23,6 +25,10 @@ pub enum Stage {
     Replace,
     /// Reading it again as the consumer does.
     ReadBack,
+    /// Restarting a service that reads its logins when it starts.
+    Restart,
+    /// Asking a registry from the node.
+    PullTest,
 }
 
 impl Stage {
@@ -38,6 +44,8 @@ impl Stage {
             Stage::Render => "render",
             Stage::Replace => "replace",
             Stage::ReadBack => "read back",
+            Stage::Restart => "restart",
+            Stage::PullTest => "pull test",
         }
     }
 }
@@ -179,6 +187,8 @@ pub struct HostRow {
     pub outcome: Outcome,
     /// Its files, in the order of its targets.
     pub files: Vec<FileRow>,
+    /// What the admin should know of the host itself, one line each.
+    pub notes: Vec<String>,
 }
 
 /// The whole run: a row for every targeted host, in inventory order.
@@ -188,16 +198,21 @@ pub struct Report {
     pub hosts: Vec<HostRow>,
     /// The signal that ended the run early (130 for SIGINT, 143 for SIGTERM as exit codes), if one did.
     pub interrupted: Option<u8>,
+    /// What registries said of the logins, if they were asked.
+    pub verified: Option<Verified>,
     /// Why a guard (a failed canary, too many failures, a refused password) ended the run early, if one did.
     pub stopped: Option<String>,
 }
 
 impl Report {
-    /// The exit code, in the order of the README's table: signal, guard (7), failed or unknown (3), only unreachable or not
+    /// The exit code, in the order of the README's table: signal, a refused login (6), guard (7), failed or unknown (3), only unreachable or not
     /// attempted (4), changes found when `detailed` (10), else 0. A skipped host counts for nothing.
     pub fn exit_code(&self, detailed: bool) -> u8 {
         if let Some(code) = self.interrupted {
             return code;
+        }
+        if self.verified.as_ref().is_some_and(|v| v.refused().next().is_some()) {
+            return 6;
         }
         if self.stopped.is_some() {
             return 7;

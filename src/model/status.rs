@@ -115,6 +115,8 @@ pub enum Verdict {
     Missing,
     /// The file was not looked into.
     Unseen,
+    /// A credential helper is to have it, and was not asked.
+    NotAsked,
 }
 
 impl Verdict {
@@ -126,6 +128,7 @@ impl Verdict {
             Verdict::Different => "different",
             Verdict::Missing => "missing",
             Verdict::Unseen => "unseen",
+            Verdict::NotAsked => "not_asked",
         }
     }
 }
@@ -133,7 +136,7 @@ impl Verdict {
 impl FileStatus {
     /// Whether anything is not as the inventory wants it.
     pub fn has_drift(&self) -> bool {
-        let well = |l: &LoginStatus| matches!(l.verdict, Verdict::Same | Verdict::SameAccount) && l.expired.is_none();
+        let well = |l: &LoginStatus| matches!(l.verdict, Verdict::Same | Verdict::SameAccount | Verdict::NotAsked) && l.expired.is_none();
         !self.findings.is_empty() || !self.logins.iter().all(well)
     }
 }

@@ -2,30 +2,76 @@
 
 use std::fmt;
 
-use super::{FileMode, RemotePath};
+use super::{FileMode, Mirror, Registry, RemotePath};
 
 /// The consumers that regprov writes for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum TargetKind {
     /// Docker's config.json.
     Docker,
+    /// The auth.json of podman, skopeo and buildah.
+    Podman,
     /// enroot's `.credentials`.
     Enroot,
     /// The environment files of Singularity and Apptainer.
     Singularity,
+    /// The docker-config.json of Apptainer and SingularityCE.
+    Apptainer,
+    /// Helm's registry/config.json.
+    Helm,
+    /// The kubelet's config.json.
+    Kubelet,
+    /// The auth file of CRI-O, and the drop-in that names it.
+    Crio,
+    /// The registries.yaml of k3s.
+    K3s,
+    /// The registries.yaml of RKE2.
+    Rke2,
+    /// A drop-in for containerd's CRI plugin.
+    Containerd,
+    /// A pull-through proxy in the configuration of docker, podman and containerd; it has no login.
+    DockerMirror,
 }
 
 impl TargetKind {
     /// All of them, in the order in which reports name them.
-    pub const ALL: [TargetKind; 3] = [TargetKind::Docker, TargetKind::Enroot, TargetKind::Singularity];
+    pub const ALL: [TargetKind; 12] = [
+        TargetKind::Docker,
+        TargetKind::Podman,
+        TargetKind::Enroot,
+        TargetKind::Singularity,
+        TargetKind::Apptainer,
+        TargetKind::Helm,
+        TargetKind::Kubelet,
+        TargetKind::Crio,
+        TargetKind::K3s,
+        TargetKind::Rke2,
+        TargetKind::Containerd,
+        TargetKind::DockerMirror,
+    ];
 
     /// The word in the inventory, in `--target` and in reports.
     pub fn name(self) -> &'static str {
         match self {
             TargetKind::Docker => "docker",
+            TargetKind::Podman => "podman",
             TargetKind::Enroot => "enroot",
             TargetKind::Singularity => "singularity",
+            TargetKind::Apptainer => "apptainer",
+            TargetKind::Helm => "helm",
+            TargetKind::Kubelet => "kubelet",
+            TargetKind::Crio => "crio",
+            TargetKind::K3s => "k3s",
+            TargetKind::Rke2 => "rke2",
+            TargetKind::Containerd => "containerd",
+            TargetKind::DockerMirror => "docker-mirror",
         }
+    }
+
+    /// Whether it finds a login by a registry with a path, and so takes two logins for two paths of one host (containers/image
+    /// `pkg/docker/config/config.go` authKeysForKey). Others read such a key as the whole host, or not at all.
+    pub fn knows_paths(self) -> bool {
+        self == TargetKind::Podman
     }
 
     /// The kind of that name.
@@ -40,7 +86,7 @@ impl fmt::Display for TargetKind {
     }
 }
 
-/// What to do where a credential helper shadows our login in Docker's file.
+/// What to do where a credential helper shadows our login.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum HelperPolicy {
     /// Refuse the file: our login would never be used.
@@ -48,6 +94,8 @@ pub enum HelperPolicy {
     Fail,
     /// Remove the `credHelpers` entry of our registries (never `credsStore`).
     Remove,
+    /// Hand the login to the helper.
+    Store,
 }
 
 /// A target on one host, resolved: what is written where, for which logins.
@@ -68,13 +116,43 @@ pub struct Target {
     pub mode: FileMode,
     /// Names of the logins, sorted.
     pub logins: Vec<String>,
-    /// For docker: what to do with credential helpers.
+    /// What to do with credential helpers that stand before our logins.
     pub helper: HelperPolicy,
+    /// Registries whose logins a program on the node makes, instead of a password in the file; sorted by registry.
+    pub cred_helpers: Vec<CredHelper>,
+    /// Whether the service that reads the file when it starts is restarted when the file changed.
+    pub restart: bool,
+    /// For docker-mirror, which always has one: the mirror.
+    pub mirror: Option<Mirror>,
+}
+
+/// A registry and the credential helper that the consumer shall ask for its logins: an entry of `credHelpers`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CredHelper {
+    /// The registry, without a path.
+    pub registry: Registry,
+    /// The program's name behind `docker-credential-` (`ecr-login`), of letters, digits, `.`, `_` and `-`; never empty.
+    pub helper: String,
 }
 
 impl Target {
+    /// A target with nothing but its file: root's, 0600, no login.
+    pub fn at(kind: TargetKind, path: RemotePath) -> Self {
+        let (mode, helper) = (FileMode::public(0o600), HelperPolicy::default());
+        Target { kind, user: None, path, owner: None, group: None, mode, logins: Vec::new(), helper, cred_helpers: Vec::new(), restart: false, mirror: None }
+    }
+
     /// What stands for the home of the target's `user:` until the node has told it; no path of the inventory can name it.
     pub const HOME: &'static str = "/~";
+
+    /// What stands for the path of a target with `path: auto` until the node's configuration has told it; no path of the inventory can
+    /// name it.
+    pub const AUTO: &'static str = "/~auto";
+
+    /// Whether the node tells where its file lies.
+    pub fn is_auto(&self) -> bool {
+        self.path.as_str() == Self::AUTO
+    }
 
     /// A path that stands for one in the user's home: the part behind the home, without a slash.
     pub fn below_home(path: &RemotePath) -> Option<&str> {
@@ -88,6 +166,9 @@ impl Target {
 
     /// Its path as people write it, without the host's `root:`.
     pub fn shown_path(&self) -> String {
+        if self.is_auto() {
+            return "auto".to_string();
+        }
         self.in_home(&self.path).unwrap_or_else(|| self.path.to_string())
     }
 }

@@ -1,4 +1,4 @@
-//! What is asked of a node: constant POSIX sh programs (one that writes, one that only looks), and the lines that go to it and come back. Pure.
+//! What is asked of a node: constant POSIX sh programs (one that writes, one that only looks, one that runs tasks), and the lines that go to it and come back. Pure.
 
 pub mod payload;
 pub mod protocol;
@@ -14,6 +14,8 @@ pub enum Program {
     Files,
     /// The one that tells what a node is like, and writes nothing.
     Probe,
+    /// The one that runs what a run needs beside files: credential helpers, curl, logger, a restart.
+    Tasks,
 }
 
 impl Program {
@@ -21,9 +23,11 @@ impl Program {
     pub fn command(self) -> &'static str {
         static FILES: LazyLock<String> = LazyLock::new(|| command_of(include_str!("program.sh")));
         static PROBE: LazyLock<String> = LazyLock::new(|| command_of(include_str!("probe.sh")));
+        static TASKS: LazyLock<String> = LazyLock::new(|| command_of(include_str!("tasks.sh")));
         match self {
             Program::Files => &FILES,
             Program::Probe => &PROBE,
+            Program::Tasks => &TASKS,
         }
     }
 }
@@ -33,10 +37,11 @@ const ARGUMENTS_BYTES_MAX: usize = 32 << 10;
 
 impl Program {
     /// The command with the lines of its first request as arguments. They hold no secret: the nonce, paths, names of users. `None` for
-    /// one that is too long, or with a character that a login shell might not hand on as it is; that goes over standard input.
+    /// one that is too long, or with a character that a login shell might not hand on as it is, and for every one to
+    /// [`Program::Tasks`], whose lines may be secret; those go over standard input.
     pub fn command_with(self, request: &[u8]) -> Option<String> {
         let plain = |b: &u8| b.is_ascii_alphanumeric() || b" \n/._*~@%+,:=-".contains(b);
-        let lines = std::str::from_utf8(request).ok().filter(|r| r.len() <= ARGUMENTS_BYTES_MAX && r.bytes().all(|b| plain(&b)))?;
+        let lines = std::str::from_utf8(request).ok().filter(|r| self != Program::Tasks && r.len() <= ARGUMENTS_BYTES_MAX && r.bytes().all(|b| plain(&b)))?;
         Some(lines.lines().fold(self.command().to_string(), |command, line| command + " '" + line + "'"))
     }
 }
@@ -69,7 +74,7 @@ mod tests {
 
     #[test]
     fn the_command_reads_alike_in_sh_csh_and_fish() {
-        for program in [Program::Files, Program::Probe] {
+        for program in [Program::Files, Program::Probe, Program::Tasks] {
             reads_alike(program.command());
         }
     }

@@ -7,8 +7,9 @@ use super::job::{Done, Item, Job, NO_TAR_FOR_NUL, Plan, What, sha256};
 use super::memo::Memos;
 use super::observe::{Seen, backup_path, facts};
 use super::remove::Outgoing;
-use crate::format::Merged;
+use super::same::Place;
 use crate::format::owned::{self, OwnedAccount, OwnedFile};
+use crate::format::{Merged, helper};
 use crate::model::{Change, Host, Login, Observed, ObservedFile, RemotePath, Stage};
 use crate::node::protocol::{FILE_BYTES_MAX, Reply};
 use crate::plan::{self, Desired, Located};
@@ -19,10 +20,10 @@ use crate::transport::Trouble;
 pub(super) struct Open {
     pub(super) items: BTreeSet<usize>,
     pub(super) record: bool,
-    /// Items that failed in an earlier attempt.
-    pub(super) failed: BTreeSet<usize>,
-    /// Claims of the record whose files could not be written.
-    pub(super) failed_claims: BTreeSet<RemotePath>,
+    /// Files that failed in an earlier attempt.
+    pub(super) failed: BTreeSet<What>,
+    /// Files that another host writes at present.
+    pub(super) left: BTreeSet<What>,
     /// Another run, or whoever holds the lock, did not let go of it.
     pub(super) busy: bool,
 }
@@ -30,10 +31,12 @@ pub(super) struct Open {
 /// What was decided.
 pub(super) struct Decision {
     pub(super) plan: Plan,
-    /// Items that need nothing or cannot be done.
-    pub(super) settled: Vec<(usize, Done)>,
+    /// Files that need nothing or cannot be done.
+    pub(super) settled: Vec<(What, Done)>,
     /// Where each file really lies, and where it was wanted.
     pub(super) places: BTreeMap<RemotePath, RemotePath>,
+    /// By what other hosts know each file.
+    pub(super) same: BTreeMap<What, Place>,
 }
 
 /// What one file shall be.
@@ -78,31 +81,38 @@ impl Decider<'_> {
         let mut plan = Plan { jobs: Vec::new(), sweep: Vec::new(), lock: record.parent() };
         let mut settled = Vec::new();
         let mut owned_files = Vec::new();
+        let mut same = BTreeMap::new();
         let mut taken: BTreeMap<RemotePath, &RemotePath> = BTreeMap::from([(record.clone(), self.own)]);
         self.sweep(&mut plan, &record);
         for (i, item) in self.items.iter().enumerate() {
             let (path, missing, observed) = self.locate(&item.wanted);
             self.sweep(&mut plan, &path);
             if self.others.contains_key(&path) {
-                settled
-                    .push((i, Done::failed(Stage::Render, format!("{path} is a target of another user of this host too; give one of them another `path:`"))));
+                settled.push((
+                    What::Item(i),
+                    Done::failed(Stage::Render, format!("{path} is a target of another user of this host too; give one of them another `path:`")),
+                ));
                 continue;
             }
             let first = taken.entry(path.clone()).or_insert(&item.wanted);
             if **first != item.wanted {
-                settled.push((i, Done::failed(Stage::Render, format!("a link leads it to {path}, where {first} lies; give one of them another `path:`"))));
+                settled.push((
+                    What::Item(i),
+                    Done::failed(Stage::Render, format!("a link leads it to {path}, where {first} lies; give one of them another `path:`")),
+                ));
                 continue;
             }
             if open.items.contains(&i) {
+                same.extend(Place::of(self.seen, &path).map(|place| (What::Item(i), place)));
                 match self.item(i, path, missing, observed) {
-                    Ok(Step::Settled(done)) => settled.push((i, done)),
+                    Ok(Step::Settled(done)) => settled.push((What::Item(i), done)),
                     Ok(Step::Write(jobs)) => plan.jobs.extend(jobs),
                     Err(why) => {
-                        settled.push((i, Done::failed(Stage::Render, why)));
+                        settled.push((What::Item(i), Done::failed(Stage::Render, why)));
                         continue;
                     }
                 }
-            } else if open.failed.contains(&i) {
+            } else if open.failed.contains(&What::Item(i)) || open.left.contains(&What::Item(i)) {
                 continue;
             }
             owned_files.push(owned_file(item));
@@ -111,13 +121,14 @@ impl Decider<'_> {
             self.record(&mut plan, record, missing, &record_seen, &owned_files);
         }
         let places = taken.into_iter().map(|(path, wanted)| (path, wanted.clone())).collect();
-        Ok(Decision { plan, settled, places })
+        Ok(Decision { plan, settled, places, same })
     }
 
     /// Notes the directory of `path` when an earlier run left staged files there.
     fn sweep(&self, plan: &mut Plan, path: &RemotePath) {
         let dir = path.parent();
-        if self.seen.has_stale_staging(&dir) && !plan.sweep.contains(&dir) {
+        let is_at_work = |staging: &str| self.memos.shared.as_ref().is_some_and(|shared| shared.is_at_work(staging));
+        if self.seen.has_stale_staging(&dir, is_at_work) && !plan.sweep.contains(&dir) {
             plan.sweep.push(dir);
         }
     }
@@ -143,7 +154,10 @@ impl Decider<'_> {
         let notes = (!notes.is_empty()).then(|| notes.join("\n"));
         let desired = Desired { write: wish.merged.write.as_ref().map(|w| &w[..]), mode, uid: wish.uid, gid: wish.gid };
         let Some(change) = plan::diff(&desired, &observed) else {
-            return Ok(Step::Settled(Done { change: Change::Unchanged, stage: Stage::Render, reason: notes, diff: Vec::new() }));
+            // What a credential helper was handed is a change of this file's logins, though the file is as wanted.
+            let diff = helper::diff(item.answers());
+            let change = if diff.is_empty() { Change::Unchanged } else { Change::Updated };
+            return Ok(Step::Settled(Done { change, stage: Stage::Render, reason: notes, diff }));
         };
         let old = match observed {
             Observed::File(file) => Some(file),
@@ -151,6 +165,7 @@ impl Decider<'_> {
         };
         let mut jobs = Vec::new();
         let mut diff = wish.merged.diff;
+        diff.extend(helper::diff(item.answers()));
         if let Some(old) = &old {
             if wish.merged.backup {
                 jobs.extend(self.backup(item, old)?);
@@ -183,7 +198,7 @@ impl Decider<'_> {
             existing = removed.content.as_ref().map(|c| &c[..]);
         }
         let reply = &self.seen.reply;
-        let facts = facts(self.host, item.wants(), reply);
+        let facts = facts(self.host, item, reply);
         let merge = item.merge(existing, &facts, self.options.merge);
         let mut merged = self.memos.merged.get(&merge, || (item.consumer.merge)(&merge))?;
         if let Some(removed) = removed {
@@ -271,6 +286,10 @@ enum Step {
 
 fn owned_file(item: &Item<'_>) -> OwnedFile {
     let logins = if item.spec.secret { &item.logins[..] } else { &[] };
+    let registries = match &item.target.mirror {
+        Some(mirror) => vec![mirror.to_string()],
+        None => logins.iter().map(|l| l.registry.to_string()).collect(),
+    };
     let account = |login: &&Login| {
         let keys = (item.consumer.keys)(&login.registry, &login.auth_hosts);
         let (registry, username, name) = (login.registry.to_string(), login.username.to_string(), login.name.clone());
@@ -281,7 +300,7 @@ fn owned_file(item: &Item<'_>) -> OwnedFile {
         target: item.target.kind.name(),
         part: item.spec.part,
         of: (item.target.path != item.spec.path).then(|| item.target.path.to_string()),
-        registries: logins.iter().map(|l| l.registry.to_string()).collect(),
+        registries,
         accounts: logins.iter().flat_map(account).collect(),
     }
 }

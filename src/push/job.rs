@@ -10,6 +10,7 @@ use zeroize::Zeroizing;
 use super::Logins;
 use super::memo::Memos;
 use super::observe::{Seen, facts};
+use crate::format::helper::Answer;
 use crate::format::{self, Consumer, FileSpec, Merge, MergeOptions, NodeFacts, Wants};
 use crate::model::{Change, Host, Login, RemotePath, Stage, Target};
 use crate::node::payload::{self, Entry};
@@ -27,13 +28,27 @@ pub(super) struct Item<'a> {
     /// Where it is wanted, the host's root included.
     pub(super) wanted: RemotePath,
     pub(super) logins: Vec<&'a Login>,
+    /// The number of the user whose file it is.
+    uid: u32,
     wants: OnceLock<Wants>,
+    /// What credential helpers answered, once they were asked.
+    answers: OnceLock<Vec<Answer>>,
 }
 
 impl Item<'_> {
     /// What its format wants to know of the node.
     pub(super) fn wants(&self) -> &Wants {
-        self.wants.get_or_init(|| (self.consumer.wants)(self.target, &self.logins))
+        self.wants.get_or_init(|| (self.consumer.wants)(self.target, &self.logins).of_user(self.uid))
+    }
+
+    /// What credential helpers answered; empty before they were asked, and where there are none.
+    pub(super) fn answers(&self) -> &[Answer] {
+        self.answers.get().map_or(&[], |answers| answers)
+    }
+
+    /// Keeps what credential helpers answered. The first answers stay.
+    pub(super) fn answered(&self, answers: Vec<Answer>) {
+        let _ = self.answers.set(answers);
     }
 
     /// The format's input.
@@ -42,15 +57,15 @@ impl Item<'_> {
     }
 }
 
-/// The files of a host, in the order in which reports name them.
-pub(super) fn items<'a>(host: &'a Host, logins: &'a Logins) -> Vec<Item<'a>> {
+/// The files of a host, in the order in which reports name them; `uid` is the number of the user whose they are.
+pub(super) fn items<'a>(host: &'a Host, logins: &'a Logins, uid: u32) -> Vec<Item<'a>> {
     let mut items = Vec::new();
     for target in &host.targets {
         let consumer = format::consumer(target.kind);
         for spec in (consumer.files)(target) {
             let wanted = spec.path.below(&host.root);
             let logins = target.logins.iter().filter_map(|l| logins.get(l)).collect();
-            items.push(Item { consumer, target, spec, wanted, logins, wants: OnceLock::new() });
+            items.push(Item { consumer, target, spec, wanted, logins, uid, wants: OnceLock::new(), answers: OnceLock::new() });
         }
     }
     items
@@ -59,13 +74,15 @@ pub(super) fn items<'a>(host: &'a Host, logins: &'a Logins) -> Vec<Item<'a>> {
 /// A path as reports show it: one in a user's home as `~alice/...`, whatever that home is called on each node.
 pub(super) fn shown(host: &Host, target: &Target, path: &RemotePath) -> String {
     match target.in_home(path) {
+        _ if path.as_str() == Target::AUTO => "auto".to_string(),
         Some(shown) if host.root.as_str() == "/" => shown,
         Some(shown) => format!("{}/{shown}", host.root),
         None => path.below(&host.root).to_string(),
     }
 }
 
-/// What became of one item.
+/// What became of one file.
+#[derive(Clone)]
 pub(super) struct Done {
     pub(super) change: Change,
     pub(super) stage: Stage,
@@ -78,6 +95,11 @@ impl Done {
     pub(super) fn failed(stage: Stage, reason: impl Into<String>) -> Self {
         Done { change: Change::Failed, stage, reason: Some(reason.into()), diff: Vec::new() }
     }
+}
+
+/// Adds a note to what is said of a file.
+pub(super) fn append(reason: &mut Option<String>, note: &str) {
+    *reason = Some(reason.take().map_or_else(|| note.to_string(), |before| format!("{before}\n{note}")));
 }
 
 /// What is to be written on a host.
@@ -110,25 +132,37 @@ pub(super) struct Job {
 }
 
 /// What a file to be written is.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum What {
     /// This item's file.
     Item(usize),
-    /// The file of this claim of the record, which loses what we wrote.
-    Held(usize),
+    /// The file of the record's claim to this path (without the host's `root:`), which loses what we wrote.
+    Held(RemotePath),
     /// Our record.
     Record,
     /// A file that could not be read, kept before it is replaced.
     Backup,
 }
 
+impl What {
+    /// The item whose file it is.
+    pub(super) fn item(&self) -> Option<usize> {
+        match self {
+            What::Item(item) => Some(*item),
+            What::Held(_) | What::Record | What::Backup => None,
+        }
+    }
+}
+
 impl Job {
     /// The item whose file it is.
     pub(super) fn item(&self) -> Option<usize> {
-        match self.what {
-            What::Item(item) => Some(item),
-            What::Held(_) | What::Record | What::Backup => None,
-        }
+        self.what.item()
+    }
+
+    /// The hash of what the file shall hold, or the word for none.
+    pub(super) fn new_hash(&self) -> String {
+        self.content.as_ref().map_or_else(|| Swap::NOTHING.to_string(), |content| sha256(content))
     }
 }
 
@@ -169,8 +203,7 @@ impl Plan {
             }
             entries.push(Entry { path: staging.join(job.path.file_name()), uid: job.uid, gid: job.gid, mode: job.mode, content: Some(content) });
         }
-        let new = |job: &Job| job.content.as_ref().map_or_else(|| Swap::NOTHING.to_string(), |c| sha256(c));
-        let swaps = self.jobs.iter().map(|j| Swap { new: new(j), old: j.old.clone(), path: j.path.clone() }).collect();
+        let swaps = self.jobs.iter().map(|j| Swap { new: j.new_hash(), old: j.old.clone(), path: j.path.clone() }).collect();
         let head = Replace { lock: self.lock.clone(), sweep: self.sweep.clone(), swaps, packing }.encode();
         let body = match packing {
             Packing::Tar => payload::tar(&entries, Entry { path: self.lock.clone(), uid, gid, mode: 0o700, content: None })
@@ -231,7 +264,7 @@ impl Job {
 
 /// Reads an item's file as its consumer does.
 pub(super) fn read_back(host: &Host, item: &Item<'_>, seen: &Seen, options: MergeOptions, memos: &Memos, content: &[u8]) -> Result<(), String> {
-    let facts = facts(host, item.wants(), &seen.reply);
+    let facts = facts(host, item, &seen.reply);
     let merge = item.merge(Some(content), &facts, options);
     memos.read_back.get(&merge, || (item.consumer.read_back)(&merge, content))
 }

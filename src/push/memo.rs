@@ -1,10 +1,11 @@
-//! Merges that were made before. What a merge yields follows from its input alone, and the nodes of a fleet mostly hold the
+//! What the hosts of a run know of each other. Mostly merges that were made before: what a merge yields follows from its input alone, and the nodes of a fleet mostly hold the
 //! same files: rendering and reading back by the rules of each curl is done once then, not once a host.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use zeroize::Zeroizing;
 
+use super::shared::Registry;
 use crate::format::{FileSpec, Merge, Merged, NodeFacts};
 use crate::model::Target;
 
@@ -20,6 +21,8 @@ pub(super) struct Memos {
     pub(super) merged: Memo<Result<Merged, String>>,
     /// Whether a file is read as it was meant.
     pub(super) read_back: Memo<Result<(), String>>,
+    /// Files that several hosts see; `None` in a run of one host.
+    pub(super) shared: Option<Arc<Registry>>,
 }
 
 /// Results by their input.
@@ -71,11 +74,10 @@ mod tests {
 
     use super::*;
     use crate::format::{self, MergeOptions};
-    use crate::model::{CurlVersion, FileMode, HelperPolicy, RemotePath, TargetKind};
+    use crate::model::{CurlVersion, RemotePath, TargetKind};
 
     fn target(kind: TargetKind) -> Target {
-        let path = RemotePath::parse(format::consumer(kind).default_path).unwrap();
-        Target { kind, user: None, path, owner: None, group: None, mode: FileMode::secret(0o600).unwrap(), logins: Vec::new(), helper: HelperPolicy::Fail }
+        Target::at(kind, RemotePath::parse(format::consumer(kind).default_path).unwrap())
     }
 
     /// How often a second input is worked out after the first one was.
@@ -96,7 +98,7 @@ mod tests {
         let (docker, singularity) = (target(TargetKind::Docker), target(TargetKind::Singularity));
         let other = Target { logins: vec!["hub".into()], ..docker.clone() };
         let (no_facts, curl) = (NodeFacts::default(), NodeFacts { curl: Some(CurlVersion(8, 5, 0)), ..NodeFacts::default() });
-        let conf = NodeFacts { conf: vec![("/etc/enroot/enroot.conf".into(), Vec::new())], ..NodeFacts::default() };
+        let conf = NodeFacts { conf: vec![("/etc/enroot/enroot.conf".into(), Vec::new().into())], ..NodeFacts::default() };
         check((&docker, 0, Some(b"{}"), &no_facts), (&docker, 0, Some(b"{}"), &no_facts), 0);
         check((&docker, 0, None, &no_facts), (&docker, 0, None, &no_facts), 0);
         check((&docker, 0, Some(b"{}"), &no_facts), (&docker, 0, Some(b"{ }"), &no_facts), 1);

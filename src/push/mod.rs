@@ -1,13 +1,21 @@
 //! The fan-out: many hosts at once, one [`Outcome`] each, always.
 
+mod after;
+mod auto;
+mod clearance;
 mod decide;
+mod helpers;
 mod host;
 mod job;
 mod memo;
 mod observe;
 pub mod ping;
+mod pull;
 pub mod remove;
+mod same;
+mod shared;
 pub mod status;
+mod tasks;
 mod waves;
 
 use std::collections::BTreeMap;
@@ -18,9 +26,11 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::format::MergeOptions;
-use crate::model::{Change, Event, FileRow, Host, HostRow, Login, Outcome, Pace, Report, Stage};
+use crate::model::{Change, Event, FileRow, Host, HostRow, Image, Login, Outcome, Pace, Report, Stage};
 use crate::transport::Connector;
 use remove::Task;
+
+pub use clearance::{Clearance, Clears};
 
 /// The logins of a run by name.
 pub type Logins = BTreeMap<String, Login>;
@@ -38,6 +48,8 @@ pub struct PushOptions {
     pub merge: MergeOptions,
     /// The inventory's name in the node's record.
     pub inventory_id: String,
+    /// An image that each host shall be granted by its registry, with the host's login for it, once its files have been read back.
+    pub pull_test: Option<Image>,
     /// How long one exchange with the node program may take.
     pub command: Duration,
     /// How long one host may take in all.
@@ -54,18 +66,21 @@ pub struct Push<C> {
     pub options: PushOptions,
 }
 
-/// [`push_all_for`] the task that writes what is wanted.
+/// [`push_all_for`] the task that writes what is wanted, with nothing to wait for.
 pub async fn push_all<C: Connector>(push: Arc<Push<C>>, hosts: Vec<Host>, stop: watch::Receiver<bool>, events: mpsc::UnboundedSender<Event>) -> Report {
-    push_all_for(push, Task::Apply, hosts, stop, events).await
+    push_all_for(push, Task::Apply, Clearance::given(), hosts, stop, events).await
 }
 
 /// Brings every host to its wanted state, wave after wave and [`PushOptions::forks`] at a time, and tells `events` as it goes.
 /// When a guard of [`PushOptions::pace`] or [`Connector::halted`] stops the run, or when `stop` turns true, no further host
 /// starts, and those in flight end in their own time. A host to [skip](Host::skip) is told as ended at once and never contacted.
 /// One row per host comes back, in the order of `hosts`, whatever happens.
+///
+/// No host is written, and none ends, before `clearance` is given; whoever waits for it loses no time of its own.
 pub async fn push_all_for<C: Connector>(
     push: Arc<Push<C>>,
     task: Task,
+    clearance: Clearance,
     hosts: Vec<Host>,
     stop: watch::Receiver<bool>,
     events: mpsc::UnboundedSender<Event>,
@@ -77,22 +92,23 @@ pub async fn push_all_for<C: Connector>(
         // Whoever draws may have gone; the run goes on.
         let _ = events.send(Event::Ended { index, row: row.clone() });
     }
-    let contacted = (0..hosts.len()).filter(|i| hosts[*i].skip.is_none()).collect();
+    let contacted: Vec<usize> = (0..hosts.len()).filter(|i| hosts[*i].skip.is_none()).collect();
+    let memos = memo::Memos { shared: (contacted.len() > 1).then(Arc::default), ..memo::Memos::default() };
+    let memos = Arc::new(memos);
     let mut waves = waves::Waves::new(contacted, push.options.pace.clone());
-    let memos = Arc::new(memo::Memos::default());
     let mut running = JoinSet::new();
     let mut index_of = BTreeMap::new();
     loop {
-        while running.len() < push.options.forks.max(1) && !*stop.borrow() {
+        while running.len() < push.options.forks.max(1) && !*stop.borrow() && !clearance.is_refused() {
             let Some(next) = waves.next() else { break };
-            let (push, task, host, memos) = (push.clone(), task.clone(), hosts[next].clone(), memos.clone());
+            let (push, task, host, memos, clearance) = (push.clone(), task.clone(), hosts[next].clone(), memos.clone(), clearance.clone());
             let _ = events.send(Event::Started { index: next });
             let (index, sender) = (next, events.clone());
             let sent = move || {
                 let _ = sender.send(Event::Sent { index });
             };
-            let task = running.spawn(async move { host::push_host(&push, &task, &host, &memos, &sent).await });
-            index_of.insert(task.id(), next);
+            let running_task = running.spawn(async move { host::push_host(&push, &task, &host, &memos, &sent, &clearance).await });
+            index_of.insert(running_task.id(), next);
         }
         let Some(ended) = running.join_next_with_id().await else { break };
         let (index, row) = match ended {
@@ -103,12 +119,18 @@ pub async fn push_all_for<C: Connector>(
                 (index, not_attempted(&hosts[index], Outcome::Unknown { stage: Stage::Start, reason }))
             }
         };
-        waves.ended(&row.outcome);
+        // Whom the clearance kept from being written is no failure that a guard counts.
+        if !clearance.is_refused() {
+            waves.ended(&row.outcome);
+        }
         if let Some(why) = push.connector.halted() {
             waves.stop(why);
         }
         let _ = events.send(Event::Ended { index, row: row.clone() });
         rows[index] = row;
+    }
+    if let Some(shared) = &memos.shared {
+        shared.tell(&mut rows);
     }
     Report { hosts: rows, stopped: waves.into_stopped(), ..Report::default() }
 }
@@ -121,7 +143,7 @@ pub fn before(host: &Host) -> HostRow {
 
 /// A row for a host whose files were not got to.
 pub fn not_attempted(host: &Host, outcome: Outcome) -> HostRow {
-    let files = job::items(host, &Logins::new())
+    let files = job::items(host, &Logins::new(), 0)
         .iter()
         .map(|item| FileRow {
             target: item.target.kind.name(),
@@ -131,5 +153,5 @@ pub fn not_attempted(host: &Host, outcome: Outcome) -> HostRow {
             diff: Vec::new(),
         })
         .collect();
-    HostRow { host: host.name.clone(), outcome, files }
+    HostRow { host: host.name.clone(), outcome, files, notes: Vec::new() }
 }

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use zeroize::Zeroizing;
+
 use super::job::Item;
 use crate::format::{NodeFacts, Wants};
 use crate::model::{Host, ObservedFile, RemotePath, StatKind};
@@ -23,6 +25,9 @@ impl Seen {
         let all = &mut self.reply;
         all.stats.extend(reply.stats.into_iter().filter(|(path, _)| wanted(path)));
         all.files.extend(reply.files.into_iter().filter(|(path, _)| wanted(path)));
+        all.inodes.extend(reply.inodes.into_iter().filter(|(path, _)| wanted(path)));
+        all.mounts.extend(reply.mounts);
+        all.boot = reply.boot.or(all.boot.take());
         all.ids.extend(reply.ids);
         all.me = reply.me.or(all.me);
         all.home = reply.home.or(all.home.take());
@@ -43,11 +48,11 @@ impl Seen {
         self.reply.me.expect("observe asks until it knows")
     }
 
-    /// Staging directories that an earlier run left in `dir`.
-    pub(super) fn has_stale_staging(&self, dir: &RemotePath) -> bool {
+    /// Staging directories that an earlier run left in `dir`. Where hosts share it, those of this run are not stale.
+    pub(super) fn has_stale_staging(&self, dir: &RemotePath, is_at_work: impl Fn(&str) -> bool) -> bool {
         let prefix = staging_pattern(dir);
         let prefix = prefix.trim_end_matches('*');
-        self.reply.stats.iter().any(|(path, stat)| path.starts_with(prefix) && stat.kind == StatKind::Dir)
+        self.reply.stats.iter().any(|(path, stat)| path.starts_with(prefix) && stat.kind == StatKind::Dir && !is_at_work(path))
     }
 }
 
@@ -88,7 +93,7 @@ pub(super) fn first_request(host: &Host, items: &[Item<'_>], record: &RemotePath
     }
     let wants: Vec<&Wants> = items.iter().map(Item::wants).collect();
     request.curl = host.curl.is_none() && wants.iter().any(|w| w.curl);
-    patterns.extend(wants.iter().flat_map(|w| w.conf).map(|c| below(c, &host.root)));
+    patterns.extend(wants.iter().flat_map(|w| w.conf.iter().chain(&w.paths)).map(|c| below(c, &host.root)));
     request.users = names(items.iter().filter_map(|i| i.target.owner.as_ref()));
     request.groups = names(items.iter().filter_map(|i| i.target.group.as_ref()));
     request.paths = paths.iter().map(ToString::to_string).chain(patterns).collect();
@@ -100,17 +105,25 @@ fn names<'a>(wanted: impl Iterator<Item = &'a String>) -> Vec<String> {
     wanted.filter(|n| n.parse::<u32>().is_err()).collect::<BTreeSet<_>>().into_iter().cloned().collect()
 }
 
-/// What the formats are told of the node.
-pub(super) fn facts(host: &Host, wants: &Wants, reply: &Reply) -> NodeFacts {
+/// The files of these patterns that the node told of, pattern by pattern, without the host's `root:`.
+pub(super) fn conf(host: &Host, patterns: &[String], reply: &Reply) -> Vec<(String, Zeroizing<Vec<u8>>)> {
     let mut conf = Vec::new();
-    for pattern in wants.conf {
+    for pattern in patterns {
         let full = below(pattern, &host.root);
         for (path, file) in reply.files.iter().filter(|(path, _)| matches(&full, path)) {
             let inside = if host.root.as_str() == "/" { path.as_str() } else { &path[host.root.as_str().len()..] };
-            conf.push((inside.to_string(), file.content.to_vec()));
+            conf.push((inside.to_string(), file.content.clone()));
         }
     }
-    NodeFacts { curl: host.curl.or(reply.curl), conf }
+    conf
+}
+
+/// What the formats are told of the node.
+pub(super) fn facts(host: &Host, item: &Item<'_>, reply: &Reply) -> NodeFacts {
+    let wants = item.wants();
+    let conf = conf(host, &wants.conf, reply);
+    let there = wants.paths.iter().filter(|path| reply.stats.contains_key(&below(path, &host.root))).cloned().collect();
+    NodeFacts { curl: host.curl.or(reply.curl), conf, there, helpers: item.answers().to_vec() }
 }
 
 /// Where a file that could not be read is kept when it is replaced.
@@ -118,7 +131,8 @@ pub(super) fn backup_path(file: &RemotePath) -> RemotePath {
     file.parent().join(&format!("{}.regprov-backup", file.file_name()))
 }
 
-fn below(pattern: &str, root: &RemotePath) -> String {
+/// A path or pattern below the host's root.
+pub(super) fn below(pattern: &str, root: &RemotePath) -> String {
     if root.as_str() == "/" { pattern.to_string() } else { format!("{root}{pattern}") }
 }
 

@@ -1,7 +1,7 @@
 //! Looking at many hosts at once without writing anything there.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -13,7 +13,7 @@ use crate::model::ping::{NodeState, PingEvent, PingRow, Space, Unseen};
 use crate::model::text::sanitize;
 use crate::model::{CurlVersion, Host, RemotePath, Stage, Target};
 use crate::node::protocol::{Nonce, ReplyReader, hello};
-use crate::transport::clock::Clock;
+use crate::transport::clock::{Clock, since_1970};
 use crate::transport::{Connector, Session, Trouble};
 
 /// How far a node's clock may be off before it is told, in seconds.
@@ -111,8 +111,7 @@ async fn look<C: Connector>(connector: &C, host: &Host, session: &mut C::Session
     if let Some(why) = reply.refused {
         return Err(Trouble::new(Stage::Start, format!("the node program does not work here: {}", sanitize(&why))));
     }
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
-    Ok(state(host, first.is_none(), &dirs, &reply.facts, now))
+    Ok(state(host, first.is_none(), &dirs, &reply.facts, since_1970().as_secs()))
 }
 
 /// The directories that are written in, but those in homes, which only a node knows.
@@ -120,7 +119,7 @@ fn dirs(host: &Host) -> Vec<RemotePath> {
     let record = RemotePath::parse(owned::PATH).expect("a constant");
     let mut dirs: Vec<RemotePath> = Vec::new();
     let record = host.targets.iter().any(|t| t.user.is_none()).then_some(&record);
-    for path in host.targets.iter().map(|t| &t.path).filter(|p| Target::below_home(p).is_none()).chain(record) {
+    for path in host.targets.iter().filter(|t| !t.is_auto()).map(|t| &t.path).filter(|p| Target::below_home(p).is_none()).chain(record) {
         let dir = path.parent().below(&host.root);
         if !dirs.contains(&dir) {
             dirs.push(dir);

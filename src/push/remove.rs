@@ -4,14 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::Logins;
-use super::decide::Decision;
+use super::decide::{Decision, Open};
 use super::job::{Done, Item, Job, NO_TAR_FOR_NUL, What, sha256};
 use super::observe::Seen;
+use super::same::Place;
 use super::status::SamePassword;
 use crate::format::owned::{self, Claim, OwnedAccount, Release, Update};
-use crate::format::{Entry, Merge, MergeOptions, NodeFacts, Removal, Removed, consumer, target_at};
+use crate::format::{Entry, Merge, MergeOptions, NodeFacts, Removal, Removed, consumer};
 use crate::model::text::sanitize;
-use crate::model::{Change, Host, Observed, ObservedFile, RemotePath, Stage, TargetKind};
+use crate::model::{Change, Host, Observed, ObservedFile, RemotePath, Stage, Target, TargetKind};
 use crate::plan::{self, Located};
 
 /// What a run does.
@@ -46,6 +47,8 @@ pub(super) struct Taker<'a> {
     pub(super) logins: &'a Logins,
     /// What the record says.
     pub(super) claims: &'a [Claim],
+    /// Whether enroot's file has no place on the node at present, so that what the record has may be it.
+    pub(super) unplaced: bool,
     pub(super) seen: &'a Seen,
 }
 
@@ -78,12 +81,14 @@ impl Outgoing {
 impl Taker<'_> {
     /// What each claim comes to, in their order.
     pub(super) fn outgoing(&self) -> Vec<Outgoing> {
-        let mut all: Vec<Outgoing> = self.claims.iter().map(|c| if c.spec.secret { self.entries(c) } else { Outgoing::default() }).collect();
-        for (i, claim) in self.claims.iter().enumerate().filter(|(_, c)| !c.spec.secret) {
+        let mut all: Vec<Outgoing> = self.claims.iter().map(|c| if c.has_entries() { self.entries(c) } else { Outgoing::default() }).collect();
+        for (i, claim) in self.claims.iter().enumerate().filter(|(_, c)| !c.has_entries()) {
             let of_same = |other: &Claim| other.spec.secret && (other.kind, &other.of) == (claim.kind, &claim.of);
             let is_needed = self.claims.iter().zip(&all).any(|(other, out)| of_same(other) && out.leaves(other));
             let is_wanted = self.item(claim).is_some() && matches!(self.task, Task::Prune);
-            if !is_needed && !is_wanted && self.is_kind_selected(claim.kind) {
+            // A file that no login comes with does not go with logins.
+            let is_meant = consumer(claim.kind).logins || !matches!(self.task, Task::Remove(Selection { logins, .. }) if !logins.is_empty());
+            if !is_needed && !is_wanted && is_meant && self.is_kind_selected(claim.kind) {
                 all[i] = self.without_secrets(claim);
             }
         }
@@ -97,7 +102,7 @@ impl Taker<'_> {
     fn is_kind_selected(&self, kind: TargetKind) -> bool {
         match self.task {
             Task::Apply => false,
-            Task::Prune => true,
+            Task::Prune => !(self.unplaced && kind == TargetKind::Enroot),
             Task::Remove(selection) => selection.targets.is_empty() || selection.targets.contains(&kind),
         }
     }
@@ -110,7 +115,8 @@ impl Taker<'_> {
             Task::Apply => false,
             Task::Prune => self.item(claim).is_none_or(|item| {
                 let mut wanted = item.logins.iter().flat_map(|l| (item.consumer.keys)(&l.registry, &l.auth_hosts));
-                !wanted.any(|key| key == account.key)
+                let mirror = item.target.mirror.as_ref().map(ToString::to_string);
+                mirror.as_ref() != Some(&account.key) && !wanted.any(|key| key == account.key)
             }),
             Task::Remove(Selection { logins, .. }) if logins.is_empty() => true,
             Task::Remove(Selection { logins, .. }) => match &account.login {
@@ -171,6 +177,9 @@ impl Taker<'_> {
     fn why_kept(&self, claim: &Claim, account: &OwnedAccount, entry: &Entry) -> Option<(String, bool)> {
         if let Some((id, _)) = claim.others.iter().find(|(_, keys)| keys.contains(&account.key)) {
             return Some((format!("also owned by inventory {}", sanitize(id)), true));
+        }
+        if !consumer(claim.kind).logins {
+            return None;
         }
         let by_others = |what: &str| Some((format!("changed by others: {what}"), true));
         let Some(found) = &entry.login else { return by_others("it holds no login of ours") };
@@ -233,9 +242,11 @@ impl Taker<'_> {
             return out;
         }
         let facts = self.facts();
-        let target = target_at(claim.kind, claim.of.clone());
-        let merge = Merge { target: &target, spec: &claim.spec, logins: &[], existing: Some(&file.content), facts: &facts, options: MergeOptions::default() };
-        if !(consumer(claim.kind).merge)(&merge).is_ok_and(|merged| merged.write.is_none()) {
+        let as_written = |target: &Target| {
+            let merge = Merge { target, spec: &claim.spec, logins: &[], existing: Some(&file.content), facts: &facts, options: MergeOptions::default() };
+            (consumer(claim.kind).merge)(&merge).is_ok_and(|merged| merged.write.is_none())
+        };
+        if !claim.targets().iter().any(as_written) {
             out.kept.push("kept: changed by others".to_string());
             return out;
         }
@@ -255,35 +266,38 @@ impl Taker<'_> {
     }
 
     fn facts(&self) -> NodeFacts {
-        NodeFacts { curl: self.host.curl.or(self.seen.reply.curl), conf: Vec::new() }
+        NodeFacts { curl: self.host.curl.or(self.seen.reply.curl), ..NodeFacts::default() }
     }
 
-    /// Adds the jobs of files that no item of the task writes, but for those that `failed` before; what needs no job comes back.
-    pub(super) fn add(&self, outgoing: &[Outgoing], failed: &BTreeSet<RemotePath>, decision: &mut Decision) -> Vec<(usize, Done)> {
+    /// Adds what becomes of the files that no item of the task writes, but for those that failed before or are left to other hosts.
+    pub(super) fn add(&self, outgoing: &[Outgoing], open: &Open, decision: &mut Decision) {
         let mut settled = Vec::new();
         let mut taken: BTreeSet<RemotePath> = decision.plan.jobs.iter().map(|job| job.path.clone()).collect();
-        for (i, (claim, out)) in self.claims.iter().zip(outgoing).enumerate() {
+        for (claim, out) in self.claims.iter().zip(outgoing) {
+            let what = What::Held(claim.spec.path.clone());
             let is_written_with_item = matches!(self.task, Task::Prune) && self.item(claim).is_some();
-            if !out.concerned || is_written_with_item || failed.contains(&claim.spec.path) {
+            if !out.concerned || is_written_with_item || open.failed.contains(&what) || open.left.contains(&what) {
                 continue;
             }
+            let (path, observed) = self.located(claim);
+            decision.same.extend(Place::of(self.seen, &path).map(|place| (what.clone(), place)));
             let notes = (!out.kept.is_empty()).then(|| out.kept.join("\n"));
             match (&out.failed, &out.removed) {
-                (Some(why), _) => settled.push((i, Done::failed(Stage::Render, why.clone()))),
-                (None, None) => settled.push((i, Done { change: Change::Unchanged, stage: Stage::Render, reason: notes, diff: Vec::new() })),
+                (Some(why), _) => settled.push((what, Done::failed(Stage::Render, why.clone()))),
+                (None, None) => settled.push((what, Done { change: Change::Unchanged, stage: Stage::Render, reason: notes, diff: Vec::new() })),
                 (None, Some(removed)) => {
-                    let (path, Observed::File(old)) = self.located(claim) else { continue };
+                    let Observed::File(old) = observed else { continue };
                     if !taken.insert(path.clone()) {
-                        settled.push((i, Done::failed(Stage::Render, format!("a link leads it to {path}, which another target writes"))));
+                        settled.push((what, Done::failed(Stage::Render, format!("a link leads it to {path}, which another target writes"))));
                         continue;
                     }
                     if !self.seen.reply.tar && removed.content.as_ref().is_some_and(|c| c.contains(&0)) {
-                        settled.push((i, Done::failed(Stage::Render, NO_TAR_FOR_NUL)));
+                        settled.push((what, Done::failed(Stage::Render, NO_TAR_FOR_NUL)));
                         continue;
                     }
                     let change = if removed.content.is_none() { Change::Removed } else { Change::Updated };
                     decision.plan.jobs.push(Job {
-                        what: What::Held(i),
+                        what,
                         path,
                         missing: Vec::new(),
                         dir_mode: 0o700,
@@ -299,7 +313,7 @@ impl Taker<'_> {
                 }
             }
         }
-        settled
+        decision.settled.extend(settled);
     }
 
     /// The job that makes the record forget what is not there any more, or not ours alone. It comes after the files are as they shall be,

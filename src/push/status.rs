@@ -10,8 +10,9 @@ use super::decide::number_of;
 use super::host::{look, parted};
 use super::job::{Item, shown};
 use super::observe::{Seen, backup_path, facts};
+use crate::format::helper::{self, Question};
 use crate::format::owned::Claim;
-use crate::format::{Entry, MergeOptions};
+use crate::format::{Entry, Merge, MergeOptions, NodeFacts, consumer};
 use crate::model::ping::Unseen;
 use crate::model::status::{FOREIGN_MAX, FileStatus, Finding, FindingKind, LoginStatus, StatusEvent, StatusRow, Verdict};
 use crate::model::text::{escape, sanitize};
@@ -92,6 +93,8 @@ pub(super) struct SeenPart<'a> {
     pub(super) items: &'a [Item<'a>],
     /// What the node's record says that we wrote.
     pub(super) claims: &'a [Claim],
+    /// Whether enroot's file has no place, so that what the record has may be it.
+    pub(super) unplaced: bool,
     /// The user whose files these are, and their home.
     pub(super) home: Option<(&'a str, &'a RemotePath)>,
     pub(super) seen: &'a Seen,
@@ -102,7 +105,7 @@ impl Judge<'_> {
     pub(super) fn part(&self, part: &SeenPart<'_>) -> (Vec<FileStatus>, Vec<FileStatus>) {
         let claim = |item: &Item<'_>| part.claims.iter().find(|c| c.spec.path == item.spec.path);
         let files = part.items.iter().map(|item| self.file(part, item, claim(item))).collect();
-        let is_wanted = |claim: &Claim| part.items.iter().any(|item| item.spec.path == claim.spec.path);
+        let is_wanted = |claim: &Claim| part.items.iter().any(|item| item.spec.path == claim.spec.path) || (part.unplaced && claim.kind == TargetKind::Enroot);
         (files, part.claims.iter().filter(|c| !is_wanted(c)).filter_map(|c| left_over(part, c)).collect())
     }
 
@@ -120,10 +123,18 @@ impl Judge<'_> {
                 status.logins = self.all(logins, Verdict::Unseen);
             }
             Observed::File(file) => {
-                let facts = facts(part.host, item.wants(), &part.seen.reply);
+                let facts = facts(part.host, item, &part.seen.reply);
                 if item.spec.secret {
                     match (item.consumer.entries)(&item.spec, &file.content, &facts) {
-                        Ok(entries) => self.entries(item, claim, &entries, &mut status),
+                        Ok(entries) => {
+                            let merge = Merge { logins: &[], ..item.merge(Some(&file.content), &facts, MergeOptions::default()) };
+                            // Without logins a merge is about the helpers that the inventory names.
+                            if !item.target.cred_helpers.is_empty() && !(item.consumer.merge)(&merge).is_ok_and(|merged| merged.write.is_none()) {
+                                status.findings.push(finding(FindingKind::Different, "its `credHelpers` are not those of the inventory"));
+                            }
+                            let asked = helper::questions(&item.merge(Some(&file.content), &facts, MergeOptions::default())).unwrap_or_default();
+                            self.entries(item, claim, &entries, &asked, &mut status);
+                        }
                         Err(why) => {
                             status.findings.push(finding(FindingKind::Unreadable, why));
                             status.logins = self.all(logins, Verdict::Missing);
@@ -136,6 +147,10 @@ impl Judge<'_> {
                         Ok(_) => status.findings.push(finding(FindingKind::Different, "its content is not what regprov writes")),
                         Err(why) => status.findings.push(finding(FindingKind::Unreadable, why)),
                     }
+                    let mirror = item.target.mirror.as_ref().map(ToString::to_string);
+                    let is_wanted = |key: &str| mirror.as_deref() == Some(key);
+                    let old = claim.map(|claim| ours(claim, &file)).unwrap_or_default();
+                    status.findings.extend(old.iter().filter(|key| !is_wanted(key)).map(|key| finding(FindingKind::LeftOver, left(key))));
                 }
                 self.metadata(part, item, &path, &file, &mut status);
             }
@@ -150,6 +165,12 @@ impl Judge<'_> {
         status
     }
 
+    /// A file whose place the node does not tell, and why.
+    pub(super) fn no_place(&self, item: &Item<'_>, why: String) -> FileStatus {
+        let logins = self.all(&item.logins, Verdict::Unseen);
+        FileStatus { target: item.target.kind.name(), findings: vec![finding(FindingKind::Refused, why)], logins, ..FileStatus::default() }
+    }
+
     fn all(&self, logins: &[&Login], verdict: Verdict) -> Vec<LoginStatus> {
         logins.iter().map(|login| self.login(login, verdict, None)).collect()
     }
@@ -160,7 +181,7 @@ impl Judge<'_> {
     }
 
     /// Each login by its entries, and the entries that belong to none.
-    fn entries(&self, item: &Item<'_>, claim: Option<&Claim>, entries: &[Entry], status: &mut FileStatus) {
+    fn entries(&self, item: &Item<'_>, claim: Option<&Claim>, entries: &[Entry], asked: &[Question], status: &mut FileStatus) {
         let accounts = claim.map(|c| &c.accounts[..]).unwrap_or_default();
         let mut known: Vec<&str> = Vec::new();
         for login in &item.logins {
@@ -170,11 +191,17 @@ impl Judge<'_> {
             keys.extend(accounts.iter().filter(|a| a.registry == registry).map(|a| a.key.clone()));
             keys.sort();
             keys.dedup();
-            let (verdict, detail) = self.verdict(login, &keys, entries, item.consumer.is_alias);
+            let (verdict, detail) = match asked.iter().find(|question| question.login == login.name) {
+                // Its login is in the helper's own store, and only the helper could tell.
+                Some(Question { helper, .. }) => (Verdict::NotAsked, Some(format!("{helper} is to have it, which `apply --check` asks"))),
+                None => self.verdict(login, &keys, entries, item.consumer.is_alias),
+            };
             status.logins.push(self.login(login, verdict, detail));
             let ours = |e: &&Entry| keys.contains(&e.key) || (item.consumer.is_alias)(&e.key, &login.registry);
             known.extend(entries.iter().filter(ours).map(|e| e.key.as_str()));
         }
+        let named = |e: &&Entry| item.target.cred_helpers.iter().any(|h| e.login.is_none() && e.key == h.registry.docker_key());
+        known.extend(entries.iter().filter(named).map(|e| e.key.as_str()));
         for entry in entries.iter().filter(|e| !known.contains(&e.key.as_str())) {
             if accounts.iter().any(|a| a.key == entry.key && is_theirs(a.username.as_deref(), entry)) {
                 status.findings.push(finding(FindingKind::LeftOver, left(&entry.key)));
@@ -256,14 +283,22 @@ impl Judge<'_> {
 fn left_over(part: &SeenPart<'_>, claim: &Claim) -> Option<FileStatus> {
     let (_, Observed::File(file)) = located(part, &claim.spec.path.below(&part.host.root)) else { return None };
     let mut status = FileStatus { target: claim.kind.name(), path: parted(part.host, part.home, &claim.spec.path), ..FileStatus::default() };
-    if !claim.spec.secret {
+    if !claim.has_entries() {
         status.findings.push(finding(FindingKind::LeftOver, "no target wants this file any more; `apply --prune` takes it away"));
         return Some(status);
     }
-    let entries = (crate::format::consumer(claim.kind).entries)(&claim.spec, &file.content, &crate::format::NodeFacts::default()).unwrap_or_default();
-    let ours = entries.iter().filter(|e| claim.accounts.iter().any(|a| a.key == e.key && is_theirs(a.username.as_deref(), e)));
-    status.findings.extend(ours.map(|e| finding(FindingKind::LeftOver, left(&e.key))));
+    status.findings.extend(ours(claim, &file).iter().map(|key| finding(FindingKind::LeftOver, left(key))));
     (!status.findings.is_empty()).then_some(status)
+}
+
+/// The keys of a file's entries that are still as this inventory wrote them; none of a file that is wholly ours.
+fn ours(claim: &Claim, file: &ObservedFile) -> Vec<String> {
+    if !claim.has_entries() {
+        return Vec::new();
+    }
+    let entries = (consumer(claim.kind).entries)(&claim.spec, &file.content, &NodeFacts::default()).unwrap_or_default();
+    let is_ours = |e: &Entry| claim.accounts.iter().any(|a| a.key == e.key && is_theirs(a.username.as_deref(), e));
+    entries.into_iter().filter(is_ours).map(|e| e.key).collect()
 }
 
 fn left(key: &str) -> String {
@@ -298,7 +333,7 @@ pub(super) fn needs_curl(items: &[Item<'_>]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::format::{Account, consumer};
+    use crate::format::Account;
     use crate::model::{Expiry, Registry, Username};
 
     fn hub(auth_hosts: &[&str]) -> Login {
@@ -376,13 +411,13 @@ mod tests {
         let judge = Judge { same: &same, now: 0 };
         let mut status = FileStatus::default();
         let host = Host::named("n");
-        let host = Host { targets: vec![crate::format::target_at(TargetKind::Docker, RemotePath::parse("/a/b").unwrap())], ..host };
+        let host = Host { targets: vec![crate::model::Target::at(TargetKind::Docker, RemotePath::parse("/a/b").unwrap())], ..host };
         let logins = Default::default();
-        let items = crate::push::job::items(&host, &logins);
+        let items = crate::push::job::items(&host, &logins, 0);
         let many: Vec<String> = (0..50).map(|i| format!("{i}\u{1b}[2J::error:: x y")).collect();
         let lines: Vec<&str> = many.iter().map(String::as_str).collect();
         let all: Vec<Entry> = lines.iter().map(|l| Entry { key: l.to_string(), login: None, note: None }).collect();
-        judge.entries(&items[0], None, &all, &mut status);
+        judge.entries(&items[0], None, &all, &[], &mut status);
         assert_eq!((status.foreign.len(), status.foreign_count), (FOREIGN_MAX, 50));
         assert!(status.foreign.iter().all(|key| !key.contains('\u{1b}')) && !status.has_drift());
     }

@@ -1,11 +1,16 @@
-//! Deadlines that count a host's time only: they stand still while an agent, a person or a password's turn is waited for.
+//! The time of day, and deadlines that count a host's time only: they stand still while an agent, a person or a password's turn is waited for.
 
 use std::future::Future;
 use std::pin::pin;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
+
+/// How long ago 1970-01-01 UTC was; zero where the clock stands before it.
+pub fn since_1970() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
 
 /// The clock of one host, or of one jump host: how many waits make it stand still.
 pub struct Clock(watch::Sender<usize>);

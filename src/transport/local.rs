@@ -155,6 +155,10 @@ impl Connector for Local {
 }
 
 impl Session for LocalSession {
+    fn use_program(&mut self, program: node::Program) {
+        self.purpose.program = program;
+    }
+
     async fn start(&mut self, run_as: &RunAs) -> Result<(), Trouble> {
         self.end().await;
         let (program, arguments) = self.local.shell.split_first().ok_or_else(|| Trouble::new(Stage::Start, "no shell is named"))?;

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use zeroize::Zeroizing;
 
 use crate::model::{Host, Stage};
+use crate::node::Program;
 use crate::node::protocol::{Reply, ReplyReader};
 use crate::node::run_as::RunAs;
 use clock::Clock;
@@ -52,6 +53,9 @@ pub trait Connector: Send + Sync + 'static {
 
 /// One reached host, on which one node program runs at a time.
 pub trait Session: Send {
+    /// Makes the following starts those of this program.
+    fn use_program(&mut self, program: Program);
+
     /// Starts a fresh node program with these rights; its first input is the next exchange's.
     fn start(&mut self, run_as: &RunAs) -> impl Future<Output = Result<(), Trouble>> + Send;
 

@@ -61,6 +61,13 @@ impl Connector for Reach {
 }
 
 impl Session for Reached {
+    fn use_program(&mut self, program: Program) {
+        match self {
+            Reached::Ssh(session) => session.use_program(program),
+            Reached::Local(session) => session.use_program(program),
+        }
+    }
+
     async fn start(&mut self, run_as: &RunAs) -> Result<(), Trouble> {
         match self {
             Reached::Ssh(session) => session.start(run_as).await,

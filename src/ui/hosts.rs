@@ -1,5 +1,7 @@
 //! `regprov hosts`: who gets what. It knows the inventory alone: no identity, no connection.
 
+use std::collections::BTreeMap;
+
 use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
 
@@ -42,7 +44,12 @@ pub fn table(hosts: &[Host]) -> String {
 
 /// Target, path, readers, logins.
 fn cells(host: &Host, target: &Target) -> [String; 4] {
-    [target.kind.to_string(), line(&shown(host, target)), access(target), line(&target.logins.join(", "))]
+    let helped = target.cred_helpers.iter().map(|c| format!("{} by {}", c.registry, c.helper));
+    let gets = match &target.mirror {
+        Some(mirror) => format!("{} through {mirror}", mirror.registry),
+        None => target.logins.iter().cloned().chain(helped).collect::<Vec<_>>().join(", "),
+    };
+    [target.kind.to_string(), line(&shown(host, target)), access(target), line(&gets)]
 }
 
 /// Mode, and who can read: `0600 root only`, `0640 root:users`. Jobs run as users and cannot read what is "root only".
@@ -50,13 +57,20 @@ fn access(target: &Target) -> String {
     let name = |n: &Option<String>| n.clone().filter(|n| n != "0").unwrap_or_else(|| "root".into());
     let mine = |n: &Option<String>| n.clone().or_else(|| target.user.clone());
     let (owner, group) = (name(&mine(&target.owner)), name(&mine(&target.group)));
-    let readers = if target.mode.bits() & 0o040 == 0 || owner == group { format!("{owner} only") } else { format!("{owner}:{group}") };
+    let readers = if target.mode.bits() & 0o004 != 0 {
+        "all".to_string()
+    } else if target.mode.bits() & 0o040 == 0 || owner == group {
+        format!("{owner} only")
+    } else {
+        format!("{owner}:{group}")
+    };
     line(&format!("{} {readers}", target.mode))
 }
 
 /// The path, that in a user's home as `~alice/...`.
 fn shown(host: &Host, target: &Target) -> String {
     match target.in_home(&target.path) {
+        _ if target.is_auto() => "auto".to_string(),
         Some(shown) if host.root.as_str() == "/" => shown,
         Some(shown) => format!("{}/{shown}", host.root),
         None => target.path.below(&host.root).to_string(),
@@ -112,6 +126,10 @@ struct TargetJson<'a> {
     owner: &'a str,
     group: &'a str,
     logins: &'a [String],
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    cred_helpers: BTreeMap<String, &'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mirror: Option<String>,
 }
 
 /// The same as one JSON document with a final line feed, a row for every host in inventory order.
@@ -138,6 +156,8 @@ pub fn json(hosts: &[Host]) -> String {
                     owner: t.owner.as_deref().or(t.user.as_deref()).unwrap_or("root"),
                     group: t.group.as_deref().or(t.user.as_deref()).unwrap_or("root"),
                     logins: &t.logins,
+                    cred_helpers: t.cred_helpers.iter().map(|c| (c.registry.to_string(), c.helper.as_str())).collect(),
+                    mirror: t.mirror.as_ref().map(ToString::to_string),
                 })
                 .collect(),
         })
@@ -148,18 +168,14 @@ pub fn json(hosts: &[Host]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{FileMode, HelperPolicy, Hop, Jump, RemotePath, TargetKind};
+    use crate::model::{CredHelper, FileMode, Hop, Jump, Mirror, Registry, RemotePath, TargetKind};
 
     fn target(kind: TargetKind, path: &str, mode: u32, group: Option<&str>, logins: &[&str]) -> Target {
         Target {
-            kind,
-            user: None,
-            path: RemotePath::parse(path).unwrap(),
-            owner: None,
             group: group.map(Into::into),
             mode: FileMode::secret(mode).unwrap(),
             logins: logins.iter().map(ToString::to_string).collect(),
-            helper: HelperPolicy::Fail,
+            ..Target::at(kind, RemotePath::parse(path).unwrap())
         }
     }
 
@@ -218,6 +234,18 @@ gpu9   1      admin  22                   sudo    drained: bad\\u{1b} DIMM  (not
     }
 
     #[test]
+    fn helpers_stand_among_the_logins() {
+        let mut target = target(TargetKind::Docker, "/x", 0o600, None, &["hub"]);
+        target.cred_helpers = vec![CredHelper { registry: Registry::parse("gcr.io").unwrap().0, helper: "gcloud".into() }];
+        let hosts = [host("n1", None, 22, &[target])];
+        assert!(table(&hosts).contains("hub, gcr.io by gcloud\n"), "{}", table(&hosts));
+        let doc: serde_json::Value = serde_json::from_str(&json(&hosts)).unwrap();
+        assert_eq!(doc["hosts"][0]["targets"][0]["cred_helpers"]["gcr.io"], "gcloud");
+        let doc: serde_json::Value = serde_json::from_str(&json(&fleet())).unwrap();
+        assert_eq!(doc["hosts"][0]["targets"][0].get("cred_helpers"), None);
+    }
+
+    #[test]
     fn readers_follow_from_owner_group_and_mode() {
         #[track_caller]
         fn check(mode: u32, owner: Option<&str>, group: Option<&str>, want: &str) {
@@ -231,6 +259,26 @@ gpu9   1      admin  22                   sudo    drained: bad\\u{1b} DIMM  (not
         check(0o600, None, Some("users"), "0600 root only");
         check(0o600, Some("alice"), Some("users"), "0600 alice only");
         check(0o640, None, Some("users"), "0640 root:users");
+    }
+
+    #[test]
+    fn what_the_node_tells_and_what_needs_no_login() {
+        let auto = target(TargetKind::Enroot, Target::AUTO, 0o600, None, &["hub"]);
+        let mut mirror = target(TargetKind::DockerMirror, "/etc/docker/daemon.json", 0o600, None, &[]);
+        mirror.mode = FileMode::public(0o644);
+        mirror.mirror = Some(Mirror::parse("https://m.example.org", crate::model::Registry::parse("docker.io").unwrap().0).unwrap());
+        let hosts = [host("n1", None, 22, &[auto, mirror])];
+        let want = "\
+hosts  count  user  port  target         path                     mode and readers  logins
+n1     1      root  22    enroot         auto                     0600 root only    hub
+                          docker-mirror  /etc/docker/daemon.json  0644 all          docker.io through https://m.example.org
+
+1 host
+";
+        assert_eq!(table(&hosts), want);
+        let doc: serde_json::Value = serde_json::from_str(&json(&hosts)).unwrap();
+        let targets = &doc["hosts"][0]["targets"];
+        assert_eq!((&targets[0]["path"], &targets[1]["mirror"]), (&"auto".into(), &"https://m.example.org".into()));
     }
 
     #[test]

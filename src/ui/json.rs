@@ -15,6 +15,8 @@ struct Document<'a> {
     check: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     stopped: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    logins: Option<Vec<super::verify::Login>>,
     hosts: Vec<Host<'a>>,
     summary: Summary,
 }
@@ -28,6 +30,8 @@ struct Host<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
     files: Vec<File>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    notes: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -75,6 +79,7 @@ pub fn json(report: &Report, check: bool, diff: bool) -> String {
                     diff: diff.then(|| f.diff.iter().map(|d| line(d)).collect()),
                 })
                 .collect(),
+            notes: row.notes.iter().map(|n| line(n)).collect(),
         })
         .collect();
     let n = |outcome| count(report, outcome);
@@ -88,7 +93,8 @@ pub fn json(report: &Report, check: bool, diff: bool) -> String {
         skipped: n("skipped"),
         total: report.hosts.len(),
     };
-    let document = Document { schema: SCHEMA, check, stopped: report.stopped.as_deref().map(lines), hosts, summary };
+    let logins = report.verified.as_ref().map(super::verify::logins);
+    let document = Document { schema: SCHEMA, check, stopped: report.stopped.as_deref().map(lines), logins, hosts, summary };
     serde_json::to_string_pretty(&document).expect("strings, numbers and lists are JSON") + "\n"
 }
 

@@ -1,16 +1,20 @@
-//! What people and programs see. [`recap`], [`json`], [`hosts`], [`ping`] and [`status`] turn a report into text and are pure; [`progress`] draws
+//! What people and programs see. [`recap`], [`json`], [`hosts`], [`status`], [`lint`] and their like turn a report into text and are pure; [`progress`] draws
 //! while the run goes on. Everything that comes from a report passes [`printable`] on its way out.
 
 mod caret;
+pub mod expiry;
 pub mod fold;
 pub mod hosts;
 pub mod json;
+pub mod lint;
 pub mod log;
 pub mod ping;
 pub mod progress;
 pub mod recap;
+pub mod sarif;
 pub mod status;
 pub mod trust;
+pub mod verify;
 
 use std::io::{self, IsTerminal, Write};
 
@@ -44,6 +48,11 @@ pub fn error(message: &str, hint: Option<&str>) {
 /// Tells something on stderr that does not end the run.
 pub fn warning(message: &str) {
     tell("warning", message);
+}
+
+/// Tells on stderr what was done.
+pub fn note(message: &str) {
+    tell("note", message);
 }
 
 /// `label: first line`, then the other lines. If stderr is closed there is nobody to tell.

@@ -291,7 +291,7 @@ mod tests {
     use crate::model::report::{HostRow, Outcome};
 
     fn row(host: &str, outcome: Outcome) -> HostRow {
-        HostRow { host: host.into(), outcome, files: vec![] }
+        HostRow { host: host.into(), outcome, files: vec![], notes: vec![] }
     }
 
     fn refused(i: usize) -> HostRow {

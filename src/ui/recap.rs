@@ -37,10 +37,24 @@ pub fn recap(report: &Report, options: Options<'_>) -> String {
     if options.diff {
         sections.push(diffs(report, options));
     }
+    sections.push(logins(report, options));
     sections.push(stopped(report, options));
     sections.push(summary(report, options.check) + &way_on(report, options));
     sections.retain(|s| !s.is_empty());
     sections.join("\n")
+}
+
+/// Logins that did not prove right, and what follows from that.
+fn logins(report: &Report, options: Options<'_>) -> String {
+    let Some(verified) = &report.verified else { return String::new() };
+    let mut out = super::verify::troubles(verified, options.colors);
+    let refused = verified.refused().count();
+    if refused > 0 {
+        let (logins, was) = if refused == 1 { ("1 login".to_string(), "is") } else { (format!("{refused} logins"), "are") };
+        let why = if verified.required { "not proven at the registry" } else { "refused" };
+        let _ = writeln!(out, "{}: {logins} {was} {why}; no host was written", paint("stopped", Color::Red, options.colors));
+    }
+    out
 }
 
 /// Why a guard ended the run.
@@ -136,14 +150,17 @@ fn troubles(report: &Report, options: Options<'_>) -> String {
     out
 }
 
-/// What the admin should know of files that did not fail: each note once.
+/// What the admin should know of hosts, and of files that did not fail: each note once.
 fn notes(report: &Report, options: Options<'_>) -> String {
     let mut groups = Groups::new();
     for row in &report.hosts {
         for file in row.files.iter().filter(|f| f.change != Change::Failed) {
             for note in file.reason.iter().flat_map(|r| r.lines()).filter(|n| !n.is_empty()) {
-                groups.add(shared(note, &row.host), (file, row, note));
+                groups.add(shared(note, &row.host), (Some(file), row, note));
             }
+        }
+        for note in &row.notes {
+            groups.add(shared(note, &row.host), (None, row, note.as_str()));
         }
     }
     let mut out = String::new();
@@ -152,7 +169,7 @@ fn notes(report: &Report, options: Options<'_>) -> String {
         let _ = writeln!(out, "{}: {}", paint("note", Color::Yellow, options.colors), line(note));
         let mut places = Groups::new();
         for (file, row, _) in members {
-            places.add(Some(place(file, &row.host)), (Some(file), row.host.as_str()));
+            places.add(file.map(|f| place(f, &row.host)), (file, row.host.as_str()));
         }
         write_places(&mut out, places);
     }

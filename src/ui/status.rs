@@ -72,7 +72,7 @@ fn differences_of(file: &FileStatus) -> Vec<String> {
     for login in &file.logins {
         if !gone && !matches!(login.verdict, Verdict::Same | Verdict::SameAccount) {
             let detail = login.detail.as_ref().map(|d| format!(": {d}")).unwrap_or_default();
-            out.push(format!("login {}: {}{detail}", login.login, login.verdict.name()));
+            out.push(format!("login {}: {}{detail}", login.login, login.verdict.name().replace('_', " ")));
         }
         out.extend(login.expired.iter().map(|date| format!("login {}: expired ({date})", login.login)));
     }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_yaml::Spanned;
 
-use crate::error::{Error, Problem, Result};
+use crate::error::{Error, Problem, Result, rule};
 
 /// The parts of a YAML file that the vault commands use.
 #[derive(Deserialize, Default)]
@@ -38,6 +38,9 @@ pub struct VaultLogin {
     /// The fingerprint as written.
     #[serde(default)]
     pub fingerprint: Option<String>,
+    /// The repository that it is to pull, as written.
+    #[serde(default)]
+    pub canary: Option<String>,
     /// The password: armor, or text in the clear. It is never shown.
     #[serde(default)]
     pub password: Option<String>,
@@ -75,7 +78,7 @@ pub(super) fn yaml_error(file: &str, error: &serde_yaml::Error) -> Error {
         _ => "this is not YAML, or not of the kind that belongs here",
     };
     let (line, column) = error.location().map_or((0, 0), |at| (at.line(), at.column()));
-    let problem = Problem { file: file.to_string(), line, column, message: message.to_string(), hint: None };
+    let problem = Problem { rule: rule::INPUT, file: file.to_string(), line, column, message: message.to_string(), hint: None };
     Error::vault(problem.to_string())
 }
 

@@ -20,6 +20,8 @@ pub struct LoginText<'a> {
     pub expires: Option<&'a str>,
     /// The fingerprint of the password; `None` takes away what is there, which would be that of another password.
     pub fingerprint: Option<&'a str>,
+    /// A repository that it is to pull; `None` leaves what is there.
+    pub canary: Option<&'a str>,
     /// The sealed password.
     pub armored: &'a str,
 }
@@ -124,9 +126,10 @@ fn verify(file: &str, before: &str, after: &str, name: &str, want: LoginText<'_>
         username: Some(want.username.to_string()),
         expires: want.expires.map(str::to_string).or_else(|| old.and_then(|o| o.expires.clone())),
         fingerprint: want.fingerprint.map(str::to_string),
+        canary: want.canary.map(str::to_string).or_else(|| old.and_then(|o| o.canary.clone())),
         password: Some(want.armored.to_string()),
     };
-    let fields = ["registry", "username", "expires", "fingerprint", "password"];
+    let fields = ["registry", "username", "expires", "fingerprint", "canary", "password"];
     if got.login(name) != Some(&want) || rest(file, before, name, &fields)? != rest(file, after, name, &fields).map_err(|_| wrong())? {
         return Err(wrong());
     }
@@ -264,6 +267,7 @@ fn set_fields(file: &Lines<'_>, fields: Range<usize>, indent: usize, want: Login
         ("username", Some(want.username), old_text(|o| &o.username)),
         ("expires", want.expires, old_text(|o| &o.expires)),
         ("fingerprint", want.fingerprint, old_text(|o| &o.fingerprint)),
+        ("canary", want.canary, old_text(|o| &o.canary)),
     ];
     // Where a missing field goes: behind the field before it in this order.
     let mut behind = 0;
@@ -276,7 +280,7 @@ fn set_fields(file: &Lines<'_>, fields: Range<usize>, indent: usize, want: Login
                 behind = at.start + 1;
                 lines.splice(at, [format!("{:indent$}{name}: {}{comment}", "", scalar(want))]);
             }
-            None if name == "fingerprint" => {
+            None if name == "fingerprint" && !range.is_empty() => {
                 behind = range.start.min(behind);
                 lines.drain(range);
             }
@@ -308,6 +312,7 @@ fn new_login(name: &str, want: LoginText<'_>, indent: usize, step: usize) -> Vec
     ];
     lines.extend(want.expires.map(|e| format!("{:inner$}expires: {}", "", scalar(e))));
     lines.extend(want.fingerprint.map(|f| format!("{:inner$}fingerprint: {}", "", scalar(f))));
+    lines.extend(want.canary.map(|c| format!("{:inner$}canary: {}", "", scalar(c))));
     lines.extend(password_lines(want.armored, inner, step, ""));
     lines
 }
@@ -380,7 +385,7 @@ mod tests {
 
     const ARMOR: &str = "-----BEGIN AGE ENCRYPTED FILE-----\nbmV3\n-----END AGE ENCRYPTED FILE-----\n";
 
-    const WANT: LoginText<'_> = LoginText { registry: "nvcr.io", username: "$oauthtoken", expires: None, fingerprint: None, armored: ARMOR };
+    const WANT: LoginText<'_> = LoginText { registry: "nvcr.io", username: "$oauthtoken", expires: None, fingerprint: None, canary: None, armored: ARMOR };
 
     #[track_caller]
     fn check(before: &str, name: &str, want: LoginText<'_>, after: &str) {
@@ -502,6 +507,16 @@ mod tests {
             let error = set(before).unwrap_err();
             assert!(error.contains("v.yml") && !error.contains("hunter2"), "{error}");
         }
+    }
+
+    #[test]
+    fn a_canary_is_set_and_stays() {
+        let pulls = LoginText { canary: Some("nvidia/cuda"), ..WANT };
+        let with_canary = format!("logins:\n{}", NGC.replace("    password", "    canary: nvidia/cuda\n    password"));
+        check("logins: {}\n", "ngc", pulls, &with_canary);
+        check(&format!("logins:\n{NGC}"), "ngc", pulls, &with_canary);
+        check(&with_canary, "ngc", WANT, &with_canary);
+        check(&with_canary.replace("nvidia/cuda", "old # ask bob"), "ngc", pulls, &with_canary.replace("nvidia/cuda", "nvidia/cuda # ask bob"));
     }
 
     #[test]

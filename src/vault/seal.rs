@@ -265,6 +265,7 @@ mod tests {
             password,
             expires: None,
             fingerprint: None,
+            canary: None,
             place: "site/vault.yml:12:3".into(),
         }
     }

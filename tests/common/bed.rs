@@ -123,8 +123,16 @@ impl Bed {
     pub(crate) async fn push_at(&self, pace: Pace, hosts: Vec<Host>) -> (Report, Duration) {
         let keys = Arc::new(Keys::load(&KeySources::only(std::slice::from_ref(&self.key)), &mut |_| None).await.unwrap());
         let deadlines = Deadlines { resolve: SECOND, connect: SECOND, handshake: SECOND, authenticate: SECOND };
-        let options =
-            PushOptions { forks: 50, pace, check: false, merge: MergeOptions::default(), inventory_id: "test".into(), command: SECOND * 3, host: SECOND * 8 };
+        let options = PushOptions {
+            forks: 50,
+            pace,
+            check: false,
+            merge: MergeOptions::default(),
+            inventory_id: "test".into(),
+            pull_test: None,
+            command: SECOND * 3,
+            host: SECOND * 8,
+        };
         let push = Arc::new(Push { connector: Ssh::direct(&hosts, keys, KnownHosts::default(), deadlines), logins: logins(PASSWORD), options });
         let (_keep, stop) = watch::channel(false);
         let start = Instant::now();

@@ -31,6 +31,8 @@ pub(crate) struct Options<'a> {
     pub(crate) sshd: &'a str,
     /// Further lines for authorized_keys.
     pub(crate) authorized: &'a str,
+    /// A directory that all nodes share.
+    pub(crate) shared: &'a str,
 }
 
 /// Nodes that end with this value.
@@ -79,6 +81,7 @@ impl Fleet {
             .env("FLEET_RC", options.rc)
             .env("FLEET_HOSTKEYS", or(options.host_keys, "ed25519"))
             .env("FLEET_SSHD", options.sshd)
+            .env("FLEET_SHARED", options.shared)
             .output()
             .unwrap();
         let mut fleet = Fleet { dir, port, nodes: Vec::new() };
@@ -99,6 +102,11 @@ impl Fleet {
     pub(crate) fn host_key(&self, kind: &str) -> String {
         let text = fs::read_to_string(self.dir.path().join(format!("key.{kind}.pub"))).unwrap();
         text.split(' ').take(2).collect::<Vec<_>>().join(" ")
+    }
+
+    /// What the nodes share, as it lies here.
+    pub(crate) fn shared(&self) -> PathBuf {
+        self.dir.path().join("shared")
     }
 
     /// What a node's sshd said so far.

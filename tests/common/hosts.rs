@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use regprov::model::{FileMode, Host, HostRow, Login, Registry, RemotePath, Secret, Target, TargetKind, Username};
+use regprov::model::{Host, HostRow, Login, Registry, RemotePath, Secret, Target, TargetKind, Username};
 use regprov::push::Logins;
 
 /// A target at its path.
@@ -15,16 +15,7 @@ pub(crate) type At = (TargetKind, &'static str);
 /// Gets `hub` in these targets.
 pub(crate) fn host(name: &str, root: &Path, targets: &[At]) -> Host {
     let path = |p: &str| RemotePath::parse(p).unwrap();
-    let target = |(kind, p): &At| Target {
-        kind: *kind,
-        user: None,
-        path: path(p),
-        owner: None,
-        group: None,
-        mode: FileMode::secret(0o600).unwrap(),
-        logins: vec!["hub".into()],
-        helper: Default::default(),
-    };
+    let target = |(kind, p): &At| Target { logins: vec!["hub".into()], ..Target::at(*kind, path(p)) };
     Host { root: path(root.to_str().unwrap()), targets: targets.iter().map(target).collect(), ..Host::named(name) }
 }
 

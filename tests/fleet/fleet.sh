@@ -21,6 +21,7 @@
 #   FLEET_HOSTKEYS  types of host keys (ed25519)
 #   FLEET_SSHD      further lines for sshd_config; they come first, so they win; @PORT@ is the port,
 #                     and a ListenAddress replaces the node's own
+#   FLEET_SHARED    a directory that all nodes share: DIR/shared, bound there
 set -euo pipefail
 export PATH="$PATH:/usr/sbin:/sbin"
 
@@ -47,6 +48,7 @@ node() {
     mount --bind "$state/root" /root
     mount --bind "$state/home" /home
     mount -t tmpfs -o mode=1777 tmp /var/tmp
+    [ -z "${FLEET_SHARED-}" ] || { mkdir -p "$FLEET_SHARED" && mount --bind "$1/shared" "$FLEET_SHARED"; }
     printf '%s.%s %s\n' "$FLEET_NET" "$((i + 1))" "$pid" >"$1/$i.node"
     # Last, since DIR may lie below /tmp.
     mount --bind "$state/tmp" /tmp
@@ -84,6 +86,7 @@ up() {
     local dir=$1 n=$2 i type shells
     mkdir -p "$dir"
     dir=$(cd "$dir" && pwd)
+    [ -z "${FLEET_SHARED-}" ] || mkdir -p -m 755 "$dir/shared"
     ssh-keygen -q -t ed25519 -N '' -C fleet -f "$dir/id"
     cat "$dir/id.pub" >>"$dir/authorized_keys"
     {

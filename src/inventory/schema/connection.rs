@@ -24,6 +24,7 @@ pub(crate) struct Connection {
     pub(crate) host_key_alias: Option<Placed<String>>,
     pub(crate) root: Option<Placed<RemotePath>>,
     pub(crate) curl: Option<Placed<CurlVersion>>,
+    pub(crate) syslog: Option<Placed<bool>>,
 }
 
 /// Reads them; `what` is whose they are, for messages.
@@ -64,6 +65,7 @@ pub(crate) fn connection(reader: &mut Reader<'_>, fields: &Fields<'_>, what: &st
         host_key_alias: key(reader, fields, "host_key_alias", what, |t| hostlist::check_name(t).map(|()| t.to_string())),
         root: key(reader, fields, "root", what, |t| RemotePath::parse(t).map_err(|why| format!("does not do: {why}"))),
         curl: key(reader, fields, "curl", what, |t| CurlVersion::parse(t).ok_or_else(|| "is no version such as 7.61 or 8.14.1".to_string())),
+        syslog: fields.value("syslog").and_then(|n| reader.flag(n, &format!("`syslog` of {what}"))),
     }
 }
 

@@ -18,6 +18,7 @@ use super::source::{self, Listed, Sourced};
 use super::yaml::{Entry, Node, Pos, Value};
 use super::{GROUPS_MAX, HOSTS_MAX, hostlist};
 use crate::model::Portion;
+use crate::model::verify::VerifyMode;
 
 /// Keys of a vault.
 pub(super) const VAULT_KEYS: Keys = Keys { known: &["version", "id", "recipients", "logins", "become_password"], reserved: &["signed"], private: false };
@@ -44,8 +45,10 @@ const DEFAULTS_KEYS: Keys = Keys {
         "host_key_alias",
         "root",
         "curl",
+        "syslog",
         "targets",
         "serial",
+        "verify",
     ],
     reserved: LATER_CONNECTION,
     private: false,
@@ -68,6 +71,7 @@ const GROUP_KEYS: Keys = Keys {
         "host_key_alias",
         "root",
         "curl",
+        "syslog",
     ],
     reserved: LATER_CONNECTION,
     private: false,
@@ -86,6 +90,7 @@ const HOST_KEYS: Keys = Keys {
         "host_key_alias",
         "root",
         "curl",
+        "syslog",
         "logins",
         "targets",
     ],
@@ -124,6 +129,7 @@ pub(super) struct Parts {
     pub(super) defaults: Connection,
     pub(super) default_targets: Option<Vec<TargetSpec>>,
     pub(super) serial: Vec<Portion>,
+    pub(super) verify: VerifyMode,
     pub(super) groups: Vec<Group>,
     pub(super) hosts: Vec<HostSpec>,
     /// How many more hosts the groups may list.
@@ -142,6 +148,7 @@ pub(super) fn read(reader: &mut Reader<'_>, fields: &Fields<'_>) -> Parts {
         defaults: Connection::default(),
         default_targets: None,
         serial: Vec::new(),
+        verify: VerifyMode::Off,
         groups: Vec::new(),
         hosts: Vec::new(),
         room: HOSTS_MAX,
@@ -152,6 +159,7 @@ pub(super) fn read(reader: &mut Reader<'_>, fields: &Fields<'_>) -> Parts {
         parts.defaults = connection(reader, &defaults, "`defaults`");
         parts.default_targets = defaults.value("targets").and_then(|n| targets(reader, n, "`defaults`"));
         parts.serial = defaults.value("serial").map(|n| serial(reader, n)).unwrap_or_default();
+        parts.verify = defaults.value("verify").and_then(|n| verify(reader, n)).unwrap_or_default();
     }
     match fields.value("groups") {
         Some(node) => {
@@ -196,6 +204,21 @@ pub(super) fn version(reader: &mut Reader<'_>, fields: &Fields<'_>, required: bo
             }
         }
     }
+}
+
+/// `verify:`, `true`, `false` or `required`.
+fn verify(reader: &mut Reader<'_>, node: &Node) -> Option<VerifyMode> {
+    const WHAT: &str = "`verify` of `defaults`";
+    if node.scalar().is_some_and(|(text, _)| text == "required") {
+        return Some(VerifyMode::Required);
+    }
+    let before = reader.problems.len();
+    let is_on = reader.flag(node, WHAT);
+    if reader.problems.len() > before {
+        reader.problems.truncate(before);
+        reader.fault_hint(node.pos, format!("{WHAT} must be `true`, `false` or `required`"), "write it without quotes");
+    }
+    is_on.map(|on| if on.value { VerifyMode::On } else { VerifyMode::Off })
 }
 
 /// `serial:`, the sizes of the waves: `10`, `25%` or a list of them.

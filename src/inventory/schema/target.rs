@@ -2,14 +2,27 @@
 
 use super::connection::account;
 use crate::format::consumer;
-use crate::inventory::fields::{Keys, Placed, Reader, hint_for};
+use crate::format::mirror;
+use crate::inventory::fields::{Fields, Keys, Placed, Reader, hint_for};
 use crate::inventory::yaml::{Node, Pos, Value};
-use crate::model::{FileMode, HelperPolicy, RemotePath, Target, TargetKind};
+use crate::model::mirror::Runtime;
+use crate::model::registry::HUB;
+use crate::model::{CredHelper, FileMode, HelperPolicy, Mirror, Registry, RemotePath, Target, TargetKind};
 
-const TARGET_KEYS: Keys = Keys { known: &["user", "path", "owner", "group", "mode", "logins", "login", "helper"], reserved: &["auth_file"], private: false };
+const TARGET_KEYS: Keys = Keys {
+    known: &["user", "path", "owner", "group", "mode", "logins", "login", "helper", "cred_helpers", "restart", "mirror", "for", "runtimes"],
+    reserved: &[],
+    private: false,
+};
 
 /// Consumers that later versions will write for.
-const LATER_TARGETS: [&str; 9] = ["podman", "helm", "kubernetes", "kubelet", "k3s", "rke2", "crio", "containerd", "nerdctl"];
+const LATER_TARGETS: [&str; 2] = ["kubernetes", "nerdctl"];
+
+/// Those whose programs ask the helpers that their file names.
+const ASKS_HELPERS: [TargetKind; 5] = [TargetKind::Docker, TargetKind::Podman, TargetKind::Apptainer, TargetKind::Helm, TargetKind::Crio];
+
+/// Those whose file may be given helpers instead of passwords.
+const TAKES_HELPERS: [TargetKind; 2] = [TargetKind::Docker, TargetKind::Podman];
 
 /// A target as a list of targets names it.
 #[derive(Clone)]
@@ -22,14 +35,29 @@ pub(crate) struct TargetSpec {
     pub(crate) group: Option<String>,
     pub(crate) mode: FileMode,
     pub(crate) helper: HelperPolicy,
+    /// Sorted by registry, each once.
+    pub(crate) cred_helpers: Vec<CredHelper>,
+    pub(crate) restart: bool,
+    pub(crate) mirror: Option<Mirror>,
     /// `logins:` or `login:`, which narrow it.
     pub(crate) narrow: Option<Vec<Placed<String>>>,
 }
 
 impl TargetSpec {
-    /// Whether both name one file. Those in the homes of two users are two.
+    /// Its path for messages.
+    fn shown_path(&self) -> &str {
+        if self.path.as_str() == Target::AUTO { "auto" } else { self.path.as_str() }
+    }
+
+    /// Whether it is written though no login flows into it.
+    pub(crate) fn needs_no_login(&self) -> bool {
+        !self.cred_helpers.is_empty() || !consumer(self.kind).logins
+    }
+
+    /// Whether both name one file. Those in the homes of two users are two, and so are those that the node tells for two users.
     pub(crate) fn is_file_of(&self, other: &TargetSpec) -> bool {
-        self.path == other.path && (self.user == other.user || Target::below_home(&self.path).is_none())
+        let in_a_home = Target::below_home(&self.path).is_some() || self.path.as_str() == Target::AUTO;
+        self.path == other.path && (self.user == other.user || !in_a_home)
     }
 }
 
@@ -44,7 +72,9 @@ pub(crate) fn targets(reader: &mut Reader<'_>, node: &Node, what: &str) -> Optio
     for item in items {
         let Some(target) = target(reader, item, what) else { continue };
         match found.iter().find(|f| f.is_file_of(&target)) {
-            Some(twin) if twin.kind == target.kind => reader.fault(target.pos, format!("target {} at {} stands twice in {what}", target.kind, target.path)),
+            Some(twin) if twin.kind == target.kind => {
+                reader.fault(target.pos, format!("target {} at {} stands twice in {what}", target.kind, target.shown_path()))
+            }
             Some(twin) => reader.fault(target.pos, format!("targets {} and {} of {what} are both at {}", twin.kind, target.kind, target.path)),
             None => found.push(target),
         }
@@ -90,11 +120,15 @@ fn target(reader: &mut Reader<'_>, node: &Node, what: &str) -> Option<TargetSpec
         group: None,
         mode: FileMode::public(0o600),
         helper: HelperPolicy::default(),
+        cred_helpers: Vec::new(),
+        restart: false,
+        mirror: None,
         narrow: None,
     };
     match options {
         Some(node) if node.is_null() => reader.fault_hint(pos, format!("target `{name}` of {what} has no options"), format!("write `- {name}`")),
         Some(node) => target_options(reader, node, &mut spec),
+        None if kind == TargetKind::DockerMirror => no_mirror(reader, pos),
         None => {}
     }
     (reader.problems.len() == before).then_some(spec)
@@ -104,6 +138,11 @@ fn target_options(reader: &mut Reader<'_>, node: &Node, spec: &mut TargetSpec) {
     let kind = spec.kind;
     let label = |key: &str| format!("`{key}` of target {kind}");
     let fields = reader.keyed(node, &format!("target {kind}"), TARGET_KEYS);
+    if kind == TargetKind::DockerMirror {
+        mirror_options(reader, node, &fields, spec);
+    } else if let Some(entry) = ["mirror", "for", "runtimes"].into_iter().find_map(|key| fields.get(key)) {
+        reader.fault(entry.key_pos, format!("target {kind} knows no `{}`; it is for docker-mirror", entry.key));
+    }
     if let Some(user) = fields.value("user").and_then(|n| reader.text(n, &label("user"))) {
         match account(user.value, "is no user name") {
             Ok(_) if !consumer(kind).in_home => {
@@ -120,13 +159,14 @@ fn target_options(reader: &mut Reader<'_>, node: &Node, spec: &mut TargetSpec) {
     }
     if let Some(path) = fields.value("path").and_then(|n| reader.text(n, &label("path"))) {
         let text = match path.value.strip_prefix("~/") {
+            _ if path.value == "auto" && kind == TargetKind::Enroot => Target::AUTO.to_string(),
             Some(rest) if spec.user.is_some() => format!("{}/{rest}", Target::HOME),
             Some(_) if fields.get("user").is_none() => {
                 reader.fault_hint(path.pos, format!("{} begins with `~/`, and no `user:` says whose home that is", label("path")), "add `user: NAME`");
                 return;
             }
             Some(rest) => format!("/root/{rest}"),
-            None if RemotePath::parse(path.value).is_ok_and(|p| p.as_str() == Target::HOME || Target::below_home(&p).is_some()) => {
+            None if RemotePath::parse(path.value).is_ok_and(|p| p.as_str().starts_with(Target::HOME)) => {
                 reader.fault(path.pos, format!("{} begins with `/~`; a path in the home of the target's `user:` begins with `~/`", label("path")));
                 return;
             }
@@ -162,7 +202,8 @@ fn target_options(reader: &mut Reader<'_>, node: &Node, spec: &mut TargetSpec) {
     match fields.value("mode").map(|n| (n, mode(reader, n, &label("mode")))) {
         Some((_, Some(mode))) => spec.mode = mode,
         Some((_, None)) => {}
-        None if kind == TargetKind::Singularity && spec.group.is_some() => spec.mode = FileMode::public(0o640),
+        None if matches!(kind, TargetKind::Singularity | TargetKind::Apptainer) && spec.group.is_some() => spec.mode = FileMode::public(0o640),
+        None if kind == TargetKind::DockerMirror => spec.mode = FileMode::public(0o644),
         None => {}
     }
     match (fields.get("logins"), fields.get("login")) {
@@ -179,17 +220,131 @@ fn target_options(reader: &mut Reader<'_>, node: &Node, spec: &mut TargetSpec) {
         }
         (None, None) => {}
     }
+    if let Some(entry) = fields.get("restart")
+        && let Some(flag) = reader.flag(&entry.value, &label("restart"))
+    {
+        if consumer(kind).restart.is_empty() {
+            reader.fault_hint(
+                entry.key_pos,
+                format!("target {kind} has no service to restart"),
+                "leave `restart` out; its programs read the file anew each time",
+            );
+        }
+        spec.restart = flag.value;
+    }
     if let Some(entry) = fields.get("helper")
         && let Some(text) = reader.text(&entry.value, &label("helper"))
     {
         match text.value {
-            _ if kind != TargetKind::Docker => reader.fault(entry.key_pos, format!("target {kind} knows no credential helpers; `helper` is for docker")),
+            _ if !ASKS_HELPERS.contains(&kind) => {
+                reader.fault(entry.key_pos, format!("target {kind} knows no credential helpers; `helper` is for {}", names(&ASKS_HELPERS)));
+            }
             "fail" => spec.helper = HelperPolicy::Fail,
             "remove" => spec.helper = HelperPolicy::Remove,
-            "store" => reader.fault(text.pos, format!("{}: `store` is not supported yet", label("helper"))),
-            _ => reader.fault_hint(text.pos, format!("{} is unknown", label("helper")), "it is `fail` or `remove`"),
+            "store" => spec.helper = HelperPolicy::Store,
+            _ => reader.fault_hint(text.pos, format!("{} is unknown", label("helper")), "it is `fail`, `remove` or `store`"),
         }
     }
+    match fields.get("cred_helpers") {
+        Some(entry) if !TAKES_HELPERS.contains(&kind) => {
+            reader.fault(entry.key_pos, format!("`cred_helpers` is for {}, and not for {kind}", names(&TAKES_HELPERS)));
+        }
+        Some(entry) => spec.cred_helpers = cred_helpers(reader, &entry.value, &label("cred_helpers")),
+        None => {}
+    }
+}
+
+fn names(kinds: &[TargetKind]) -> String {
+    kinds.iter().map(|k| k.name()).collect::<Vec<_>>().join(", ")
+}
+
+/// Registries and the helpers to ask for them: `{REGISTRY: ecr-login}`.
+fn cred_helpers(reader: &mut Reader<'_>, node: &Node, label: &str) -> Vec<CredHelper> {
+    let mut found: Vec<CredHelper> = Vec::new();
+    let Value::Map(entries) = &node.value else {
+        reader.fault_hint(node.pos, format!("{label} must be a map of registries and helpers, not {}", node.word()), "for example `{ghcr.io: ecr-login}`");
+        return found;
+    };
+    if entries.is_empty() {
+        reader.fault_hint(node.pos, format!("{label} is empty"), "leave it out");
+    }
+    for entry in entries.iter().take(super::super::LIST_MAX) {
+        let Some(helper) = reader.text(&entry.value, &format!("a helper of {label}")) else { continue };
+        // docker runs `docker-credential-NAME`; an empty name makes podman run `docker-credential-`.
+        if helper.value.is_empty() || helper.value.len() > 64 || !helper.value.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b)) {
+            let hint = "write what follows `docker-credential-`, as in `ecr-login`";
+            reader.fault_hint(helper.pos, format!("{label} names no helper: 1 to 64 letters, digits, `.`, `_` and `-`"), hint);
+            continue;
+        }
+        match Registry::parse(&entry.key) {
+            Err(why) => reader.fault(entry.key_pos, format!("{label}: {why}")),
+            Ok((registry, _)) if registry.path().is_some() => {
+                let hint = format!("write `{}`", registry.authority());
+                reader.fault_hint(entry.key_pos, format!("{label}: registry `{registry}` has a path, and helpers know hosts only"), hint);
+            }
+            Ok((registry, _)) if found.iter().any(|f| f.registry == registry) => {
+                reader.fault(entry.key_pos, format!("{label} has two helpers for {registry}"));
+            }
+            Ok((registry, _)) => found.push(CredHelper { registry, helper: helper.value.to_string() }),
+        }
+    }
+    if entries.len() > super::super::LIST_MAX {
+        reader.fault(node.pos, format!("{label} has more than {} registries", super::super::LIST_MAX));
+    }
+    found.sort_by(|a, b| a.registry.cmp(&b.registry));
+    found
+}
+
+fn no_mirror(reader: &mut Reader<'_>, pos: Pos) {
+    reader.fault_hint(pos, "target docker-mirror has no `mirror`", "write `- docker-mirror: {mirror: https://HOST, for: docker.io}`");
+}
+
+/// What a mirror is told by: where it is, what it stands for (`docker.io`) and who uses it (all that can).
+fn mirror_options(reader: &mut Reader<'_>, node: &Node, fields: &Fields<'_>, spec: &mut TargetSpec) {
+    let label = |key: &str| format!("`{key}` of target docker-mirror");
+    for key in ["user", "path", "owner", "group", "logins", "login"] {
+        if let Some(entry) = fields.get(key) {
+            reader.fault(entry.key_pos, format!("target docker-mirror knows no `{key}`: its files lie where each program looks, are root's and hold no login"));
+        }
+    }
+    let Some(url) = fields.value("mirror") else { return no_mirror(reader, node.pos) };
+    let Some(url) = reader.text(url, &label("mirror")) else { return };
+    let mut registry = Registry::parse(HUB).expect("a constant").0;
+    if let Some(text) = fields.value("for").and_then(|n| reader.text(n, &label("for"))) {
+        match Registry::parse(text.value) {
+            Ok((found, _)) if found.path().is_some() => return reader.fault(text.pos, format!("{} is a registry without a path", label("for"))),
+            Ok((found, _)) if RemotePath::parse(&format!("/{}", found.authority())).is_err() => {
+                return reader.fault(text.pos, format!("{} needs a host name, which names its files", label("for")));
+            }
+            Ok((found, _)) => registry = found,
+            Err(why) => return reader.fault(text.pos, format!("{}: {why}", label("for"))),
+        }
+    }
+    let mut mirror = match Mirror::parse(url.value, registry) {
+        Ok(mirror) => mirror,
+        Err(why) => return reader.fault(url.pos, format!("{}: {why}", label("mirror"))),
+    };
+    if let Some(list) = fields.value("runtimes") {
+        let Some(names) = reader.names(list, &label("runtimes")) else { return };
+        if names.is_empty() {
+            return reader.fault(list.pos, format!("{} leaves none", label("runtimes")));
+        }
+        let mut runtimes = Vec::new();
+        for name in names {
+            match Runtime::parse(&name.value) {
+                None => reader.fault_hint(name.pos, format!("unknown runtime `{}`", name.value), "they are docker, podman and containerd"),
+                Some(runtime) => match mirror.refusal(runtime) {
+                    Some(why) => reader.fault(name.pos, format!("this mirror is not for {}: {why}", runtime.name())),
+                    None => runtimes.push(runtime),
+                },
+            }
+        }
+        runtimes.sort();
+        mirror.runtimes = runtimes;
+    }
+    let Some(first) = mirror.runtimes.first() else { return };
+    spec.path = mirror::path(&mirror, *first);
+    spec.mirror = Some(mirror);
 }
 
 /// `"0640"`: YAML 1.1 reads 0640 as 416, YAML 1.2 as 640, so only text is taken.

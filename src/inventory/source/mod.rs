@@ -15,7 +15,7 @@ use super::fields::{Fields, Keys, Placed, Reader};
 use super::schema::{Connection, Parts};
 use super::yaml::{Node, Pos, Value};
 use super::{HOSTS_MAX, Program, World, hostlist};
-use crate::error::{Error, Problem};
+use crate::error::{Error, Problem, rule};
 use crate::model::{self, Jump};
 
 const SOURCE_KEYS: Keys = Keys { known: &["ansible", "slurm", "command", "group"], reserved: &[], private: false };
@@ -201,7 +201,7 @@ pub(super) fn expand(inventory: &Path, parts: &mut Parts, world: &mut dyn World,
             };
             let mut note = |message: String| {
                 let Pos { line, column } = source.pos;
-                let note = Problem { file: reader.file.to_string(), line, column, message, hint: None };
+                let note = Problem { rule: rule::SOURCE, file: reader.file.to_string(), line, column, message, hint: None };
                 if !notes.iter().any(|n| n.message == note.message) {
                     notes.push(note);
                 }

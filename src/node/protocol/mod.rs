@@ -2,13 +2,17 @@
 //! a cap on everything, and nothing is believed that does not carry the nonce of this connection.
 
 mod ls;
+mod mount;
 mod reply;
 mod request;
+mod task;
 
 use std::fmt::Write as _;
 
+pub use mount::Mount;
 pub use reply::{Broken, Home, Reply, ReplyReader, Verdict};
 pub use request::{Observe, Packing, Replace, Swap, hello, staging_dir, staging_pattern};
+pub use task::{ERRORS_BYTES_MAX, Ended, HelperVerb, NOT_RUNNING, OUTPUT_BYTES_MAX, Ran, Task};
 
 /// Files above this are not read; the same number stands in program.sh.
 pub const FILE_BYTES_MAX: u64 = 1 << 20;

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use zeroize::Zeroizing;
 
 use super::ls::parse_ls;
+use super::mount::Mount;
+use super::task::{self, ERRORS_BYTES_MAX, Ended, OUTPUT_BYTES_MAX};
 use super::{FILE_BYTES_MAX, Nonce};
 use crate::model::{CurlVersion, ObservedFile, Stat, StatKind};
 
@@ -16,6 +18,8 @@ const NOISE_BYTES_MAX: usize = 64 << 10;
 const REPLY_BYTES_MAX: usize = 8 << 20;
 /// The most lines of a reply that carry the nonce.
 const LINES_MAX: usize = 4096;
+/// The most mounts that are kept; on the way to a few files lie a handful.
+const MOUNTS_MAX: usize = 256;
 /// What is kept of the tools' complaints.
 const COMPLAINT_BYTES_MAX: usize = 8 << 10;
 
@@ -46,6 +50,12 @@ pub struct Reply {
     pub stats: BTreeMap<String, Stat>,
     /// The regular files up to [`FILE_BYTES_MAX`].
     pub files: BTreeMap<String, ObservedFile>,
+    /// The inode of each path that exists, where [`Observe::shared`](super::Observe::shared) asked.
+    pub inodes: BTreeMap<String, u64>,
+    /// The kernel's name for this boot of this machine, then too.
+    pub boot: Option<String>,
+    /// What is mounted at the paths that were asked for, in the order in which it was, where the kernel knows filesystems that hosts share.
+    pub mounts: Vec<Mount>,
     /// User and group of the program.
     pub me: Option<(u32, u32)>,
     /// Numbers of users (`passwd`) and groups (`group`) by (kind, name); `None` where the node knows none.
@@ -66,6 +76,8 @@ pub struct Reply {
     pub torn: bool,
     /// What the tools printed between the program's lines, at most a few KiB, unsanitised.
     pub complaints: String,
+    /// What came of a task.
+    pub task: Option<Ended>,
     /// The program refuses to work here, and why.
     pub refused: Option<String>,
 }
@@ -103,6 +115,8 @@ pub struct ReplyReader {
     searched: usize,
     /// How long the file contents that start at `at` are, once they have begun.
     contents: Option<usize>,
+    /// Those contents are what a task said, this many bytes of it on standard error.
+    task: Option<usize>,
     spoke: bool,
     lines: usize,
     noise: Vec<u8>,
@@ -123,6 +137,7 @@ impl ReplyReader {
             at: 0,
             searched: 0,
             contents: None,
+            task: None,
             spoke: false,
             lines: 0,
             noise: Vec::new(),
@@ -162,6 +177,9 @@ impl ReplyReader {
                 if !self.take_contents(total) {
                     return Ok(None);
                 }
+                if self.task.is_some() && (self.reply.torn || self.reply.task.is_none()) {
+                    return Err(Broken::Grammar);
+                }
                 if self.reply.torn {
                     return Ok(Some(std::mem::take(&mut self.reply)));
                 }
@@ -186,6 +204,13 @@ impl ReplyReader {
                     return Err(Broken::TooLong);
                 }
                 self.contents = Some(total);
+            } else if let Some(sizes) = line.strip_prefix("ran ") {
+                let (total, err) =
+                    sizes.split_once(' ').and_then(|(t, e)| Some((t.parse::<usize>().ok()?, e.parse::<usize>().ok()?))).ok_or(Broken::Grammar)?;
+                if err > ERRORS_BYTES_MAX || total > OUTPUT_BYTES_MAX + 2 * ERRORS_BYTES_MAX {
+                    return Err(Broken::TooLong);
+                }
+                (self.contents, self.task) = (Some(total), Some(err));
             } else if self.line(line)? {
                 return Ok(Some(std::mem::take(&mut self.reply)));
             }
@@ -246,7 +271,11 @@ impl ReplyReader {
             self.reply.torn = true;
             return true;
         }
-        let sizes: Vec<_> = self.files().cloned().collect();
+        if let Some(err) = self.task {
+            self.reply.task = task::ended(&self.buffer[self.at..to], err);
+            self.at = to;
+        }
+        let sizes: Vec<_> = if self.task.is_some() { Vec::new() } else { self.files().cloned().collect() };
         for (path, stat) in sizes {
             let next = self.at + stat.size as usize;
             let content = Zeroizing::new(self.buffer[self.at..next].to_vec());
@@ -276,6 +305,10 @@ impl ReplyReader {
         match word {
             "end" => return Ok(true),
             "tar" => self.reply.tar = true,
+            "late" => {
+                self.reply.task = Some(Ended::Late);
+                return Ok(true);
+            }
             "busy" => {
                 self.reply.busy = true;
                 return Ok(true);
@@ -285,12 +318,20 @@ impl ReplyReader {
                 return Ok(true);
             }
             "l" => {
-                let (path, stat) = parse_ls(rest).ok_or(Broken::Grammar)?;
+                // No mode begins with a digit.
+                let numbered = rest.trim_start_matches(' ').split_once(' ').and_then(|(n, rest)| Some((n.parse::<u64>().ok()?, rest)));
+                let (path, stat) = parse_ls(numbered.map_or(rest, |(_, rest)| rest)).ok_or(Broken::Grammar)?;
+                if let Some((inode, _)) = numbered {
+                    self.reply.inodes.insert(path.clone(), inode);
+                }
                 match path.as_str() {
                     "/proc/self/" => self.reply.me = Some((stat.uid, stat.gid)),
                     _ => self.order.push((path, stat)),
                 }
             }
+            "boot" => self.reply.boot = Some(rest.to_string()).filter(|b| b.len() == 36 && b.bytes().all(|c| c.is_ascii_hexdigit() || c == b'-')),
+            "mount" if self.reply.mounts.len() < MOUNTS_MAX => self.reply.mounts.extend(Mount::parse(rest)),
+            "mount" => {}
             "curl" => self.reply.curl = rest.strip_prefix("curl ").and_then(|v| CurlVersion::parse(v.split(' ').next()?)),
             "fact" => {
                 let (name, words) = rest.split_once(' ').unwrap_or((rest, ""));
@@ -357,6 +398,21 @@ mod tests {
         }
     }
 
+    #[test]
+    fn inodes_the_boot_and_mounts_are_told_beside_the_files() {
+        let lines = b"n0 l  77 -rw------- 1 0 0 1 Nov 21 02:18 /root/x\nn0 l 1 dr-xr-xr-x 9 7 8 0 Nov 21 02:41 /proc/self/\n\
+            n0 boot 0f4f7a53-3a3c-4a0e-8a0c-0a3a5a6a7a8a\nn0 mount 0:52 nfs4 nfs01:/home / /home\nn0 mount what is this\nn0 cat\nx\nn0 end\n";
+        let reply = reader().feed(lines).unwrap().unwrap();
+        assert_eq!((reply.inodes["/root/x"], reply.me, &reply.files["/root/x"].content[..]), (77, Some((7, 8)), &b"x"[..]));
+        assert_eq!((reply.mounts.len(), reply.boot.is_some()), (1, true));
+        for boot in ["", "0f4f7a53", "\u{1b}f4f7a53-3a3c-4a0e-8a0c-0a3a5a6a7a8"] {
+            assert_eq!(reader().feed(format!("n0 boot {boot}\nn0 end\n").as_bytes()).unwrap().unwrap().boot, None, "{boot:?}");
+        }
+        let flood = "n0 mount 0:52 nfs4 nfs01:/home / /home\n".repeat(2 * MOUNTS_MAX) + "n0 end\n";
+        assert_eq!(reader().feed(flood.as_bytes()).unwrap().unwrap().mounts.len(), MOUNTS_MAX);
+        broken(b"n0 l 77 nonsense\n", &Broken::Grammar);
+    }
+
     #[track_caller]
     fn broken(bytes: &[u8], want: &Broken) {
         assert_eq!(reader().feed(bytes).err().as_ref(), Some(want));
@@ -372,6 +428,12 @@ mod tests {
         broken(b"n0 l -rw------- 1 -1 0 5 Nov 21 02:18 /x\n", &Broken::Grammar);
         broken(b"n0 l -rw------- 1 0 0 99999999999999999999999 Nov 21 02:18 /x\n", &Broken::Grammar);
         broken(b"n0 conflict x\n", &Broken::Grammar);
+        broken(b"n0 ran x 0\n", &Broken::Grammar);
+        broken(b"n0 ran 3\n", &Broken::Grammar);
+        broken(b"n0 ran 3 4\nx\n0\nn0 end\n", &Broken::Grammar);
+        // More or less than was announced.
+        broken(b"n0 ran 3 0\nx\n0y\nn0 end\n", &Broken::Grammar);
+        broken(b"n0 ran 9 0\nx\n0\nn0 end\n", &Broken::Grammar);
         broken(b"n0 conflict -1\n", &Broken::Grammar);
         broken(b"n0 id passwd root\n", &Broken::Grammar);
         broken(b"n0 tar\nn0 refuse \xff\n", &Broken::Grammar);
@@ -383,6 +445,8 @@ mod tests {
     fn floods_end_at_a_limit() {
         broken(&[b"n0 tar\nn0 ", &vec![b'x'; LINE_BYTES_MAX + 1][..]].concat(), &Broken::TooLong);
         broken(&b"n0 tar\n".repeat(LINES_MAX + 1), &Broken::TooLong);
+        broken(b"n0 ran 1000000 0\n", &Broken::TooLong);
+        broken(b"n0 ran 10000 4097\n", &Broken::TooLong);
         broken(&[&b"n0 tar\n"[..], &b"complaint\n".repeat(NOISE_BYTES_MAX / 8)].concat(), &Broken::TooLong);
         broken(&[&b"n0 l -rw------- 1 0 0 1048576 Nov 21 02:18 /x\n".repeat(9)[..], b"n0 cat\n"].concat(), &Broken::TooLong);
         broken(&[&b"n0 l -rw------- 1 0 0 1048576 Nov 21 02:18 /x\nn0 cat\n"[..], &vec![0; REPLY_BYTES_MAX]].concat(), &Broken::TooLong);
@@ -395,6 +459,26 @@ mod tests {
         {
             assert!(reader().feed(reply).unwrap().unwrap().torn);
         }
+    }
+
+    #[test]
+    fn what_a_task_said_forges_nothing() {
+        let said = b"n0 ran 26 3\nn0 end\n\nn0 ran 1 0\nx\n\n7oh!\nn0 end\n";
+        for cut in 0..said.len() {
+            let mut r = reader();
+            // A piece that ends with a forged end is the one thing that may break it off.
+            match r.feed(&said[..cut]) {
+                Ok(none) => assert!(none.is_none()),
+                Err(broken) => {
+                    assert!(broken == Broken::Grammar && said[..cut].ends_with(b"\nn0 end\n"));
+                    continue;
+                }
+            }
+            let reply = r.feed(&said[cut..]).unwrap().unwrap();
+            let Some(Ended::Ran(ran)) = reply.task else { panic!("{cut}") };
+            assert_eq!((ran.status, &ran.out[..], &ran.err[..]), (7, &b"n0 end\n\nn0 ran 1 0\nx\n"[..], &b"oh!"[..]));
+        }
+        assert!(reader().feed(b"n0 late\n").unwrap().unwrap().task == Some(Ended::Late));
     }
 
     #[test]
@@ -463,12 +547,18 @@ mod tests {
                         "cat\n",
                         "n0 cat\n",
                         "busy\n",
+                        "late\n",
+                        "ran 5 2\n",
+                        "n0 ran 5 1\nab\n0e\nn0 end\n",
                         "refuse \u{1b}]52;c;x\u{7}\n",
                         "conflict 0\n",
                         "unstaged 18446744073709551616\n",
                         "id passwd x -\n",
                         "curl curl 8.5.0 (x)\n",
                         "l -rw------- 1 0 0 5 Nov 21 02:18 /x\n",
+                        "l 77 -rw------- 1 0 0 5 Nov 21 02:18 /x\n",
+                        "boot 0f4f7a53-3a3c-4a0e-8a0c-0a3a5a6a7a8a\n",
+                        "mount 0:52 nfs4 nfs01:/home / /home\n",
                         "l lrwxrwxrwx 1 0 0 9 Nov 21 02:18 /a -> ../b\n",
                         "n0 l -rw------- 1 4294967295 0 1048576 Nov 21 02:18 /y\n",
                         "l dr-xr-xr-x 9 0 0 0 Nov 21 02:41 /proc/self/\n"

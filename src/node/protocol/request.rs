@@ -23,6 +23,8 @@ pub struct Observe {
     pub curl: bool,
     /// A directory to lock first, when an earlier attempt met a conflict.
     pub lock: Option<RemotePath>,
+    /// Whether it is needed by what another host can tell that it sees the same files: inodes, the boot, mounts.
+    pub shared: bool,
 }
 
 impl Observe {
@@ -31,6 +33,9 @@ impl Observe {
         let mut out = String::new();
         if let Some(lock) = &self.lock {
             let _ = writeln!(out, "lock {lock} {WATCHDOG_SECONDS}");
+        }
+        if self.shared {
+            out.push_str("shared\n");
         }
         for path in &self.paths {
             let _ = writeln!(out, "path {path}");

@@ -237,7 +237,7 @@ fn held_half(wanted: &Wanted, held: &[Held], agent: &Option<Arc<AgentOfRun>>) ->
 
 /// A user certificate that is valid now; others are told with `-v` and left out.
 fn usable(certificate: Certificate, name: &str) -> Option<Public> {
-    let now = super::unix_time();
+    let now = crate::transport::clock::since_1970().as_secs();
     let why = match () {
         () if certificate.cert_type() != CertType::User => "it is for hosts, not for users",
         () if now < certificate.valid_after() => "it is not valid yet",

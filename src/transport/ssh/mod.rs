@@ -24,7 +24,7 @@ use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use russh::client::{self, ChannelOpenHandle, Handle, Msg, Session};
 use russh::keys::{Algorithm, EcdsaCurve, HashAlg, PublicKeyBase64};
@@ -32,7 +32,7 @@ use russh::{Channel, Preferred, cipher, compression, kex, mac};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::clock::Clock;
+use super::clock::{Clock, since_1970};
 use super::{Connector, Trouble};
 use crate::model::text::sanitize;
 use crate::model::{Address, Host, Stage};
@@ -267,7 +267,7 @@ impl client::Handler for Guard {
     async fn check_server_key(&mut self, offered: &russh::keys::PublicKeyOrCertificate) -> Result<bool, Self::Error> {
         let verdict = match offered {
             russh::keys::PublicKeyOrCertificate::PublicKey { key, .. } => self.trust.judge(key.algorithm().as_str(), &key.public_key_base64()),
-            russh::keys::PublicKeyOrCertificate::Certificate(certificate) => self.trust.judge_certificate(certificate, unix_time()),
+            russh::keys::PublicKeyOrCertificate::Certificate(certificate) => self.trust.judge_certificate(certificate, since_1970().as_secs()),
         };
         Ok(verdict.map_err(|why| *self.refused.lock().expect("nothing panics while it holds this lock") = Some(why)).is_ok())
     }
@@ -357,10 +357,6 @@ pub fn preferred(trust: &Trust) -> Preferred {
         mac: vec![mac::HMAC_SHA256_ETM, mac::HMAC_SHA512_ETM, mac::HMAC_SHA256, mac::HMAC_SHA512].into(),
         compression: vec![compression::NONE].into(),
     }
-}
-
-fn unix_time() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs())
 }
 
 /// The operating system's reason without Rust's `(os error N)`.

@@ -12,10 +12,10 @@ use super::known_hosts::{Standing, Trust, fingerprint};
 use super::leash::{self, leash};
 use super::patience::Patience;
 use super::route::{Route, Via};
-use super::{Opened, Ssh, preferred, ssh_reason, unix_time};
+use super::{Opened, Ssh, preferred, ssh_reason};
 use crate::model::{HostKeyPin, Stage};
 use crate::transport::Trouble;
-use crate::transport::clock::Clock;
+use crate::transport::clock::{Clock, since_1970};
 
 /// One server that was asked for its keys.
 pub struct Scanned {
@@ -189,7 +189,7 @@ impl client::Handler for Recorder {
 
     async fn check_server_key(&mut self, offered: &PublicKeyOrCertificate) -> Result<bool, Self::Error> {
         let key = offered.public_key();
-        let by_certificate = offered.certificate().is_some_and(|c| self.trust.judge_certificate(c, unix_time()).is_ok());
+        let by_certificate = offered.certificate().is_some_and(|c| self.trust.judge_certificate(c, since_1970().as_secs()).is_ok());
         let key = HostKeyPin { algorithm: plain_name(&key.algorithm()), base64: key.public_key_base64() };
         *self.seen.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(Seen { key, by_certificate });
         Ok(false)

@@ -10,6 +10,7 @@ use zeroize::Zeroizing;
 use super::leash::Leash;
 use super::{Guard, ssh_reason};
 use crate::model::Stage;
+use crate::node::Program;
 use crate::node::protocol::{Reply, ReplyReader};
 use crate::node::run_as::RunAs;
 use crate::transport::talk::{self, Piece, Purpose, Sink, Stream};
@@ -78,6 +79,10 @@ impl Sink for ChannelWriteHalf<Msg> {
 }
 
 impl Session for SshSession {
+    fn use_program(&mut self, program: Program) {
+        self.purpose.program = program;
+    }
+
     async fn start(&mut self, run_as: &RunAs) -> Result<(), Trouble> {
         let trouble = |e: russh::Error| Trouble::new(Stage::Start, ssh_reason(&e));
         // One channel at a time: MaxSessions may be 1.

@@ -1,0 +1,5 @@
+# Written by regprov. Holds no secret: the logins lie in the file that it names.
+if [ -r /etc/regprov/docker-config.json ]; then
+  export APPTAINER_AUTH_FILE=/etc/regprov/docker-config.json
+  export SINGULARITY_AUTHFILE=/etc/regprov/docker-config.json
+fi

@@ -1,0 +1,1 @@
+this file is wholly regprov's
