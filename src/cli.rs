@@ -41,6 +41,10 @@ pub enum Verb {
     Ping(Box<PingArgs>),
     /// Show which login each program of a host would use for a registry, and why; writes nothing there
     Explain(Box<ExplainArgs>),
+    /// Show what differs on the hosts from the inventory; writes nothing there and needs no identity
+    Status(Box<StatusArgs>),
+    /// Take out what this inventory wrote to its hosts, and nothing else; needs no identity
+    Remove(Box<RemoveArgs>),
     /// Show the hosts' SSH keys and add new ones to known_hosts, after asking; logs in to jump hosts alone
     Trust(Box<TrustArgs>),
     /// Make, fill and read vaults
@@ -102,6 +106,9 @@ pub struct WhatArgs {
     /// Drop entries in a node's file that make its consumer ignore the whole file
     #[arg(long)]
     pub drop_bad_entries: bool,
+    /// Take out what this inventory wrote to these hosts and does not want there any more; needs `id:`
+    #[arg(long, conflicts_with_all = ["logins", "targets"])]
+    pub prune: bool,
     /// Use logins whose `expires:` is past
     #[arg(long)]
     pub allow_expired: bool,
@@ -270,6 +277,15 @@ pub struct IdentityArgs {
     pub identities: Vec<PathBuf>,
 }
 
+/// What compares passwords without opening them.
+#[derive(Args, Debug, Default)]
+#[command(next_help_heading = "Vault")]
+pub struct AuditArgs {
+    /// Audit key file, by which passwords are known again [default: REGPROV_AUDIT_KEY_FILE, $XDG_CONFIG_HOME/regprov/audit-key.txt]
+    #[arg(long, value_name = "FILE")]
+    pub audit_key: Option<PathBuf>,
+}
+
 /// How an inventory's passwords are had.
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Vault")]
@@ -415,6 +431,83 @@ pub struct PingArgs {
     pub json: bool,
 }
 
+/// `regprov status`.
+#[derive(Args, Debug)]
+pub struct StatusArgs {
+    /// The inventory
+    pub inventory: PathBuf,
+    /// Only these hosts: names, host lists, groups; `a,b` adds, `!a` leaves out, `&a` keeps common ones, `@./FILE` reads, `@failed` is the
+    /// last apply's
+    #[arg(long, value_name = "PATTERN", help_heading = "What")]
+    pub limit: Option<String>,
+    /// Only this login (repeatable)
+    #[arg(long = "login", value_name = "NAME", help_heading = "What")]
+    pub logins: Vec<String>,
+    /// Only this target (repeatable)
+    #[arg(long = "target", value_name = "TARGET", value_parser = target_parser(), help_heading = "What")]
+    pub targets: Vec<TargetKind>,
+    /// How the hosts are reached.
+    #[command(flatten)]
+    pub ssh: SshArgs,
+    /// What the inventory may do.
+    #[command(flatten)]
+    pub sources: SourceArgs,
+    /// What compares the passwords.
+    #[command(flatten)]
+    pub audit: AuditArgs,
+    /// What opens an inventory that is encrypted as a whole, and the password of sudo; `--identity` compares the passwords too.
+    #[command(flatten)]
+    pub vault: OpenArgs,
+    /// One JSON document on stdout (schema regprov.status/1)
+    #[arg(long, help_heading = "Output")]
+    pub json: bool,
+}
+
+/// `regprov remove`.
+#[derive(Args, Debug)]
+#[command(group(clap::ArgGroup::new("which").args(["limit", "logins", "targets", "all"]).required(true).multiple(true)))]
+pub struct RemoveArgs {
+    /// The inventory; it must have an `id:`
+    pub inventory: PathBuf,
+    /// Only from these hosts: names, host lists, groups; `a,b` adds, `!a` leaves out, `&a` keeps common ones, `@./FILE` reads, `@failed` is
+    /// the last apply's
+    #[arg(long, value_name = "PATTERN", help_heading = "What")]
+    pub limit: Option<String>,
+    /// Only this login (repeatable), also one that has left the inventory
+    #[arg(long = "login", value_name = "NAME", help_heading = "What")]
+    pub logins: Vec<String>,
+    /// Only from this target (repeatable)
+    #[arg(long = "target", value_name = "TARGET", value_parser = target_parser(), help_heading = "What")]
+    pub targets: Vec<TargetKind>,
+    /// All logins of all hosts, where none of the other three says less
+    #[arg(long, conflicts_with_all = ["limit", "logins", "targets"], help_heading = "What")]
+    pub all: bool,
+    /// Keep entries whose password is not the vault's; needs the audit key or an identity
+    #[arg(long, help_heading = "What")]
+    pub same_password: bool,
+    /// Say what would be taken out, change nothing
+    #[arg(long, help_heading = "What")]
+    pub check: bool,
+    /// In what order, and when it stops.
+    #[command(flatten)]
+    pub run: RunArgs,
+    /// How the hosts are reached.
+    #[command(flatten)]
+    pub ssh: SshArgs,
+    /// What the inventory may do.
+    #[command(flatten)]
+    pub sources: SourceArgs,
+    /// What compares passwords.
+    #[command(flatten)]
+    pub audit: AuditArgs,
+    /// What opens an inventory that is encrypted as a whole, and the password of sudo.
+    #[command(flatten)]
+    pub vault: OpenArgs,
+    /// What is told.
+    #[command(flatten)]
+    pub output: ApplyOutputArgs,
+}
+
 /// `regprov explain`.
 #[derive(Args, Debug)]
 pub struct ExplainArgs {
@@ -467,6 +560,23 @@ pub enum VaultVerb {
         /// Show the passwords too; needs the identity
         #[arg(long, help_heading = "Output")]
         reveal: bool,
+        /// What opens it.
+        #[command(flatten)]
+        identity: IdentityArgs,
+    },
+    /// Make an audit key, readable by you alone; prints its id
+    AuditKey {
+        /// Where to write it [default: $XDG_CONFIG_HOME/regprov/audit-key.txt]; never overwritten
+        #[arg(short, long, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
+    /// Write beside each sealed password its fingerprint, by which `status` knows it with the audit key alone
+    Fingerprint {
+        /// The vault
+        vault: PathBuf,
+        /// What makes the fingerprints.
+        #[command(flatten)]
+        audit: AuditArgs,
         /// What opens it.
         #[command(flatten)]
         identity: IdentityArgs,
@@ -535,6 +645,9 @@ pub struct VaultSetArgs {
     /// A further host that is handed this login, such as the token server (repeatable)
     #[arg(long = "auth-host", value_name = "HOST", help_heading = "What")]
     pub auth_hosts: Vec<String>,
+    /// What makes the password's fingerprint.
+    #[command(flatten)]
+    pub audit: AuditArgs,
 }
 
 /// A number of seconds, from 1 to an hour.

@@ -22,8 +22,9 @@
 //! What a node runs beside that (credential helpers before the merge; its log, restarts and the pull test in the end) are tasks of a program of
 //! their own, [`node::Program::Tasks`], on a channel that is opened only for them: the files' program stays as small as it is.
 //!
-//! The other verbs are parts of that line: `hosts` ends after `limit`, `expiry` after `open`, `trust` after the key exchange of `connect`, and `ping` starts
-//! a program that only looks. `explain` ends after `observe`: [`mod@explain`] tells what each program would make of the files of one host.
+//! The other verbs are parts of that line: `hosts` ends after `limit`, `expiry` after `open`, `trust` after the key exchange of `connect`, `ping`
+//! starts a program that only looks, `status` ends after `observe` and compares, and `remove` takes out what the record names instead of merging.
+//! `explain` ends after `observe` too: [`mod@explain`] tells what each program would make of the files of one host.
 //! `vault` works on the files of the admin alone.
 //!
 //! # Where hosts come from
@@ -61,9 +62,10 @@
 //!
 //! [`registry`] shows each login to its registry as a consumer would. `verify` tells what came of it; with `apply --verify` it goes on
 //! beside connect and observe, and a [`push::Clearance`] lets no host be written before it has ended well.
+//!
 //! # Files that hosts share
 //!
-//! Before it writes, a host claims each file in the run's registry (`src/push/shared.rs`). By what the node tells of it (`src/push/same.rs`)
+//! Before it writes or takes something out, a host claims each file in the run's registry (`src/push/shared.rs`). By what the node tells of it (`src/push/same.rs`)
 //! another host may be writing the same one: then it does its other files, waits, and looks again. Who waits holds no claim, so nobody waits in
 //! a circle; and what is at a host's own path decides, not what was told.
 //!

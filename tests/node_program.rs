@@ -32,6 +32,9 @@ fn sha(bytes: &[u8]) -> String {
 /// A file to write: path, what is expected there, new content.
 type New<'a> = (&'a str, Option<&'a [u8]>, &'a [u8]);
 
+/// Stands for new content: the file shall go.
+const GONE: &[u8] = b"this file shall go";
+
 /// A node: a folder that stands for its `/`.
 struct Node {
     dir: tempfile::TempDir,
@@ -80,7 +83,7 @@ impl Node {
         files.sort_by_key(|f| (f.0.parent(), f.0.clone()));
         let mut entries = Vec::new();
         let mut dirs = Vec::new();
-        for (path, _, new) in &files {
+        for (path, _, new) in files.iter().filter(|(.., new)| *new != GONE) {
             let staging = staging_dir(&path.parent(), nonce);
             if !dirs.contains(&staging) {
                 dirs.push(staging.clone());
@@ -94,7 +97,11 @@ impl Node {
             }
             entries.push(Entry { path: staging.join(path.file_name()), uid, gid, mode: 0o640, content: Some(new) });
         }
-        let swaps = files.iter().map(|(path, old, new)| Swap { new: sha(new), old: old.map(sha), path: path.clone() }).collect();
+        let swaps = files.iter().map(|(path, old, new)| {
+            let new = if *new == GONE { Swap::NOTHING.to_string() } else { sha(new) };
+            Swap { new, old: old.map(sha), path: path.clone() }
+        });
+        let swaps = swaps.collect();
         let lock = remote(&self.path("var/lib/regprov"));
         let sweep = sweep.iter().map(|d| remote(&self.path(d))).collect();
         let head = Replace { lock: lock.clone(), sweep, swaps, packing }.encode();
@@ -141,13 +148,17 @@ async fn converse(node: Node, packing: Packing) {
     let old: &[u8] = b"old \\ $HOME\nwithout a last newline";
     let new: &[u8] = b"new 'quotes' \"and\" `more`\n\n\xff\xc3\xa4 \\n\n";
     fs::write(node.path("a/one"), old).unwrap();
+    // One goes beside a file that is written, the other from a directory where nothing is.
+    fs::create_dir(node.path("c")).unwrap();
+    ["a/gone", "c/gone"].into_iter().for_each(|file| fs::write(node.path(file), "x").unwrap());
     let observe = node.observe(&["a", "a/one", "a/none", "a/*.none"]);
     let (first, second) = node
         .talk(&observe, |nonce, first| {
             assert_eq!(&first.files[node.path("a/one").to_str().unwrap()].content[..], old);
             assert_eq!(first.stats[node.path("a").to_str().unwrap()].kind, StatKind::Dir);
             assert_eq!(first.stats.len(), 2);
-            Some(node.replacement(nonce, &[("a/one", Some(old), new), ("b/two", None, b"two")], packing, &[]))
+            let files: [New<'_>; 4] = [("a/one", Some(old), new), ("b/two", None, b"two"), ("a/gone", Some(b"x"), GONE), ("c/gone", Some(b"x"), GONE)];
+            Some(node.replacement(nonce, &files, packing, &[]))
         })
         .await
         .unwrap_or_else(|t| panic!("{}", t.reason));
@@ -157,6 +168,8 @@ async fn converse(node: Node, packing: Packing) {
     assert_eq!(&second.files[node.path("a/one").to_str().unwrap()].content[..], new);
     assert_eq!(fs::read(node.path("a/one")).unwrap(), new);
     assert_eq!(fs::read(node.path("b/two")).unwrap(), b"two");
+    assert!(!node.path("a/gone").exists() && !node.path("c/gone").exists() && node.path("c").is_dir());
+    assert!(!second.stats.contains_key(node.path("c/gone").to_str().unwrap()));
     assert_eq!(fs::metadata(node.path("a/one")).unwrap().permissions().mode() & 0o7777, 0o640);
     assert_eq!(fs::metadata(node.path("b")).unwrap().permissions().mode() & 0o7777, 0o700);
     assert_eq!(fs::metadata(node.path("var/lib")).unwrap().permissions().mode() & 0o7777, 0o755);
@@ -343,7 +356,8 @@ async fn a_login_shell_that_does_not_start_us_is_quoted() {
 
 #[tokio::test]
 async fn what_changed_since_it_was_observed_is_left_alone() {
-    for (old, meanwhile) in [(Some(&b"x"[..]), Some(&b"y"[..])), (None, Some(b"y")), (Some(b"x"), None)] {
+    let (x, y, new): (Option<&[u8]>, Option<&[u8]>, &[u8]) = (Some(b"x"), Some(b"y"), b"new");
+    for (old, meanwhile, new) in [(x, y, new), (None, y, new), (x, None, new), (x, y, GONE), (x, None, GONE)] {
         let node = Node::new(Local::default());
         fs::create_dir(node.path("a")).unwrap();
         fs::write(node.path("a/other"), "o").unwrap();
@@ -356,7 +370,7 @@ async fn what_changed_since_it_was_observed_is_left_alone() {
                     Some(bytes) => fs::write(node.path("a/one"), bytes).unwrap(),
                     None => fs::remove_file(node.path("a/one")).unwrap(),
                 }
-                Some(node.replacement(nonce, &[("a/one", old, b"new"), ("a/other", Some(b"o"), b"p")], Packing::Tar, &[]))
+                Some(node.replacement(nonce, &[("a/one", old, new), ("a/other", Some(b"o"), b"p")], Packing::Tar, &[]))
             })
             .await
             .unwrap_or_else(|t| panic!("{}", t.reason));
@@ -373,15 +387,21 @@ async fn a_link_that_appeared_meanwhile_is_not_followed() {
     fs::create_dir(node.path("a")).unwrap();
     fs::write(node.path("a/one"), "x").unwrap();
     fs::write(node.path("victim"), "x").unwrap();
+    fs::create_dir(node.path("c")).unwrap();
+    fs::write(node.path("c/gone"), "x").unwrap();
     let (_, second) = node
-        .talk(&node.observe(&["a", "a/one"]), |nonce, _| {
+        .talk(&node.observe(&["a", "a/one", "c/gone"]), |nonce, _| {
+            fs::remove_file(node.path("c/gone")).unwrap();
+            std::os::unix::fs::symlink(node.path("victim"), node.path("c/gone")).unwrap();
             fs::remove_file(node.path("a/one")).unwrap();
             std::os::unix::fs::symlink(node.path("victim"), node.path("a/one")).unwrap();
-            Some(node.replacement(nonce, &[("a/one", Some(b"x"), b"new")], Packing::Tar, &[]))
+            Some(node.replacement(nonce, &[("a/one", Some(b"x"), b"new"), ("c/gone", Some(b"x"), GONE)], Packing::Tar, &[]))
         })
         .await
         .unwrap_or_else(|t| panic!("{}", t.reason));
-    assert_eq!(second.unwrap().verdicts[&0], Verdict::Conflict);
+    let verdicts = second.unwrap().verdicts;
+    assert_eq!((verdicts[&0], verdicts[&1]), (Verdict::Conflict, Verdict::Conflict));
+    assert!(node.path("c/gone").is_symlink());
     assert_eq!(fs::read(node.path("victim")).unwrap(), b"x");
 }
 
@@ -397,7 +417,7 @@ async fn cut_everywhere(packing: Packing, padding: usize) {
     let mut cut = 0;
     loop {
         let node = Node::new(Local::default());
-        for dir in ["a", "b"] {
+        for dir in ["a", "b", "c"] {
             fs::create_dir(node.path(dir)).unwrap();
             fs::write(node.path(dir).join("one"), "x").unwrap();
         }
@@ -405,7 +425,7 @@ async fn cut_everywhere(packing: Packing, padding: usize) {
         let result = node
             .talk(&node.observe(&["a", "a/one", "b", "b/one"]), |nonce, _| {
                 let new: &[u8] = &[b'n'; 1500];
-                let mut bytes = node.replacement(nonce, &[("a/one", Some(b"x"), new), ("b/one", Some(b"x"), new)], packing, &[]);
+                let mut bytes = node.replacement(nonce, &[("a/one", Some(b"x"), new), ("b/one", Some(b"x"), new), ("c/one", Some(b"x"), GONE)], packing, &[]);
                 whole = bytes.len() - padding;
                 bytes.truncate(cut);
                 Some(bytes)
@@ -413,6 +433,7 @@ async fn cut_everywhere(packing: Packing, padding: usize) {
             .await;
         let now = ["a/one", "b/one"].map(|f| fs::read(node.path(f)).unwrap().len());
         let why = result.err().map(|t| t.reason).unwrap_or_default();
+        assert_eq!(node.path("c/one").exists(), cut < whole, "{packing:?} cut at {cut} of {whole}: {why}");
         assert_eq!(now, if cut < whole { [1, 1] } else { [1500, 1500] }, "{packing:?} cut at {cut} of {whole}: {why}");
         node.assert_tidy();
         if cut > whole {

@@ -13,7 +13,8 @@ use std::time::Duration;
 use hosts::{At, host, logins, told};
 use regprov::format::MergeOptions;
 use regprov::model::{Change, Host, HostRow, Login, Pace, Portion, Registry, Report, Secret, TargetKind, Username};
-use regprov::push::{Push, PushOptions, push_all};
+use regprov::push::remove::{Selection, Task};
+use regprov::push::{Clearance, Push, PushOptions, push_all_for};
 use simulated::{Disk, Fault, Node, Simulation, WRITE};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
@@ -40,13 +41,14 @@ struct Run {
     check: bool,
     pace: Pace,
     targets: Vec<At>,
+    task: Task,
     /// Hosts that get the login `ngc` in place of `hub`.
     others: std::ops::Range<usize>,
 }
 
 impl Default for Run {
     fn default() -> Self {
-        Run { forks: 50, check: false, pace: Pace::default(), targets: vec![SHARED], others: 0..0 }
+        Run { forks: 50, check: false, pace: Pace::default(), targets: vec![SHARED], task: Task::Apply, others: 0..0 }
     }
 }
 
@@ -86,7 +88,7 @@ impl Run {
         let connector = Simulation((0..nodes.len()).map(|i| (name(i), nodes[i].clone())).collect());
         let (_keep, stop) = watch::channel(false);
         let start = Instant::now();
-        let push = push_all(Arc::new(Push { connector, logins, options }), hosts, stop, mpsc::unbounded_channel().0);
+        let push = push_all_for(Arc::new(Push { connector, logins, options }), self.task, Clearance::given(), hosts, stop, mpsc::unbounded_channel().0);
         let report = tokio::time::timeout(3600 * SECOND, push).await.expect("no host waits for ever");
         (report, start.elapsed())
     }
@@ -133,6 +135,85 @@ async fn simulated_one_host_writes_and_the_others_verify() {
             assert_eq!(shared.writes(FILE), 1);
             assert!(nodes.iter().all(|node| node.own.writes("/var/lib/regprov/owned.json") <= 2), "the record is written with its files alone");
         }
+    }
+}
+
+/// `remove`, of everything.
+fn everything() -> Run {
+    Run { task: Task::Remove(Selection::default()), ..Run::default() }
+}
+
+#[tokio::test(start_paused = true)]
+async fn simulated_one_host_takes_out_and_the_others_find_nothing() {
+    for late in [Duration::ZERO, 3 * SECOND] {
+        for (n, forks, before) in [(2, 50, None), (65, 4, None), (65, 80, None), (65, 80, Some(r#"{"auths":{"ghcr.io":{"auth":"Ym9iOng="}}}"#))] {
+            let what = format!("{late:?} {n} {forks} {before:?}");
+            let shared = server();
+            let mut nodes = nodes(n, &shared, NFS);
+            nodes[1..].iter_mut().for_each(|node| node.late = late);
+            if let Some(before) = before {
+                shared.mkdir("/home/ops/.docker");
+                shared.write(FILE, before);
+            }
+            Run { targets: vec![SHARED, OWN], ..Run::default() }.push(&nodes).await;
+            assert_eq!(shared.writes(FILE), 1, "{what}");
+            tokio::time::sleep(60 * SECOND).await;
+            // What would be done, and that it is done once.
+            let (report, _) = Run { forks, check: true, targets: vec![SHARED, OWN], ..everything() }.push(&nodes).await;
+            let change = if before.is_some() { "updated" } else { "removed" };
+            assert_eq!(files(&report.hosts[0]), format!("{change}, removed"), "{what}");
+            for row in &report.hosts[1..] {
+                assert_eq!(files(row), format!("{change} (shared via n00), removed"), "{what}");
+            }
+            let (report, took) = Run { forks, targets: vec![SHARED, OWN], ..everything() }.push(&nodes).await;
+            assert_eq!(files(&report.hosts[0]), format!("{change}, removed"), "{what}");
+            for row in &report.hosts[1..] {
+                assert!(files(row) == "unchanged (shared via n00), removed" || files(row) == "unchanged, removed", "{what}: {}", files(row));
+            }
+            assert_eq!(shared.writes(FILE), 2, "{what}");
+            assert_eq!(shared.read(FILE).is_some(), before.is_some(), "{what}");
+            // Every host's record has forgotten it.
+            assert!(nodes.iter().all(|node| node.own.read("/var/lib/regprov/owned.json").is_none()), "{what}");
+            assert_eq!(shared.torn_away(), Vec::<String>::new());
+            assert!(took < 60 * SECOND, "{what}: {took:?}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn simulated_prune_takes_out_in_the_leader_s_write() {
+    let shared = server();
+    let nodes = nodes(40, &shared, NFS);
+    Run::default().push(&nodes).await;
+    let (report, _) = Run { task: Task::Prune, others: 0..40, ..Run::default() }.push(&nodes).await;
+    assert_eq!(files(&report.hosts[0]), "updated");
+    assert!(report.hosts[1..].iter().all(|row| files(row) == "unchanged (shared via n00)"), "{:?}", all(&report));
+    assert_eq!(shared.writes(FILE), 2);
+    let text = shared.read(FILE).unwrap();
+    assert!(text.contains("nvcr.io") && !text.contains("index.docker.io"), "{text}");
+    for node in &nodes {
+        let record = node.own.read("/var/lib/regprov/owned.json").unwrap();
+        assert!(record.contains("nvcr.io") && !record.contains("docker.io"), "{record}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn simulated_a_lost_leader_of_a_removal_is_followed_by_another() {
+    for (fault, writes) in [(Fault::Dies, 2), (Fault::DiesAfter, 2), (Fault::Stalls, 2), (Fault::Denied, 2)] {
+        let shared = server();
+        let mut nodes = nodes(9, &shared, NFS);
+        Run::default().push(&nodes).await;
+        nodes[0].fault = fault;
+        let (report, _) = everything().push(&nodes).await;
+        assert!(!matches!(told(&report.hosts[0]).as_str(), "changed" | "unchanged"), "{fault:?}: {}", told(&report.hosts[0]));
+        assert!(report.hosts[1..].iter().all(|row| matches!(told(row).as_str(), "changed" | "unchanged")), "{fault:?}: {:?}", all(&report));
+        assert_eq!((shared.writes(FILE), shared.read(FILE)), (writes, None), "{fault:?}");
+        assert!(nodes[1..].iter().all(|node| node.own.read("/var/lib/regprov/owned.json").is_none()), "{fault:?}");
+        // What the lost one left in its record goes with a further run.
+        nodes[0].fault = Fault::None;
+        let (report, _) = everything().push(&nodes).await;
+        assert_eq!(all(&report), vec!["unchanged"; 9], "{fault:?}");
+        assert!(nodes[0].own.read("/var/lib/regprov/owned.json").is_none(), "{fault:?}");
     }
 }
 

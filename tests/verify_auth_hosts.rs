@@ -73,7 +73,23 @@ impl Site {
         let recipient = text.lines().find(|l| l.starts_with("age1")).unwrap().to_string();
         assert_eq!(run(dir.path(), &["vault", "init", "vault.yml", "-r", &recipient], "").0, Some(0));
         let address = format!("127.0.0.1:{}", registry.port);
-        let set = ["vault", "set", "vault.yml", "site", "--registry", &address, "--username", "alice", "--canary", "proj/tiny", "--auth-host", "old.example"];
+        assert_eq!(run(dir.path(), &["vault", "audit-key", "-o", "audit.txt"], "").0, Some(0));
+        let set = [
+            "vault",
+            "set",
+            "vault.yml",
+            "site",
+            "--audit-key",
+            "audit.txt",
+            "--registry",
+            &address,
+            "--username",
+            "alice",
+            "--canary",
+            "proj/tiny",
+            "--auth-host",
+            "old.example",
+        ];
         assert_eq!(run(dir.path(), &set, PASSWORD).0, Some(0));
         let inventory = "version: 1\nvault: vault.yml\ngroups: {g: {hosts: [n], logins: [site], targets: [docker]}}\n";
         fs::write(dir.path().join("inventory.yml"), inventory).unwrap();
@@ -123,7 +139,8 @@ fn who_says_yes_seals_the_host_with_the_login() {
     assert_eq!(code, Some(0), "{text}");
     assert!(text.contains("login `site` is sealed anew in vault.yml for 1 recipient, with the auth host 127.0.0.2"), "{text}");
     assert_eq!(site.tokens.logins(), [format!("alice:{PASSWORD}")]);
-    // Only the seal has changed.
+    // Only the seal has changed; the fingerprint is that of the same password.
+    assert!(before.contains("    fingerprint: "), "{before}");
     let outside = |text: &str| text.lines().filter(|l| !l.starts_with("      ")).map(str::to_string).collect::<Vec<_>>();
     assert_eq!(outside(&site.vault()), outside(&before));
     assert_ne!(site.vault(), before);

@@ -10,10 +10,10 @@ use tokio::sync::{mpsc, watch};
 
 use super::become_password::become_password;
 use super::journal::{self, Journal, LastRun, Selection};
-use super::load::{Opener, check_expiry, known};
+use super::load::{Opener, check_expiry, known, now};
 use super::reach::{Purpose, reach};
 use super::verify;
-use crate::cli::{ApplyArgs, RunArgs, SshArgs, WhatArgs};
+use crate::cli::{ApplyArgs, ApplyOutputArgs, RunArgs, SshArgs, WhatArgs};
 use crate::error::{Error, Result};
 use crate::format::{self, MergeOptions};
 use crate::inventory::{self, Inventory};
@@ -21,7 +21,8 @@ use crate::model::text::shell_word;
 use crate::model::verify::{Verified, VerifyMode};
 use crate::model::{Connection, Event, Host, HostRow, LoginEntry, Outcome, Pace, Report, Stage};
 use crate::node::Program;
-use crate::push::{Clearance, Clears, Logins, Push, PushOptions, before, push_when_cleared};
+use crate::push::remove::Task;
+use crate::push::{Clearance, Clears, Logins, Push, PushOptions, before, push_all_for};
 use crate::registry::{Client, Deadlines, Subject, check_all};
 use crate::transport::local::Local;
 use crate::transport::reach::Reach;
@@ -32,17 +33,27 @@ pub async fn apply(args: &ApplyArgs, verbose: u8) -> Result<u8> {
     // Everything that can be wrong with the input is found here, before the first connection.
     let mut opener = Opener::of_process(&args.vault.identity.identities)?.allow_commands(args.sources.allow_commands);
     let mut inventory = opener.inventory(&args.inventory, args.vault.allow_plaintext, args.what.allow_expired)?;
+    if args.what.prune {
+        may_take(&inventory)?;
+    }
     let last = if args.what.resume { Some(LastRun::of(&args.inventory)?) } else { None };
     let chosen = match &last {
         Some(last) => known(&inventory, &last.unfinished()),
         None => opener.limit(&inventory, args.what.limit.as_deref())?,
     };
+    let (output, check_only) = (&args.output, args.what.check);
     if let Some(last) = last.as_ref().filter(|_| chosen.is_empty()) {
-        return tell(&Report::default(), &format!("nothing is left of the last run ({})\n", last.path.display()), args);
+        return tell(&Report::default(), &format!("nothing is left of the last run ({})\n", last.path.display()), output, check_only);
     }
     let selection = selection(&args.what, last.as_ref());
-    inventory::select(&mut inventory, &selection.logins, &selection.targets)?;
-    let hosts = targeted(&inventory, &chosen, &args.ssh)?;
+    if args.what.prune && !(selection.logins.is_empty() && selection.targets.is_empty()) {
+        return Err(Error::usage("--prune would take what --login and --target leave out for gone").hint("leave them out (or --resume of a run that had them)"));
+    }
+    // A host that gets nothing any more may still hold something.
+    if !args.what.prune {
+        inventory::select(&mut inventory, &selection.logins, &selection.targets)?;
+    }
+    let hosts = targeted(&inventory, &chosen, &args.ssh, args.what.prune)?;
     let logins = open(&mut opener, &inventory, &hosts, args.vault.allow_plaintext)?;
     check_expiry(logins.values(), args.what.allow_expired)?;
     check(&hosts, &logins)?;
@@ -66,24 +77,34 @@ pub async fn apply(args: &ApplyArgs, verbose: u8) -> Result<u8> {
     let names: Vec<String> = hosts.iter().map(|h| h.name.clone()).collect();
     let mut journal = if args.what.check { None } else { journal(args, &inventory, &names, &selection) };
     let progress = ui::progress::Progress::new(names, verbose > 0, args.what.check);
-    let report = run(Arc::new(Push { connector, logins, options }), hosts, progress, journal.as_mut(), checking).await?;
+    let task = if args.what.prune { Task::Prune } else { Task::Apply };
+    let report = run(Arc::new(Push { connector, logins, options }), task, hosts, progress, journal.as_mut(), checking).await?;
 
     let whole = journal.is_some_and(|journal| journal.finish(&report, report.exit_code(args.output.detailed_exitcode)));
     let command = if whole { repeated(std::env::args_os().skip(1), &selection) } else { None };
     let recap = ui::recap::Options { check: args.what.check, diff: args.output.diff, colors: ui::stdout_has_colors(), command: command.as_deref() };
-    tell(&report, &ui::recap::recap(&report, recap), args)
+    tell(&report, &ui::recap::recap(&report, recap), output, check_only)
+}
+
+/// Demands that the nodes' record knows this inventory by a name of its own, without which it could take what another one wrote for its own.
+pub(super) fn may_take(inventory: &Inventory) -> Result<()> {
+    match inventory.id {
+        Some(_) => Ok(()),
+        None => Err(Error::usage(format!("{} has no `id:`, by which the nodes know what it wrote there", inventory.path))
+            .hint("give it a name of its own (`id: example-cluster`) and run `apply`; what was written before then stays on the nodes as somebody else's")),
+    }
 }
 
 /// Writes the report, as text or as the document, and returns the exit code.
-fn tell(report: &Report, text: &str, args: &ApplyArgs) -> Result<u8> {
-    let document = args.output.json.then(|| ui::json::json(report, args.what.check, args.output.diff));
+pub(super) fn tell(report: &Report, text: &str, output: &ApplyOutputArgs, check: bool) -> Result<u8> {
+    let document = output.json.then(|| ui::json::json(report, check, output.diff));
     let lost = |e| {
         // The run is over all the same, and whoever reads stderr shall know how.
-        let summary = ui::recap::summary(report, args.what.check);
+        let summary = ui::recap::summary(report, check);
         Error::internal(format!("the report cannot be written to stdout: {e}\nthe run itself came to its end: {}", summary.trim_end()))
     };
     ui::out(document.as_deref().unwrap_or(text)).map_err(lost)?;
-    Ok(report.exit_code(args.output.detailed_exitcode))
+    Ok(report.exit_code(output.detailed_exitcode))
 }
 
 /// `--login` and `--target`; where neither is given, those of the run that this one continues.
@@ -132,9 +153,9 @@ fn repeated(args: impl Iterator<Item = OsString>, selection: &Selection) -> Opti
     Some(words.join(" "))
 }
 
-/// The chosen hosts that get anything, with the flags laid over their settings.
-pub(super) fn targeted(inventory: &Inventory, chosen: &[usize], ssh: &SshArgs) -> Result<Vec<Host>> {
-    let mut hosts: Vec<Host> = chosen.iter().map(|i| inventory.hosts[*i].clone()).filter(|h| !h.targets.is_empty()).collect();
+/// The chosen hosts that get anything, or with `bare` all of them, with the flags laid over their settings.
+pub(super) fn targeted(inventory: &Inventory, chosen: &[usize], ssh: &SshArgs, bare: bool) -> Result<Vec<Host>> {
+    let mut hosts: Vec<Host> = chosen.iter().map(|i| inventory.hosts[*i].clone()).filter(|h| bare || !h.targets.is_empty()).collect();
     if hosts.is_empty() {
         return Err(Error::usage("no host is left that gets anything").hint("`regprov hosts` shows who gets what; --limit, --login and --target narrow it"));
     }
@@ -198,7 +219,7 @@ fn checking(args: &ApplyArgs, inventory: &Inventory, logins: &Logins) -> Result<
 }
 
 /// The logins to be shown to their registries.
-struct Checking {
+pub(super) struct Checking {
     client: Client,
     subjects: Vec<Subject>,
     required: bool,
@@ -207,7 +228,7 @@ struct Checking {
 impl Checking {
     /// Asks, and gives leave to write or refuses it.
     async fn run(self, clears: Clears) -> Verified {
-        let logins = check_all(self.client, self.subjects, Deadlines::default(), verify::now()).await;
+        let logins = check_all(self.client, self.subjects, Deadlines::default(), now()).await;
         let verified = Verified { logins, required: self.required };
         clears.decide(verified.refused().next().is_none());
         verified
@@ -215,7 +236,7 @@ impl Checking {
 }
 
 /// Waves and guards: the flags, and the inventory's `serial:` where they say nothing of waves.
-fn pace(args: &RunArgs, inventory: &Inventory) -> Pace {
+pub(super) fn pace(args: &RunArgs, inventory: &Inventory) -> Pace {
     let batch = if args.batch.is_empty() { &inventory.serial } else { &args.batch };
     Pace { canary: args.canary.unwrap_or(0) as usize, batch: batch.clone(), max_fail: args.max_fail }
 }
@@ -231,8 +252,9 @@ pub(super) fn forks(wanted: u32, files_each: u64) -> usize {
 
 /// Runs the fan-out, draws it, and hears signals: after the first one no host starts any more, after the second one
 /// nothing is waited for.
-async fn run(
+pub(super) async fn run(
     push: Arc<Push<Reach>>,
+    task: Task,
     hosts: Vec<Host>,
     progress: ui::progress::Progress,
     journal: Option<&mut Journal>,
@@ -259,7 +281,7 @@ async fn run(
             None => std::future::pending().await,
         }
     };
-    let work = push_when_cleared(push, hosts, stopped, sender, clearance);
+    let work = push_all_for(push, task, clearance, hosts, stopped, sender);
     tokio::pin!(work, asking);
     let report = loop {
         let code = tokio::select! {

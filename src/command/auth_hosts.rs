@@ -62,7 +62,10 @@ fn seal_with(entry: &LoginEntry, login: &mut Login, host: &str) -> Result<()> {
     let bytes = read_for_set(path)?;
     let text = std::str::from_utf8(&bytes).map_err(|_| Error::vault(format!("{file} is not text")))?;
     let document = VaultDocument::parse(file, text)?;
-    let there = document.login(&entry.name).and_then(|l| l.password.as_deref()).map(str::trim);
+    let there = document.login(&entry.name);
+    // The password stays what it is, and so does its fingerprint.
+    let fingerprint = there.and_then(|l| l.fingerprint.as_deref());
+    let there = there.and_then(|l| l.password.as_deref()).map(str::trim);
     if !matches!(&entry.password, PasswordText::Sealed(armored) if there == Some(armored.trim())) {
         return Err(Error::vault(format!("{file}: login `{}` was changed meanwhile; nothing was written", escape(&entry.name))).hint("run it again"));
     }
@@ -71,7 +74,7 @@ fn seal_with(entry: &LoginEntry, login: &mut Login, host: &str) -> Result<()> {
     let value = SealedValue { registry: login.registry.clone(), username: login.username.clone(), auth_hosts, password: login.password.clone() };
     let armored = seal(&value, &recipients)?;
     let registry = value.registry.to_string();
-    let want = LoginText { registry: &registry, username: value.username.as_str(), expires: None, canary: None, armored: &armored };
+    let want = LoginText { registry: &registry, username: value.username.as_str(), expires: None, fingerprint, canary: None, armored: &armored };
     let spliced = set_login(file, text, &entry.name, want)?;
     files::replace(path, &bytes, spliced.as_bytes())?;
     login.auth_hosts = value.auth_hosts;

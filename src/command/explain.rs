@@ -34,7 +34,7 @@ pub async fn explain(args: &ExplainArgs) -> Result<u8> {
     let [_] = chosen[..] else {
         return Err(Error::usage(format!("`{}` means {} hosts, and explain looks at one", args.host, chosen.len())).hint("`regprov hosts` names them"));
     };
-    let hosts = targeted(&inventory, &chosen, &args.ssh)?;
+    let hosts = targeted(&inventory, &chosen, &args.ssh, true)?;
     let host = &hosts[0];
     if let Some(why) = &host.skip {
         return Err(Error::usage(format!("{} is skipped: {why}", host.name)));

@@ -105,19 +105,25 @@ pub fn default_path() -> Option<PathBuf> {
     Some(config.join("regprov/identity.txt"))
 }
 
-/// Reads an identity file. A regular one that group or others can read or write is refused; a pipe belongs to its reader.
+/// Reads an identity file.
 fn read_identity(path: &Path) -> Result<Zeroizing<Vec<u8>>> {
+    read_private("identity", "make one with `regprov vault keygen`", path)
+}
+
+/// Reads a file of keys, which messages call `noun`; `hint` says where one comes from. A regular one that group or others can read or
+/// write is refused; a pipe belongs to its reader.
+pub(super) fn read_private(noun: &str, hint: &str, path: &Path) -> Result<Zeroizing<Vec<u8>>> {
     let unreadable = |e: std::io::Error| {
         let why = if e.kind() == std::io::ErrorKind::NotFound { "there is no such file".to_string() } else { e.to_string() };
-        Error::vault(format!("identity {} cannot be read: {why}", path.display())).hint("make one with `regprov vault keygen`")
+        Error::vault(format!("{noun} {} cannot be read: {why}", path.display())).hint(hint)
     };
     let file = File::open(path).map_err(unreadable)?;
     let meta = file.metadata().map_err(unreadable)?;
     if meta.is_dir() {
-        return Err(Error::vault(format!("identity {} is a directory", path.display())));
+        return Err(Error::vault(format!("{noun} {} is a directory", path.display())));
     }
     if meta.is_file() && meta.mode() & 0o066 != 0 {
-        return Err(Error::vault(format!("identity {} can be read or changed by others (mode {:04o})", path.display(), meta.mode() & 0o7777))
+        return Err(Error::vault(format!("{noun} {} can be read or changed by others (mode {:04o})", path.display(), meta.mode() & 0o7777))
             .hint(format!("chmod 600 {}", path.display())));
     }
     files::read_open(path, file, IDENTITY_BYTES_MAX)

@@ -1,6 +1,7 @@
 //! The verbs: one file each, and what they share.
 
 pub mod apply;
+pub mod audit;
 pub mod auth_hosts;
 pub mod become_password;
 pub mod console;
@@ -15,8 +16,10 @@ pub mod load;
 pub mod ping;
 pub mod process;
 pub mod reach;
+pub mod remove;
 mod routes;
 pub mod sources;
+pub mod status;
 pub mod terminal;
 pub mod trust;
 pub mod vault;
@@ -38,6 +41,8 @@ pub async fn run(cli: &Cli) -> Result<u8> {
         Verb::Expiry(args) => expiry::expiry(args),
         Verb::Verify(args) => verify::verify(args).await,
         Verb::Ping(args) => ping::ping(args, cli.verbose).await,
+        Verb::Status(args) => status::status(args, cli.verbose).await,
+        Verb::Remove(args) => remove::remove(args, cli.verbose).await,
         Verb::Trust(args) => trust::trust(args, cli.verbose).await,
         Verb::Vault(verb) => Console::of_process(|console| run_vault(verb, console)).map(|()| 0),
     }
@@ -58,10 +63,16 @@ pub fn run_vault(verb: &VaultVerb, console: &mut Console<'_>) -> Result<()> {
                 expires: args.expires.clone(),
                 canary: args.canary.clone(),
                 auth_hosts: args.auth_hosts.clone(),
+                audit_key: audit::AuditKeySources::of_process(args.audit.audit_key.as_deref()),
             };
             vault::set(&options, console)
         }
         VaultVerb::Show { vault, reveal, identity } => vault::show(vault, *reveal, &IdentitySources::of_process(&identity.identities)?, console),
+        VaultVerb::AuditKey { output } => audit::audit_key(output.as_deref(), audit::default_path().as_deref(), console),
+        VaultVerb::Fingerprint { vault, audit, identity } => {
+            let key = audit::AuditKeySources::of_process(audit.audit_key.as_deref());
+            audit::fingerprint(vault, &key, &IdentitySources::of_process(&identity.identities)?, console)
+        }
         VaultVerb::Encrypt { file, recipients, output } => vault::encrypt(file, recipients, output.as_deref(), console),
         VaultVerb::Decrypt { file, output, reveal, identity } => {
             vault::decrypt(file, output.as_deref(), *reveal, &IdentitySources::of_process(&identity.identities)?, console)

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use super::audit::AuditKeySources;
 use super::console::Console;
 use super::files::{self, FILE_BYTES_MAX};
 use super::identity::IdentitySources;
@@ -73,6 +74,8 @@ pub struct SetOptions {
     pub canary: Option<String>,
     /// `--auth-host`.
     pub auth_hosts: Vec<String>,
+    /// Where the audit key is, when it is at hand.
+    pub audit_key: AuditKeySources,
 }
 
 /// `vault set`: seals a password for the vault's recipients and writes it, with what it belongs to, into the vault. Touches
@@ -80,6 +83,7 @@ pub struct SetOptions {
 pub fn set(options: &SetOptions, console: &mut Console<'_>) -> Result<()> {
     let file = options.vault.display().to_string();
     let bytes = read_for_set(&options.vault)?;
+    let audit_key = options.audit_key.load()?;
     let text = std::str::from_utf8(&bytes).map_err(|_| Error::vault(format!("{file} is not text")))?;
     let document = VaultDocument::parse(&file, text)?;
     let recipients = recipients_of(&file, &document)?;
@@ -97,16 +101,23 @@ pub fn set(options: &SetOptions, console: &mut Console<'_>) -> Result<()> {
     let value = SealedValue { registry: wanted.registry, username: wanted.username, auth_hosts: options.auth_hosts.clone(), password };
     let armored = seal(&value, &recipients)?;
     let registry = value.registry.to_string();
+    let fingerprint = audit_key.map(|(key, _)| key.fingerprint(&value.registry, &value.username, &value.password).text());
     let login = LoginText {
         registry: &registry,
         username: value.username.as_str(),
         expires: wanted.expires.as_ref().map(|e| e.text.as_str()),
+        fingerprint: fingerprint.as_deref(),
         canary: options.canary.as_deref(),
         armored: &armored,
     };
     let spliced = set_login(&file, text, &options.login, login)?;
     files::replace(&options.vault, &bytes, spliced.as_bytes())?;
     console.note(format_args!("login `{}` for {registry} is sealed in {file} for {}", options.login, people(recipients.len())));
+    if fingerprint.is_none() && old.is_some_and(|o| o.fingerprint.is_some()) {
+        console.note(format_args!(
+            "note: its fingerprint was that of the old password and is taken out; `regprov vault fingerprint {file}` writes the new one, or give --audit-key"
+        ));
+    }
     if old.is_some_and(|o| o.password.is_some()) && options.auth_hosts.is_empty() {
         console.note("note: auth hosts stand inside the seal; if the old one named any, give them again with --auth-host");
     }
@@ -129,11 +140,16 @@ pub fn set_become_password(vault: &Path, console: &mut Console<'_>) -> Result<()
 
 /// The content of a file in which a password is to be set.
 pub(super) fn read_for_set(vault: &Path) -> Result<zeroize::Zeroizing<Vec<u8>>> {
+    read_for_edit(vault, "no login can be set in it")
+}
+
+/// The content of a file that is to be edited; `not` says what cannot be done to one that is encrypted as a whole.
+pub(super) fn read_for_edit(vault: &Path, not: &str) -> Result<zeroize::Zeroizing<Vec<u8>>> {
     let file = vault.display();
     let bytes = files::read(vault, FILE_BYTES_MAX).map_err(|e| e.hint(format!("a new vault is made with `regprov vault init {file} -r RECIPIENT`")))?;
     files::replaceable(vault)?;
     if is_age_file(&bytes) {
-        return Err(Error::vault(format!("{file} is encrypted as a whole, so no login can be set in it")).hint(format!(
+        return Err(Error::vault(format!("{file} is encrypted as a whole, so {not}")).hint(format!(
             "decrypt it (`regprov vault decrypt {file} -o PLAIN`), set the login in PLAIN, and use that: passwords in it are sealed one by one; or encrypt it again"
         )));
     }
@@ -305,14 +321,14 @@ pub(super) fn recipients_of(file: &str, document: &VaultDocument) -> Result<Reci
     Ok(recipients)
 }
 
-fn entry(name: &str, login: &crate::vault::document::VaultLogin, place: String) -> Result<LoginEntry> {
+pub(super) fn entry(name: &str, login: &crate::vault::document::VaultLogin, place: String) -> Result<LoginEntry> {
     let wrong = |why: String| Error::vault(format!("{place}: login `{}`: {why}", escape(name)));
     let missing = |field: &str| wrong(format!("{field} is missing"));
     let (registry, _) = Registry::parse(login.registry.as_deref().ok_or_else(|| missing("registry"))?).map_err(wrong)?;
     let username = Username::parse(login.username.as_deref().ok_or_else(|| missing("username"))?).map_err(wrong)?;
     let password = login.password.clone().ok_or_else(|| missing("password"))?;
     let password = if is_age_file(password.as_bytes()) { PasswordText::Sealed(password) } else { PasswordText::Plain(Secret::new(password)) };
-    Ok(LoginEntry { name: name.to_string(), registry, username, password, expires: None, canary: None, place })
+    Ok(LoginEntry { name: name.to_string(), registry, username, password, expires: None, fingerprint: None, canary: None, place })
 }
 
 /// The table's word for how a password is kept; `listed` is how many recipients the file names.
@@ -492,6 +508,7 @@ mod tests {
             expires: Some("2001-01-01".into()),
             canary: Some("nvidia/cuda:12".into()),
             auth_hosts: vec!["https://x".into()],
+            ..Default::default()
         };
         refused(scene.run(|c| set(&options, c)), Kind::Usage, &["login's name", "registry `a b`", "username contains", "in the past", "--canary", "auth host"]);
         assert!(scene.asked.is_empty());

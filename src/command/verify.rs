@@ -2,13 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use tokio::sync::mpsc;
 
 use super::auth_hosts::confirm;
 use super::files;
-use super::load::{Opener, check_expiry};
+use super::load::{Opener, check_expiry, now};
 use super::watch::{Watched, watch};
 use crate::cli::VerifyArgs;
 use crate::error::{Error, Kind, Result};
@@ -76,11 +75,6 @@ fn chosen<'a>(logins: &'a [LoginEntry], names: &[String]) -> Result<Vec<&'a Logi
 /// What is shown to a registry.
 pub(super) fn subject(entry: &LoginEntry, login: Login, inventory: &str) -> Subject {
     Subject { login, canary: entry.canary.clone(), inventory: inventory.to_string(), vault: entry.file().to_string() }
-}
-
-/// Seconds since 1970.
-pub(super) fn now() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| i64::try_from(d.as_secs()).unwrap_or(i64::MAX))
 }
 
 /// Who asks registries: with the system's CAs and those of `--ca`.

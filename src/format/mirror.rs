@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 use super::json::{self, Object, Value};
 use super::{Consumer, Entries, Entry, FileSpec, Merge, Merged, NodeFacts, Removal, Removed, Wants, containerd, shown};
 use crate::model::mirror::{Mirror, Runtime};
-use crate::model::{FileMode, Login, RemotePath, ServiceUnit, Target, TargetKind};
+use crate::model::{FileMode, Login, Registry, RemotePath, ServiceUnit, Target, TargetKind};
 
 /// The mirror's row in the table.
 pub(super) const CONSUMER: Consumer = Consumer {
@@ -63,6 +63,28 @@ fn specs(mirror: &Mirror, mode: FileMode) -> Vec<FileSpec> {
         dir_mode: DIR,
     };
     mirror.runtimes.iter().map(spec).collect()
+}
+
+/// The file of the record that is this part of a docker-mirror target; its mode is that of defaults.
+pub(super) fn spec_at(part: &str, path: RemotePath) -> Option<FileSpec> {
+    let runtime = Runtime::parse(part)?;
+    Some(FileSpec { part: runtime.name(), path, mode: FileMode::public(0o644), secret: false, at_start: runtime == Runtime::Docker, dir_mode: DIR })
+}
+
+/// Whether the file may hold mirrors of others beside ours.
+pub(super) fn is_merged(spec: &FileSpec, kind: TargetKind) -> bool {
+    kind == TargetKind::DockerMirror && runtime(spec) == Ok(Runtime::Docker)
+}
+
+/// The mirror of this URL that is written to this file, whose path names the registry that it stands for.
+pub(super) fn written(url: &str, spec: &FileSpec) -> Option<Mirror> {
+    let registry = match runtime(spec).ok()? {
+        Runtime::Docker => "docker.io",
+        Runtime::Podman if spec.path.as_str() == CONSUMER.default_path => "docker.io",
+        Runtime::Podman => spec.path.file_name().strip_prefix("50-regprov-mirror-")?.strip_suffix(".conf")?,
+        Runtime::Containerd => spec.path.as_str().strip_suffix("/hosts.toml")?.rsplit('/').next()?,
+    };
+    Mirror::parse(url, Registry::parse(registry).ok()?.0).ok()
 }
 
 fn check(target: &Target, _: &[&Login]) -> Vec<String> {
@@ -241,7 +263,7 @@ fn entries(spec: &FileSpec, bytes: &[u8], _: &NodeFacts) -> Entries {
         return Ok(Vec::new());
     }
     let daemon = Daemon::parse(Some(bytes)).map_err(|why| format!("{} {why}", spec.path))?;
-    Ok(daemon.mirrors.iter().map(|(_, url)| entry(url.to_string())).collect())
+    Ok(daemon.mirrors.iter().map(|(_, url)| entry(url.trim_end_matches('/').to_string())).collect())
 }
 
 /// Takes the mirrors with these URLs out of daemon.json; the other files are wholly ours, so they go.

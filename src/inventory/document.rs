@@ -10,7 +10,7 @@ use super::yaml::{self, Entry, Node, Pos, Value};
 use super::{sanitize, schema};
 use crate::error::{Problem, rule};
 use crate::model::registry::{NameNote, Registry};
-use crate::model::{Expiry, PasswordText, Repository, Secret, Username};
+use crate::model::{Expiry, Fingerprint, PasswordText, Repository, Secret, Username};
 
 /// What a file says of logins.
 pub(super) struct Document {
@@ -39,6 +39,8 @@ pub(super) struct LoginItem {
     pub(super) password: Option<PasswordText>,
     /// After this it is not used any more.
     pub(super) expires: Option<Expiry>,
+    /// By which the holder of the audit key knows the password again.
+    pub(super) fingerprint: Option<Fingerprint>,
     /// A repository that it is to pull, for the check of the login.
     pub(super) canary: Option<Repository>,
     /// Line of its name, from 1.
@@ -53,7 +55,7 @@ const ARMOR_BEGIN: &str = "-----BEGIN AGE ENCRYPTED FILE-----";
 const ARMOR_END: &str = "-----END AGE ENCRYPTED FILE-----";
 
 const LOGIN_KEYS: Keys = Keys {
-    known: &["registry", "username", "password", "expires", "canary"],
+    known: &["registry", "username", "password", "expires", "fingerprint", "canary"],
     reserved: &["auth_hosts", "command", "password_command", "kubernetes"],
     private: true,
 };
@@ -165,6 +167,10 @@ fn login(reader: &mut Reader<'_>, entry: &Entry, notes: &mut Vec<Problem>) -> Op
         let text = reader.text(node, &format!("`expires` of {what}"))?;
         Expiry::parse(text.value).map_err(|why| reader.fault(text.pos, format!("{what}: {why}"))).ok()
     });
+    let fingerprint = fields.value("fingerprint").and_then(|node| {
+        let text = reader.text(node, &format!("`fingerprint` of {what}"))?;
+        Fingerprint::parse(text.value).map_err(|why| reader.fault(text.pos, format!("{what}: its fingerprint {why}"))).ok()
+    });
     let canary = fields.value("canary").and_then(|node| {
         let text = reader.text(node, &format!("`canary` of {what}"))?;
         Repository::parse(text.value).map_err(|why| reader.fault(text.pos, format!("`canary` of {what}: {why}"))).ok()
@@ -174,7 +180,7 @@ fn login(reader: &mut Reader<'_>, entry: &Entry, notes: &mut Vec<Problem>) -> Op
         return None;
     }
     let Pos { line, column } = entry.key_pos;
-    Some(LoginItem { name: name.clone(), registry: registry?, username: username?, password, expires, canary, line, column })
+    Some(LoginItem { name: name.clone(), registry: registry?, username: username?, password, expires, fingerprint, canary, line, column })
 }
 
 fn missing<T>(reader: &mut Reader<'_>, entry: &Entry, what: &str, key: &str) -> Option<T> {

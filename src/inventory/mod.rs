@@ -370,6 +370,7 @@ fn collect_logins(sources: &[(String, Document)], options: LoadOptions, problems
                     // A login without one has been told of, and ends in an error.
                     password: password.unwrap_or(PasswordText::Sealed(String::new())),
                     expires: item.expires.clone(),
+                    fingerprint: item.fingerprint.clone(),
                     canary: item.canary.clone(),
                     place,
                 },

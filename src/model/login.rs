@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Expiry, Registry, Repository, Secret, expiry};
+use super::{Expiry, Fingerprint, Registry, Repository, Secret, expiry};
 
 /// One login: what a consumer needs to pull from one registry.
 #[derive(Clone)]
@@ -41,6 +41,8 @@ pub struct LoginEntry {
     pub password: PasswordText,
     /// After this the login is not used any more.
     pub expires: Option<Expiry>,
+    /// By which the holder of the audit key knows the password again.
+    pub fingerprint: Option<Fingerprint>,
     /// A repository that it is to pull; not sealed, no secret.
     pub canary: Option<Repository>,
     /// Where it stands, for messages: `vault.yml:12:3`.

@@ -3,6 +3,7 @@
 pub mod expiry;
 pub mod file;
 pub mod finding;
+pub mod fingerprint;
 pub mod host;
 pub mod image;
 pub mod login;
@@ -14,6 +15,7 @@ pub mod report;
 pub mod repository;
 pub mod secret;
 pub mod sight;
+pub mod status;
 pub mod target;
 pub mod task;
 pub mod text;
@@ -21,6 +23,7 @@ pub mod verify;
 
 pub use expiry::{Expiry, Within};
 pub use file::{FileMode, Observed, ObservedFile, RemotePath, Stat, StatKind};
+pub use fingerprint::Fingerprint;
 pub use host::{Address, Connection, Hop, Host, HostKeyPin, Jump, SSH_PORT};
 pub use image::Image;
 pub use login::{Login, LoginEntry, PasswordText, Username};

@@ -36,10 +36,19 @@ impl PingRow {
     pub fn outcome(&self) -> &'static str {
         match &self.result {
             Ok(_) => "reached",
-            Err(Unseen::Failed(stage, _)) if *stage <= Stage::Authenticate => "unreachable",
-            Err(Unseen::Failed(..)) => "failed",
-            Err(Unseen::Skipped(_)) => "skipped",
-            Err(Unseen::NotAttempted(_)) => "not_attempted",
+            Err(unseen) => unseen.outcome(),
+        }
+    }
+}
+
+impl Unseen {
+    /// The word in reports.
+    pub fn outcome(&self) -> &'static str {
+        match self {
+            Unseen::Failed(stage, _) if *stage <= Stage::Authenticate => "unreachable",
+            Unseen::Failed(..) => "failed",
+            Unseen::Skipped(_) => "skipped",
+            Unseen::NotAttempted(_) => "not_attempted",
         }
     }
 }

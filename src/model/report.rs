@@ -65,6 +65,8 @@ pub enum Change {
     Updated,
     /// Only mode, owner or group changed.
     Metadata,
+    /// It held nothing but what was taken out, and went as a whole.
+    Removed,
     /// Equal in value and as wanted.
     Unchanged,
     /// Not written; the reason stands beside it.
@@ -80,10 +82,16 @@ impl Change {
             Change::Created => "created",
             Change::Updated => "updated",
             Change::Metadata => "metadata",
+            Change::Removed => "removed",
             Change::Unchanged => "unchanged",
             Change::Failed => "failed",
             Change::NotAttempted => "not_attempted",
         }
+    }
+
+    /// Whether the file was written or taken away (or would be, with `--check`).
+    pub fn is_change(self) -> bool {
+        matches!(self, Change::Created | Change::Updated | Change::Metadata | Change::Removed)
     }
 }
 

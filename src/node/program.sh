@@ -215,19 +215,19 @@ unpack() {
   done
 }
 
-# Replaces files. The plan: a line `SHA256 OLD DIRECTORY NAME` for each (OLD is - where nothing is to be there), the
-# files of one directory together; the payload stages each in DIRECTORY/.regprov.NONCE with owner and mode. What is
+# Replaces files. The plan: a line `SHA256 OLD DIRECTORY NAME` for each (OLD is - where nothing is to be there, SHA256 is - where
+# nothing shall be any more), the files of one directory together; the payload stages each in DIRECTORY/.regprov.NONCE with owner and mode. What is
 # there must still be what was observed; a file that fails is said and left alone, the others go on. Its last entry is the
 # lock's directory: when that has not come, neither has everything before it, and nothing is touched. What the tools
 # complain about stands between our lines, so that it has come when the reply ends.
 replace() {
   set -f
   exec 2>&1
-  shared= paths= news= sums= dirs= here= good= fresh= i=0
+  shared= paths= news= sums= dirs= here= good= gone= fresh= i=0
   how=$1
   set --
   while read -r sum old dir name && [ "$sum" != . ]; do
-    news="$news $dir/.regprov.$k/$name"
+    [ "$sum" = - ] || news="$news $dir/.regprov.$k/$name"
     [ "$old" = - ] || sums="$sums $dir/$name"
     case " $dirs " in *" $dir "*) ;; *) dirs="$dirs $dir" stage="$stage $dir/.regprov.$k" ;; esac
     set -- "$@" "$sum" "$old" "$dir" "$name"
@@ -251,7 +251,9 @@ replace() {
   [ -z "$sums" ] || sums=$n$($t $sums 2>/dev/null 9<&-)$n
   while [ $# -gt 0 ]; do
     new=$3/.regprov.$k/$4 at=$3/$4
-    case $last$sums in "${lock#/}"*"$n$1$sep$new$n"*) v=good ;; *) v=unstaged ;; esac
+    z=$n$1$sep$new$n
+    case $1 in -) z= ;; esac
+    case $last$sums in "${lock#/}"*"$z"*) v=good ;; *) v=unstaged ;; esac
     case $2 in
       -) [ ! -e "$at" ] && [ ! -L "$at" ] || v=conflict ;;
       *)
@@ -260,11 +262,13 @@ replace() {
         ;;
     esac
     case $v$2 in good-) fresh="$fresh $at" ;; esac
-    case $v in good) good="$good $new" paths="$paths $at" ;; *) printf "%s %s %s\n" "$k" "$v" "$i" ;; esac
+    case $v$1 in good-) gone="$gone $at" paths="$paths $at" ;; good*) good="$good $new" paths="$paths $at" ;; *) printf "%s %s %s\n" "$k" "$v" "$i" ;; esac
     i=$((i + 1))
     shift 4
   done
-  if [ "$good" ]; then
+  # What goes does so first, so that the record, which comes with the rest, never knows less than there is.
+  [ -z "$gone" ] || rm -f $gone 9<&-
+  if [ "$good$gone" ]; then
     for dir in $dirs; do
       set --
       for f in $good; do

@@ -1,7 +1,7 @@
 //! What is done on a host once its files have been read back: lines for its log, restarts, the pull test.
 
 use super::host::{HostRun, run_as};
-use super::job::{items, shown};
+use super::job::{Item, items, shown};
 use super::pull::{self, Answer, Challenge, Proof};
 use super::tasks::Tasks;
 use crate::model::text::{printable, sanitize};
@@ -17,22 +17,28 @@ impl<C: Connector> HostRun<'_, C> {
     /// the log, and nothing else is done.
     pub(super) async fn afterwards(&self, session: &mut C::Session, mut well: bool) -> Result<(), Trouble> {
         let options = &self.push.options;
-        let (mut lines, mut services) = (Vec::new(), Vec::new());
+        let (mut lines, mut services, mut told) = (Vec::new(), Vec::new(), Vec::new());
         for (i, item) in items(self.host, &self.push.logins, 0).iter().enumerate() {
-            let change = self.progress().done.get(&i).map_or(Change::Unchanged, |done| done.change);
+            let (change, path) = self.change(i, item);
             well &= change != Change::Failed;
-            if options.check || !matches!(change, Change::Created | Change::Updated | Change::Metadata) {
+            if options.check || !change.is_change() {
                 continue;
             }
             if self.host.syslog {
                 let registries = item.logins.iter().filter(|_| item.spec.secret).map(|l| l.registry.to_string()).collect::<Vec<_>>().join(", ");
                 let registries = if registries.is_empty() { registries } else { format!(": {registries}") };
-                let told = self.progress().shown.get(&i).cloned();
-                let (path, id) = (told.unwrap_or_else(|| shown(self.host, item.target, &item.spec.path)), &options.inventory_id);
+                told.push((item.target.kind.name(), path.clone()));
+                let id = &options.inventory_id;
                 lines.push(printable(&format!("{} {path} ({}){registries} by inventory {id}", change.name(), item.target.kind), LOG_LINE_CHARS_MAX));
             }
             if item.target.restart && item.spec.at_start && !services.contains(&item.consumer.restart) {
                 services.push(item.consumer.restart);
+            }
+        }
+        for ((kind, path), done) in &self.progress().held {
+            well &= done.change != Change::Failed;
+            if !options.check && self.host.syslog && done.change.is_change() && !told.contains(&(kind, path.clone())) {
+                lines.push(printable(&format!("{} {path} ({kind}) by inventory {}", done.change.name(), options.inventory_id), LOG_LINE_CHARS_MAX));
             }
         }
         services.retain(|_| well);
@@ -57,6 +63,15 @@ impl<C: Connector> HostRun<'_, C> {
             self.note(format!("pull test of {image}: {granted}"));
         }
         Ok(())
+    }
+
+    /// What became of a file that the host shall have, and its path as reports show it.
+    fn change(&self, i: usize, item: &Item<'_>) -> (Change, String) {
+        let progress = self.progress();
+        let path = progress.shown.get(&i).cloned().unwrap_or_else(|| shown(self.host, item.target, &item.spec.path));
+        let place = (item.target.kind.name(), path);
+        let done = progress.held.get(&place).or_else(|| progress.done.get(&i));
+        (done.map_or(Change::Unchanged, |done| done.change), place.1)
     }
 
     fn note(&self, note: String) {

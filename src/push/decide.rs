@@ -6,10 +6,11 @@ use super::PushOptions;
 use super::job::{Done, Item, Job, NO_TAR_FOR_NUL, Plan, What, sha256};
 use super::memo::Memos;
 use super::observe::{Seen, backup_path, facts};
+use super::remove::Outgoing;
 use super::same::Place;
-use crate::format::owned::{self, OwnedFile};
+use crate::format::owned::{self, OwnedAccount, OwnedFile};
 use crate::format::{Merged, helper};
-use crate::model::{Change, Host, Observed, ObservedFile, RemotePath, Stage};
+use crate::model::{Change, Host, Login, Observed, ObservedFile, RemotePath, Stage};
 use crate::node::protocol::{FILE_BYTES_MAX, Reply};
 use crate::plan::{self, Desired, Located};
 use crate::transport::Trouble;
@@ -19,10 +20,10 @@ use crate::transport::Trouble;
 pub(super) struct Open {
     pub(super) items: BTreeSet<usize>,
     pub(super) record: bool,
-    /// Items that failed in an earlier attempt.
-    pub(super) failed: BTreeSet<usize>,
-    /// Items that another host writes at present.
-    pub(super) left: BTreeSet<usize>,
+    /// Files that failed in an earlier attempt.
+    pub(super) failed: BTreeSet<What>,
+    /// Files that another host writes at present.
+    pub(super) left: BTreeSet<What>,
     /// Another run, or whoever holds the lock, did not let go of it.
     pub(super) busy: bool,
 }
@@ -30,12 +31,12 @@ pub(super) struct Open {
 /// What was decided.
 pub(super) struct Decision {
     pub(super) plan: Plan,
-    /// Items that need nothing or cannot be done.
-    pub(super) settled: Vec<(usize, Done)>,
+    /// Files that need nothing or cannot be done.
+    pub(super) settled: Vec<(What, Done)>,
     /// Where each file really lies, and where it was wanted.
     pub(super) places: BTreeMap<RemotePath, RemotePath>,
-    /// By what other hosts know each item's file.
-    pub(super) same: BTreeMap<usize, Place>,
+    /// By what other hosts know each file.
+    pub(super) same: BTreeMap<What, Place>,
 }
 
 /// What one file shall be.
@@ -66,6 +67,8 @@ pub(super) struct Decider<'a> {
     pub(super) options: &'a PushOptions,
     pub(super) memos: &'a Memos,
     pub(super) seen: &'a Seen,
+    /// What is taken out of files that are written, by their paths.
+    pub(super) outgoing: BTreeMap<RemotePath, &'a Outgoing>,
 }
 
 impl Decider<'_> {
@@ -85,26 +88,31 @@ impl Decider<'_> {
             let (path, missing, observed) = self.locate(&item.wanted);
             self.sweep(&mut plan, &path);
             if self.others.contains_key(&path) {
-                settled
-                    .push((i, Done::failed(Stage::Render, format!("{path} is a target of another user of this host too; give one of them another `path:`"))));
+                settled.push((
+                    What::Item(i),
+                    Done::failed(Stage::Render, format!("{path} is a target of another user of this host too; give one of them another `path:`")),
+                ));
                 continue;
             }
             let first = taken.entry(path.clone()).or_insert(&item.wanted);
             if **first != item.wanted {
-                settled.push((i, Done::failed(Stage::Render, format!("a link leads it to {path}, where {first} lies; give one of them another `path:`"))));
+                settled.push((
+                    What::Item(i),
+                    Done::failed(Stage::Render, format!("a link leads it to {path}, where {first} lies; give one of them another `path:`")),
+                ));
                 continue;
             }
             if open.items.contains(&i) {
-                same.extend(Place::of(self.seen, &path).map(|place| (i, place)));
+                same.extend(Place::of(self.seen, &path).map(|place| (What::Item(i), place)));
                 match self.item(i, path, missing, observed) {
-                    Ok(Step::Settled(done)) => settled.push((i, done)),
+                    Ok(Step::Settled(done)) => settled.push((What::Item(i), done)),
                     Ok(Step::Write(jobs)) => plan.jobs.extend(jobs),
                     Err(why) => {
-                        settled.push((i, Done::failed(Stage::Render, why)));
+                        settled.push((What::Item(i), Done::failed(Stage::Render, why)));
                         continue;
                     }
                 }
-            } else if open.failed.contains(&i) || open.left.contains(&i) {
+            } else if open.failed.contains(&What::Item(i)) || open.left.contains(&What::Item(i)) {
                 continue;
             }
             owned_files.push(owned_file(item));
@@ -165,13 +173,13 @@ impl Decider<'_> {
             diff.extend(metadata_diff(old, &desired));
         }
         let hash = old.as_ref().map(|o| sha256(&o.content));
-        let content = wish.merged.write.or(old.map(|o| o.content)).expect("a file that is absent and not written has no change");
+        let content = Some(wish.merged.write.or(old.map(|o| o.content)).expect("a file that is absent and not written has no change"));
         let (uid, gid, dir_mode) = (wish.uid, wish.gid, item.spec.dir_mode.bits());
         jobs.push(Job { what: What::Item(i), path, missing, dir_mode, content, old: hash, mode, uid, gid, change, notes, diff });
-        if jobs.iter().any(|j| j.content.len() as u64 > FILE_BYTES_MAX) {
+        if jobs.iter().filter_map(|j| j.content.as_ref()).any(|c| c.len() as u64 > FILE_BYTES_MAX) {
             return Err("with the logins it would be larger than 1 MiB, which regprov does not touch; take from it what is not needed".to_string());
         }
-        if !self.seen.reply.tar && jobs.iter().any(|j| j.content.contains(&0)) {
+        if !self.seen.reply.tar && jobs.iter().filter_map(|j| j.content.as_ref()).any(|c| c.contains(&0)) {
             return Err(NO_TAR_FOR_NUL.to_string());
         }
         Ok(Step::Write(jobs))
@@ -179,15 +187,28 @@ impl Decider<'_> {
 
     /// What the file shall be, by its format.
     fn wish(&self, item: &Item<'_>, observed: &Observed) -> Result<Wish, String> {
-        let existing = match observed {
+        let mut existing = match observed {
             Observed::Absent => None,
             Observed::File(file) => Some(&file.content[..]),
             Observed::Refused(why) => return Err(why.clone()),
         };
+        let outgoing = self.outgoing.get(&item.spec.path);
+        let removed = outgoing.and_then(|out| out.removed.as_ref());
+        if let Some(removed) = removed {
+            existing = removed.content.as_ref().map(|c| &c[..]);
+        }
         let reply = &self.seen.reply;
         let facts = facts(self.host, item, reply);
         let merge = item.merge(existing, &facts, self.options.merge);
-        let merged = self.memos.merged.get(&merge, || (item.consumer.merge)(&merge))?;
+        let mut merged = self.memos.merged.get(&merge, || (item.consumer.merge)(&merge))?;
+        if let Some(removed) = removed {
+            merged.diff.splice(0..0, removed.diff.iter().cloned());
+            merged.write = merged.write.or_else(|| removed.content.clone());
+        }
+        if let Some(outgoing) = outgoing {
+            merged.notes.extend(outgoing.kept.iter().cloned());
+            merged.notes.extend(outgoing.failure().map(|why| format!("nothing was pruned: {why}")));
+        }
         let (my_uid, my_gid) = self.seen.me();
         let number = |name: &Option<String>, kind: &str, mine: u32| match name {
             Some(name) if item.spec.secret => number_of(name, kind, reply),
@@ -207,7 +228,7 @@ impl Decider<'_> {
                 path,
                 missing: Vec::new(),
                 dir_mode: 0o700,
-                content: old.content.clone(),
+                content: Some(old.content.clone()),
                 old: None,
                 mode: 0o600,
                 uid: old.stat.uid,
@@ -234,7 +255,7 @@ impl Decider<'_> {
                 path,
                 missing,
                 dir_mode: 0o700,
-                content: content.into(),
+                content: Some(content.into()),
                 old: existing.map(|f| sha256(&f.content)),
                 mode: 0o600,
                 uid,
@@ -264,15 +285,27 @@ enum Step {
 }
 
 fn owned_file(item: &Item<'_>) -> OwnedFile {
+    let logins = if item.spec.secret { &item.logins[..] } else { &[] };
     let registries = match &item.target.mirror {
         Some(mirror) => vec![mirror.to_string()],
-        None if item.spec.secret => item.logins.iter().map(|l| l.registry.to_string()).collect(),
-        None => Vec::new(),
+        None => logins.iter().map(|l| l.registry.to_string()).collect(),
     };
-    OwnedFile { path: item.spec.path.to_string(), target: item.target.kind.name(), registries }
+    let account = |login: &&Login| {
+        let keys = (item.consumer.keys)(&login.registry, &login.auth_hosts);
+        let (registry, username, name) = (login.registry.to_string(), login.username.to_string(), login.name.clone());
+        keys.into_iter().map(move |key| OwnedAccount { key, registry: registry.clone(), username: Some(username.clone()), login: Some(name.clone()) })
+    };
+    OwnedFile {
+        path: item.spec.path.to_string(),
+        target: item.target.kind.name(),
+        part: item.spec.part,
+        of: (item.target.path != item.spec.path).then(|| item.target.path.to_string()),
+        registries,
+        accounts: logins.iter().flat_map(account).collect(),
+    }
 }
 
-fn number_of(name: &str, kind: &str, reply: &Reply) -> Result<u32, String> {
+pub(super) fn number_of(name: &str, kind: &str, reply: &Reply) -> Result<u32, String> {
     if let Ok(number) = name.parse() {
         return Ok(number);
     }

@@ -81,7 +81,8 @@ pub(super) fn shown(host: &Host, target: &Target, path: &RemotePath) -> String {
     }
 }
 
-/// What became of one item.
+/// What became of one file.
+#[derive(Clone)]
 pub(super) struct Done {
     pub(super) change: Change,
     pub(super) stage: Stage,
@@ -118,7 +119,8 @@ pub(super) struct Job {
     /// Directories that have to be made for it, top first.
     pub(super) missing: Vec<RemotePath>,
     pub(super) dir_mode: u32,
-    pub(super) content: Zeroizing<Vec<u8>>,
+    /// What the file shall hold; `None` when it shall go.
+    pub(super) content: Option<Zeroizing<Vec<u8>>>,
     /// The hash of what was observed; `None` when nothing is there.
     pub(super) old: Option<String>,
     pub(super) mode: u32,
@@ -130,23 +132,37 @@ pub(super) struct Job {
 }
 
 /// What a file to be written is.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum What {
     /// This item's file.
     Item(usize),
+    /// The file of the record's claim to this path (without the host's `root:`), which loses what we wrote.
+    Held(RemotePath),
     /// Our record.
     Record,
     /// A file that could not be read, kept before it is replaced.
     Backup,
 }
 
+impl What {
+    /// The item whose file it is.
+    pub(super) fn item(&self) -> Option<usize> {
+        match self {
+            What::Item(item) => Some(*item),
+            What::Held(_) | What::Record | What::Backup => None,
+        }
+    }
+}
+
 impl Job {
     /// The item whose file it is.
     pub(super) fn item(&self) -> Option<usize> {
-        match self.what {
-            What::Item(item) => Some(item),
-            What::Record | What::Backup => None,
-        }
+        self.what.item()
+    }
+
+    /// The hash of what the file shall hold, or the word for none.
+    pub(super) fn new_hash(&self) -> String {
+        self.content.as_ref().map_or_else(|| Swap::NOTHING.to_string(), |content| sha256(content))
     }
 }
 
@@ -180,13 +196,14 @@ impl Plan {
                     entries.push(Entry { path: dir.clone(), uid, gid, mode: job.dir_mode, content: None });
                 }
             }
+            let Some(content) = &job.content else { continue };
             let staging = staging_dir(&job.path.parent(), nonce);
             if made.insert(staging.clone()) && !tar_makes_staging {
                 entries.push(Entry { path: staging.clone(), uid, gid, mode: 0o700, content: None });
             }
-            entries.push(Entry { path: staging.join(job.path.file_name()), uid: job.uid, gid: job.gid, mode: job.mode, content: Some(&job.content) });
+            entries.push(Entry { path: staging.join(job.path.file_name()), uid: job.uid, gid: job.gid, mode: job.mode, content: Some(content) });
         }
-        let swaps = self.jobs.iter().map(|j| Swap { new: sha256(&j.content), old: j.old.clone(), path: j.path.clone() }).collect();
+        let swaps = self.jobs.iter().map(|j| Swap { new: j.new_hash(), old: j.old.clone(), path: j.path.clone() }).collect();
         let head = Replace { lock: self.lock.clone(), sweep: self.sweep.clone(), swaps, packing }.encode();
         let body = match packing {
             Packing::Tar => payload::tar(&entries, Entry { path: self.lock.clone(), uid, gid, mode: 0o700, content: None })
@@ -210,9 +227,10 @@ impl Job {
             }
             None => {}
         }
+        let Some(content) = &self.content else { return self.went(reply) };
         let not_replaced = || Came::Failed(Stage::Replace, format!("the new file could not be put in its place: {}", complaint(&reply.complaints, &self.path)));
         let Some(file) = reply.files.get(self.path.as_str()) else { return not_replaced() };
-        if file.content != self.content {
+        if file.content != *content {
             if self.old.as_ref().is_some_and(|old| *old == sha256(&file.content)) {
                 return not_replaced();
             }
@@ -226,6 +244,20 @@ impl Job {
         match read_back(&file.content) {
             Ok(()) => Came::Written,
             Err(why) => Came::Failed(Stage::ReadBack, why),
+        }
+    }
+}
+
+impl Job {
+    /// What came of a file that was to go.
+    fn went(&self, reply: &Reply) -> Came {
+        if !reply.stats.contains_key(self.path.as_str()) {
+            return Came::Written;
+        }
+        let is_old = reply.files.get(self.path.as_str()).is_some_and(|file| self.old.as_ref() == Some(&sha256(&file.content)));
+        match is_old {
+            true => Came::Failed(Stage::Replace, format!("the file could not be taken away: {}", complaint(&reply.complaints, &self.path))),
+            false => Came::Failed(Stage::ReadBack, "another program made it anew right after regprov had taken it away; run again".to_string()),
         }
     }
 }

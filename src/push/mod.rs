@@ -12,8 +12,10 @@ mod memo;
 mod observe;
 pub mod ping;
 mod pull;
+pub mod remove;
 mod same;
 mod shared;
+pub mod status;
 mod tasks;
 mod waves;
 
@@ -27,6 +29,7 @@ use tokio::task::JoinSet;
 use crate::format::MergeOptions;
 use crate::model::{Change, Event, FileRow, Host, HostRow, Image, Login, Outcome, Pace, Report, Stage};
 use crate::transport::Connector;
+use remove::Task;
 
 pub use clearance::{Clearance, Clears};
 
@@ -64,22 +67,26 @@ pub struct Push<C> {
     pub options: PushOptions,
 }
 
+/// [`push_all_for`] the task that writes what is wanted, with nothing to wait for.
+pub async fn push_all<C: Connector>(push: Arc<Push<C>>, hosts: Vec<Host>, stop: watch::Receiver<bool>, events: mpsc::UnboundedSender<Event>) -> Report {
+    push_all_for(push, Task::Apply, Clearance::given(), hosts, stop, events).await
+}
+
 /// Brings every host to its wanted state, wave after wave and [`PushOptions::forks`] at a time, and tells `events` as it goes.
 /// When a guard of [`PushOptions::pace`] or [`Connector::halted`] stops the run, or when `stop` turns true, no further host
 /// starts, and those in flight end in their own time. A host to [skip](Host::skip) is told as ended at once and never contacted.
 /// One row per host comes back, in the order of `hosts`, whatever happens.
-pub async fn push_all<C: Connector>(push: Arc<Push<C>>, hosts: Vec<Host>, stop: watch::Receiver<bool>, events: mpsc::UnboundedSender<Event>) -> Report {
-    push_when_cleared(push, hosts, stop, events, Clearance::given()).await
-}
-
-/// [`push_all`], but no host is written, and none ends, before `clearance` is given; whoever waits for it loses no time of its own.
-pub async fn push_when_cleared<C: Connector>(
+///
+/// No host is written, and none ends, before `clearance` is given; whoever waits for it loses no time of its own.
+pub async fn push_all_for<C: Connector>(
     push: Arc<Push<C>>,
+    task: Task,
+    clearance: Clearance,
     hosts: Vec<Host>,
     stop: watch::Receiver<bool>,
     events: mpsc::UnboundedSender<Event>,
-    clearance: Clearance,
 ) -> Report {
+    let task = Arc::new(task);
     let hosts: Vec<Arc<Host>> = hosts.into_iter().map(Arc::new).collect();
     let mut rows: Vec<HostRow> = hosts.iter().map(|h| before(h)).collect();
     for (index, row) in rows.iter().enumerate().filter(|(_, row)| matches!(row.outcome, Outcome::Skipped { .. })) {
@@ -95,14 +102,14 @@ pub async fn push_when_cleared<C: Connector>(
     loop {
         while running.len() < push.options.forks.max(1) && !*stop.borrow() && !clearance.is_refused() {
             let Some(next) = waves.next() else { break };
-            let (push, host, memos, clearance) = (push.clone(), hosts[next].clone(), memos.clone(), clearance.clone());
+            let (push, task, host, memos, clearance) = (push.clone(), task.clone(), hosts[next].clone(), memos.clone(), clearance.clone());
             let _ = events.send(Event::Started { index: next });
             let (index, sender) = (next, events.clone());
             let sent = move || {
                 let _ = sender.send(Event::Sent { index });
             };
-            let task = running.spawn(async move { host::push_host(&push, &host, &memos, &sent, &clearance).await });
-            index_of.insert(task.id(), next);
+            let running_task = running.spawn(async move { host::push_host(&push, &task, &host, &memos, &sent, &clearance).await });
+            index_of.insert(running_task.id(), next);
         }
         let Some(ended) = running.join_next_with_id().await else { break };
         let (index, row) = match ended {

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::job::{Job, append, sha256};
+use super::job::{Job, What, append};
 use super::same::{Name, Place};
 use crate::model::{HostRow, RemotePath};
 use crate::transport::clock::Clock;
@@ -42,8 +42,8 @@ struct State {
     moment: u64,
     /// The nonces of the programs that write in this run.
     at_work: HashSet<String>,
-    /// Files that would be written, with `--check`: the group, the content, the host, the position among its files.
-    would: Vec<(usize, String, String, usize)>,
+    /// Files that would be written, with `--check`: the group, the hash of the content, the host, the row.
+    would: Vec<(usize, String, String, Row)>,
 }
 
 struct Group {
@@ -57,12 +57,22 @@ struct Group {
     written: Option<Written>,
 }
 
+/// A file among the rows of its host.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Row {
+    /// By its place among all files that the host shall have.
+    File(usize),
+    /// By consumer and path, for a file that loses what we wrote.
+    Held(&'static str, String),
+}
+
 /// What a lead came to.
 #[derive(Clone)]
 struct Written {
     host: String,
     hash: String,
-    inode: u64,
+    /// `None` when the file has gone.
+    inode: Option<u64>,
     moment: u64,
 }
 
@@ -93,7 +103,7 @@ impl Registry {
     /// Says of each file that would be written by more than one host, with `--check`, which one would do it: the first in the report.
     pub(super) fn tell(&self, rows: &mut [HostRow]) {
         let position: HashMap<String, usize> = rows.iter().enumerate().map(|(i, row)| (row.host.clone(), i)).collect();
-        let mut files: BTreeMap<(usize, String), BTreeSet<(usize, usize)>> = BTreeMap::new();
+        let mut files: BTreeMap<(usize, String), BTreeSet<(usize, Row)>> = BTreeMap::new();
         for (group, hash, host, file) in std::mem::take(&mut self.state().would) {
             files.entry((group, hash)).or_default().insert((position[&host], file));
         }
@@ -101,8 +111,15 @@ impl Registry {
             let mut hosts = hosts.into_iter();
             let Some((first, _)) = hosts.next() else { continue };
             let note = via(&rows[first].host);
-            for (host, file) in hosts.filter(|(host, _)| *host != first) {
-                append(&mut rows[host].files[file].reason, &note);
+            for (host, row) in hosts.filter(|(host, _)| *host != first) {
+                let files = &mut rows[host].files;
+                let file = match row {
+                    Row::File(i) => files.get_mut(i),
+                    Row::Held(target, path) => files.iter_mut().find(|f| (f.target, &f.path) == (target, &path)),
+                };
+                if let Some(file) = file {
+                    append(&mut file.reason, &note);
+                }
             }
         }
     }
@@ -168,12 +185,12 @@ pub(super) struct Sharing {
     host: String,
     /// When the host looked.
     looked: u64,
-    leads: BTreeMap<usize, Lead>,
-    /// Items that others write, or wrote.
-    waits: BTreeMap<usize, Option<watch::Receiver<()>>>,
-    waited: BTreeMap<usize, u32>,
-    unseen: BTreeMap<usize, usize>,
-    alone: BTreeSet<usize>,
+    leads: BTreeMap<What, Lead>,
+    /// Files that others write, or wrote.
+    waits: BTreeMap<What, Option<watch::Receiver<()>>>,
+    waited: BTreeMap<What, u32>,
+    unseen: BTreeMap<What, usize>,
+    alone: BTreeSet<What>,
     /// Directories to look into, since what they hold may have been seen before and be remembered wrongly.
     open: BTreeSet<RemotePath>,
 }
@@ -205,47 +222,48 @@ impl Sharing {
         self.open.iter()
     }
 
-    /// Takes the lead of what is to be written, and returns the items that are left to others for now.
-    pub(super) fn claim(&mut self, jobs: &[Job], places: &BTreeMap<usize, Place>) -> BTreeSet<usize> {
+    /// Takes the lead of what is to be written, as far as it has a place, and returns what is left to others for now.
+    pub(super) fn claim(&mut self, jobs: &[Job], places: &BTreeMap<What, Place>) -> BTreeSet<What> {
         let Some(registry) = self.registry.clone() else { return BTreeSet::new() };
         for job in jobs {
-            let Some((item, place)) = job.item().and_then(|i| Some((i, places.get(&i)?))) else { continue };
-            if self.alone.contains(&item) || self.leads.contains_key(&item) {
+            let Some(place) = places.get(&job.what) else { continue };
+            let what = job.what.clone();
+            if self.alone.contains(&what) || self.leads.contains_key(&what) {
                 continue;
             }
-            let wait = match self.claim_one(&registry, item, job, place) {
+            let wait = match self.claim_one(&registry, job, place) {
                 Claim::Lead(lead) => {
-                    self.leads.insert(item, lead);
+                    self.leads.insert(what, lead);
                     continue;
                 }
                 Claim::Alone => {
-                    self.alone.insert(item);
+                    self.alone.insert(what);
                     continue;
                 }
                 Claim::Wait(over) => {
-                    *self.waited.entry(item).or_default() += 1;
+                    *self.waited.entry(what.clone()).or_default() += 1;
                     Some(over)
                 }
                 Claim::Look => {
-                    *self.waited.entry(item).or_default() += 1;
+                    *self.waited.entry(what.clone()).or_default() += 1;
                     None
                 }
                 Claim::Unseen => {
-                    *self.unseen.entry(item).or_default() += 1;
+                    *self.unseen.entry(what.clone()).or_default() += 1;
                     None
                 }
             };
-            self.waits.insert(item, wait);
+            self.waits.insert(what, wait);
             self.open.insert(job.missing.first().unwrap_or(&job.path).parent());
         }
-        self.waits.keys().copied().collect()
+        self.waits.keys().cloned().collect()
     }
 
-    fn claim_one(&self, registry: &Arc<Registry>, item: usize, job: &Job, place: &Place) -> Claim {
+    fn claim_one(&self, registry: &Arc<Registry>, job: &Job, place: &Place) -> Claim {
         let mut state = registry.state();
         let index = state.group(place);
         let group = &mut state.groups[index];
-        let waited = self.waited.get(&item).copied().unwrap_or_default();
+        let waited = self.waited.get(&job.what).copied().unwrap_or_default();
         if group.split || waited >= WAITS_MAX {
             return Claim::Alone;
         }
@@ -257,8 +275,8 @@ impl Sharing {
                 return Claim::Look;
             }
             // Whoever sees the other's file and wants another mode or more logins writes that.
-            if sha256(&job.content) == written.hash && job.old.as_ref() != Some(&written.hash) {
-                let looks = self.unseen.get(&item).copied().unwrap_or_default();
+            if job.new_hash() == written.hash && job.old.as_ref() != Some(&written.hash) {
+                let looks = self.unseen.get(&job.what).copied().unwrap_or_default();
                 if place.may_be_late() && looks < PAUSES.len() {
                     return Claim::Unseen;
                 }
@@ -271,8 +289,8 @@ impl Sharing {
     }
 
     /// The note for a file that is as it should be, when another host of this run wrote it: the very file that it read back, by its inode.
-    pub(super) fn via(&mut self, item: usize, place: &Place) -> Option<String> {
-        if let Some(mut lead) = self.leads.remove(&item) {
+    pub(super) fn via(&mut self, what: &What, place: &Place) -> Option<String> {
+        if let Some(mut lead) = self.leads.remove(what) {
             // Somebody else brought it to that state; nobody is to blame.
             lead.end(|_| {});
             return None;
@@ -280,16 +298,16 @@ impl Sharing {
         let state = self.registry.as_ref()?.state();
         let written = state.groups[state.known(place)?].written.as_ref()?;
         // Where the inode could be another filesystem's, the host has to have seen that the file came.
-        let it_is = Some(written.inode) == place.inode && (place.inode_tells() || self.waited.contains_key(&item));
+        let it_is = written.inode == place.inode && ((written.inode.is_some() && place.inode_tells()) || self.waited.contains_key(what));
         (written.host != self.host && it_is).then(|| via(&written.host))
     }
 
     /// With `--check`: this file would be written. What only a look afterwards could tell from another file is said of nobody.
-    pub(super) fn would(&self, job: &Job, place: Option<&Place>, file: usize) {
+    pub(super) fn would(&self, job: &Job, place: Option<&Place>, row: Row) {
         let (Some(registry), Some(place)) = (&self.registry, place.filter(|p| p.inode_tells())) else { return };
         let mut state = registry.state();
         let group = state.group(place);
-        state.would.push((group, sha256(&job.content), self.host.clone(), file));
+        state.would.push((group, job.new_hash(), self.host.clone(), row));
     }
 
     /// The program with this nonce is about to write.
@@ -299,9 +317,9 @@ impl Sharing {
         }
     }
 
-    /// An item of ours was written and read back.
-    pub(super) fn written(&mut self, item: usize, content: &[u8], inode: Option<u64>) {
-        let Some(mut lead) = self.leads.remove(&item) else { return };
+    /// A file of ours was written and read back, or has gone.
+    pub(super) fn written(&mut self, job: &Job, inode: Option<u64>) {
+        let Some(mut lead) = self.leads.remove(&job.what) else { return };
         let moment = {
             let mut state = lead.registry.state();
             state.moment += 1;
@@ -309,34 +327,36 @@ impl Sharing {
         };
         let host = self.host.clone();
         lead.end(|group| {
-            // Without an inode, nobody can be told that theirs is the same.
-            group.written = inode.map(|inode| Written { host, hash: sha256(content), inode, moment });
+            // Without an inode, nobody can be told that theirs is the same; a file that has gone has none for anybody.
+            let inode = inode.filter(|_| job.content.is_some());
+            let tells = inode.is_some() || job.content.is_none();
+            group.written = tells.then(|| Written { host, hash: job.new_hash(), inode, moment });
         });
     }
 
-    /// An item of ours cannot be written, for a reason that may be this host's own: the others try it all at once.
-    pub(super) fn failed(&mut self, item: usize) {
-        if let Some(mut lead) = self.leads.remove(&item) {
+    /// A file of ours cannot be written, for a reason that may be this host's own: the others try it all at once.
+    pub(super) fn failed(&mut self, what: &What) {
+        if let Some(mut lead) = self.leads.remove(what) {
             lead.end(|group| group.split = true);
         }
     }
 
     /// Gives up what is led still, waits for what others lead, and returns what to look at again. The waits count against no deadline of
     /// the host; each of them has one of its own.
-    pub(super) async fn wait(&mut self, clock: &Clock, each: Duration) -> BTreeSet<usize> {
+    pub(super) async fn wait(&mut self, clock: &Clock, each: Duration) -> BTreeSet<What> {
         self.leads.clear();
         let _paused = clock.pause();
         let waits = std::mem::take(&mut self.waits);
         let mut pause = Duration::ZERO;
-        for (item, over) in &waits {
+        for (what, over) in &waits {
             match over.clone() {
                 Some(mut over) => {
                     // Nothing is ever sent, so it ends with the sender.
                     if tokio::time::timeout(each, over.changed()).await.is_err() {
-                        self.alone.insert(*item);
+                        self.alone.insert(what.clone());
                     }
                 }
-                None => pause = pause.max(self.unseen.get(item).and_then(|looks| PAUSES.get(looks - 1)).copied().unwrap_or_default()),
+                None => pause = pause.max(self.unseen.get(what).and_then(|looks| PAUSES.get(looks - 1)).copied().unwrap_or_default()),
             }
         }
         tokio::time::sleep(pause).await;
@@ -345,105 +365,4 @@ impl Sharing {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::job::What;
-    use super::*;
-    use crate::model::Change;
-
-    fn job(item: usize, content: &[u8], old: Option<&[u8]>) -> Job {
-        Job {
-            what: What::Item(item),
-            path: RemotePath::parse(&format!("/home/ops/{item}")).unwrap(),
-            missing: Vec::new(),
-            dir_mode: 0o700,
-            content: content.to_vec().into(),
-            old: old.map(sha256),
-            mode: 0o600,
-            uid: 0,
-            gid: 0,
-            change: Change::Created,
-            notes: None,
-            diff: Vec::new(),
-        }
-    }
-
-    /// Two files, 0 and 1, on one NFS.
-    fn places() -> BTreeMap<usize, Place> {
-        let place = |i: usize| Place { name: Name::Network("nfs", format!("nfs01:/home/ops/{i}")), dirs: vec![("home/ops".into(), 7)], inode: None };
-        (0..2).map(|i| (i, place(i))).collect()
-    }
-
-    fn hosts<const N: usize>() -> (Arc<Registry>, [Sharing; N]) {
-        let registry = Arc::new(Registry::default());
-        let hosts = std::array::from_fn(|i| Sharing::new(Some(&registry), &format!("n{i}")));
-        (registry, hosts)
-    }
-
-    fn claim(host: &mut Sharing, items: &[usize]) -> Vec<usize> {
-        let jobs: Vec<Job> = items.iter().map(|i| job(*i, b"new", None)).collect();
-        let _ = host.looks().count();
-        host.claim(&jobs, &places()).into_iter().collect()
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn leads_that_cross_end_since_who_waits_leads_nothing() {
-        let (_, [mut a, mut b]) = hosts();
-        assert_eq!((claim(&mut a, &[0]), claim(&mut b, &[1])), (vec![], vec![]));
-        assert_eq!((claim(&mut a, &[0, 1]), claim(&mut b, &[0, 1])), (vec![1], vec![0]));
-        let (clock, start) = (Clock::default(), tokio::time::Instant::now());
-        let each = Duration::from_secs(60);
-        let (a, b) = tokio::join!(a.wait(&clock, each), b.wait(&clock, each));
-        assert_eq!((a, b, start.elapsed()), (BTreeSet::from([1]), BTreeSet::from([0]), Duration::ZERO));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_wait_has_a_deadline_of_its_own_and_counts_against_no_other() {
-        let (_, [mut a, mut b]) = hosts();
-        assert_eq!((claim(&mut a, &[0]), claim(&mut b, &[0])), (vec![], vec![0]));
-        let (clock, start) = (Clock::default(), tokio::time::Instant::now());
-        let waited = clock.limit(Duration::from_secs(1), b.wait(&clock, Duration::from_secs(60))).await;
-        assert_eq!((waited, start.elapsed()), (Some(BTreeSet::from([0])), Duration::from_secs(60)));
-        assert!(claim(&mut b, &[0]).is_empty(), "it writes beside the leader then");
-    }
-
-    #[test]
-    fn what_becomes_of_a_lead_says_what_the_others_do() {
-        // Lost once: another leads. Lost twice: everybody writes.
-        let (registry, [mut a, mut b, mut c, mut d]) = hosts();
-        assert_eq!((claim(&mut a, &[0]), claim(&mut b, &[0])), (vec![], vec![0]));
-        drop(a);
-        b.waits.clear();
-        assert_eq!((claim(&mut b, &[0]), claim(&mut c, &[0])), (vec![], vec![0]));
-        drop(b);
-        c.waits.clear();
-        assert_eq!((claim(&mut c, &[0]), claim(&mut d, &[0])), (vec![], vec![]));
-        assert!(c.leads.is_empty() && !registry.state().groups[0].led);
-        // It cannot be written there: everybody tries.
-        let (_, [mut a, mut b, mut c]) = hosts();
-        assert_eq!((claim(&mut a, &[0]), claim(&mut b, &[0])), (vec![], vec![0]));
-        a.failed(0);
-        b.waits.clear();
-        assert_eq!((claim(&mut b, &[0]), claim(&mut c, &[0])), (vec![], vec![]));
-        // Found as it should be: another leads, and nothing was lost.
-        let (registry, [mut a, mut b]) = hosts();
-        assert!(claim(&mut a, &[0]).is_empty());
-        assert_eq!(a.via(0, &places()[&0]), None);
-        assert_eq!((claim(&mut b, &[0]), registry.state().groups[0].losses), (vec![], 0));
-    }
-
-    #[test]
-    fn the_note_is_for_the_very_file_that_was_read_back() {
-        let (_, [mut a, mut b, mut c]) = hosts();
-        let seen = |inode| Place { inode, ..places()[&0].clone() };
-        let _ = b.looks().count();
-        assert!(claim(&mut a, &[0]).is_empty());
-        a.written(0, b"new", Some(11));
-        assert_eq!(b.via(0, &seen(Some(11))).as_deref(), Some("shared via n0"));
-        assert_eq!((b.via(0, &seen(Some(12))), b.via(0, &seen(None)), a.via(0, &seen(Some(11)))), (None, None, None));
-        // Who looked before looks again; who does not see it then does so a few times; who sees it and wants more writes.
-        assert_eq!(b.claim(&[job(0, b"other", None)], &places()).len(), 1);
-        assert_eq!(claim(&mut c, &[0]), [0]);
-        c.waits.clear();
-        assert_eq!(c.claim(&[job(0, b"new and more", Some(b"new"))], &places()).len(), 0);
-    }
-}
+mod tests;

@@ -13,6 +13,7 @@ pub mod ping;
 pub mod progress;
 pub mod recap;
 pub mod sarif;
+pub mod status;
 pub mod trust;
 pub mod verify;
 

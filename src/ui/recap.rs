@@ -180,7 +180,7 @@ fn notes(report: &Report, options: Options<'_>) -> String {
 fn diffs(report: &Report, options: Options<'_>) -> String {
     let mut groups = Groups::new();
     for row in &report.hosts {
-        for file in row.files.iter().filter(|f| matches!(f.change, Change::Created | Change::Updated | Change::Metadata) || !f.diff.is_empty()) {
+        for file in row.files.iter().filter(|f| f.change.is_change() || !f.diff.is_empty()) {
             groups.add((place(file, &row.host), file.change, &file.diff), (Some(file), row.host.as_str()));
         }
     }
@@ -230,6 +230,7 @@ fn change_word(change: Change, check: bool) -> &'static str {
     match (change, check) {
         (Change::Created, true) => "would be created",
         (Change::Updated, true) => "would be updated",
+        (Change::Removed, true) => "would be removed",
         (Change::Metadata, true) => "mode or owner would be changed",
         (Change::Metadata, false) => "mode or owner changed",
         (Change::NotAttempted, _) => "not attempted",
@@ -240,7 +241,7 @@ fn change_word(change: Change, check: bool) -> &'static str {
 /// A reason with `<host>` for the host's own name and `SHA256:...` for its key's fingerprint, so that reasons that differ by
 /// these alone are one. Only names with a digit or a dot: a host that is called `login` is not meant by every "login" in a
 /// sentence.
-fn shared(reason: &str, host: &str) -> String {
+pub(super) fn shared(reason: &str, host: &str) -> String {
     let mut parts = reason.split("SHA256:");
     let first = parts.next().unwrap_or_default().to_string();
     let reason = parts.fold(first, |out, part| out + "SHA256:..." + part.trim_start_matches(|c: char| c.is_ascii_alphanumeric() || c == '+' || c == '/'));

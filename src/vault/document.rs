@@ -35,6 +35,9 @@ pub struct VaultLogin {
     /// The expiry as written.
     #[serde(default)]
     pub expires: Option<String>,
+    /// The fingerprint as written.
+    #[serde(default)]
+    pub fingerprint: Option<String>,
     /// The repository that it is to pull, as written.
     #[serde(default)]
     pub canary: Option<String>,

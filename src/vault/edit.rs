@@ -18,6 +18,8 @@ pub struct LoginText<'a> {
     pub username: &'a str,
     /// When it ends; `None` leaves what is there.
     pub expires: Option<&'a str>,
+    /// The fingerprint of the password; `None` takes away what is there, which would be that of another password.
+    pub fingerprint: Option<&'a str>,
     /// A repository that it is to pull; `None` leaves what is there.
     pub canary: Option<&'a str>,
     /// The sealed password.
@@ -76,6 +78,42 @@ pub fn set_become(file: &str, text: &str, armored: &str) -> Result<String> {
     Ok(spliced)
 }
 
+/// The text of `file` with this fingerprint in the login `name`, which is there; other lines, its seal among them, are byte for byte what
+/// they were.
+pub fn set_fingerprint(file: &str, text: &str, name: &str, fingerprint: &str) -> Result<String> {
+    let before = VaultDocument::parse(file, text)?;
+    let wrong = || {
+        Error::vault(format!("{file}: the fingerprint of login `{}` cannot be set here without touching something else; nothing was written", escape(name)))
+            .hint("write `logins:` and the login in block style, without anchors and tags")
+    };
+    let old = before.login(name).ok_or_else(wrong)?;
+    let lines = Lines::new(text);
+    let all = 0..lines.lines.len();
+    let login = lines.find_key("logins", 0, all.clone()).and_then(|(at, _)| {
+        let logins = lines.value_of(at, 0, &all);
+        let indent = logins.clone().find_map(|i| lines.indent(i))?;
+        let (key, _) = lines.find_key(name, indent, logins.clone())?;
+        Some(lines.value_of(key, indent, &logins))
+    });
+    let fields = login.filter(|fields| !fields.is_empty()).ok_or_else(wrong)?;
+    let indent = fields.clone().find_map(|i| lines.indent(i)).ok_or_else(wrong)?;
+    let new = |comment: &str| vec![format!("{:indent$}fingerprint: {}{comment}", "", scalar(fingerprint))];
+    let spliced = match lines.find_key("fingerprint", indent, fields.clone()) {
+        Some((at, value)) => lines.replace(at..lines.value_of(at, indent, &fields).end, &new(split_comment(value).1)),
+        // Before the seal, as `set` has it.
+        None => {
+            let (at, _) = lines.find_key("password", indent, fields).ok_or_else(wrong)?;
+            lines.replace(at..at, &new(""))
+        }
+    };
+    let after = VaultDocument::parse(file, &spliced).map_err(|_| wrong())?;
+    let want = VaultLogin { fingerprint: Some(fingerprint.to_string()), ..old.clone() };
+    if after.login(name) != Some(&want) || rest(file, text, name, &["fingerprint"])? != rest(file, &spliced, name, &["fingerprint"]).map_err(|_| wrong())? {
+        return Err(wrong());
+    }
+    Ok(spliced)
+}
+
 /// Demands that only this login changed, and that it is as wanted.
 fn verify(file: &str, before: &str, after: &str, name: &str, want: LoginText<'_>, old: Option<&VaultLogin>) -> Result<()> {
     let wrong = || {
@@ -87,10 +125,11 @@ fn verify(file: &str, before: &str, after: &str, name: &str, want: LoginText<'_>
         registry: Some(want.registry.to_string()),
         username: Some(want.username.to_string()),
         expires: want.expires.map(str::to_string).or_else(|| old.and_then(|o| o.expires.clone())),
+        fingerprint: want.fingerprint.map(str::to_string),
         canary: want.canary.map(str::to_string).or_else(|| old.and_then(|o| o.canary.clone())),
         password: Some(want.armored.to_string()),
     };
-    let fields = ["registry", "username", "expires", "canary", "password"];
+    let fields = ["registry", "username", "expires", "fingerprint", "canary", "password"];
     if got.login(name) != Some(&want) || rest(file, before, name, &fields)? != rest(file, after, name, &fields).map_err(|_| wrong())? {
         return Err(wrong());
     }
@@ -227,6 +266,7 @@ fn set_fields(file: &Lines<'_>, fields: Range<usize>, indent: usize, want: Login
         ("registry", Some(want.registry), old_text(|o| &o.registry)),
         ("username", Some(want.username), old_text(|o| &o.username)),
         ("expires", want.expires, old_text(|o| &o.expires)),
+        ("fingerprint", want.fingerprint, old_text(|o| &o.fingerprint)),
         ("canary", want.canary, old_text(|o| &o.canary)),
     ];
     // Where a missing field goes: behind the field before it in this order.
@@ -239,6 +279,10 @@ fn set_fields(file: &Lines<'_>, fields: Range<usize>, indent: usize, want: Login
                 let at = if range.is_empty() { behind..behind } else { range };
                 behind = at.start + 1;
                 lines.splice(at, [format!("{:indent$}{name}: {}{comment}", "", scalar(want))]);
+            }
+            None if name == "fingerprint" && !range.is_empty() => {
+                behind = range.start.min(behind);
+                lines.drain(range);
             }
             _ => {}
         }
@@ -267,6 +311,7 @@ fn new_login(name: &str, want: LoginText<'_>, indent: usize, step: usize) -> Vec
         format!("{:inner$}username: {}", "", scalar(want.username)),
     ];
     lines.extend(want.expires.map(|e| format!("{:inner$}expires: {}", "", scalar(e))));
+    lines.extend(want.fingerprint.map(|f| format!("{:inner$}fingerprint: {}", "", scalar(f))));
     lines.extend(want.canary.map(|c| format!("{:inner$}canary: {}", "", scalar(c))));
     lines.extend(password_lines(want.armored, inner, step, ""));
     lines
@@ -340,7 +385,7 @@ mod tests {
 
     const ARMOR: &str = "-----BEGIN AGE ENCRYPTED FILE-----\nbmV3\n-----END AGE ENCRYPTED FILE-----\n";
 
-    const WANT: LoginText<'_> = LoginText { registry: "nvcr.io", username: "$oauthtoken", expires: None, canary: None, armored: ARMOR };
+    const WANT: LoginText<'_> = LoginText { registry: "nvcr.io", username: "$oauthtoken", expires: None, fingerprint: None, canary: None, armored: ARMOR };
 
     #[track_caller]
     fn check(before: &str, name: &str, want: LoginText<'_>, after: &str) {
@@ -437,6 +482,31 @@ mod tests {
         check(&with_expiry, "ngc", expiring, &with_expiry);
         check(&with_expiry.replace("2027-03-01", "2026-01-01 # ask bob"), "ngc", expiring, &with_expiry.replace("2027-03-01", "2027-03-01 # ask bob"));
         check(&with_expiry, "ngc", WANT, &with_expiry);
+    }
+
+    #[test]
+    fn a_fingerprint_goes_with_its_password() {
+        let with = |f: &str| format!("logins:\n{}", NGC.replace("    password", &format!("    fingerprint: {f}\n    password")));
+        let (none, one) = (format!("logins:\n{NGC}"), LoginText { fingerprint: Some("hmac-sha256:a:1"), ..WANT });
+        check("", "ngc", one, &with("hmac-sha256:a:1"));
+        check(&none, "ngc", one, &with("hmac-sha256:a:1"));
+        check(&with("'old' # of bob"), "ngc", one, &with("hmac-sha256:a:1 # of bob"));
+        check(&with("old"), "ngc", WANT, &none);
+        let set = |before: &str| set_fingerprint("v.yml", before, "ngc", "hmac-sha256:a:1").map_err(|e| e.to_string());
+        assert_eq!(set(&none), Ok(with("hmac-sha256:a:1")));
+        assert_eq!(set(&with("old   # x")), Ok(with("hmac-sha256:a:1   # x")));
+        assert_eq!(set(&none.replace('\n', "\r\n")), Ok(with("hmac-sha256:a:1").replace('\n', "\r\n")));
+        let tail = format!("{none}  hub: {{registry: docker.io}} # mine\nversion: 1\n");
+        assert_eq!(set(&tail), Ok(tail.replace("    password", "    fingerprint: hmac-sha256:a:1\n    password")));
+        for before in [
+            "logins: {}\n",
+            "logins: {ngc: {password: hunter2}}\n",
+            "logins:\n  ngc: {password: hunter2}\n",
+            "logins:\n  ngc: &n\n    password: hunter2\n  hub: *n\n",
+        ] {
+            let error = set(before).unwrap_err();
+            assert!(error.contains("v.yml") && !error.contains("hunter2"), "{error}");
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@
 //! - It releases chunk by chunk. Nothing is handed out here before the last chunk was authenticated ([`mod@file`]).
 //! - Every encryption is random. What did not change is never sealed again ([`mod@edit`]).
 
+pub mod audit;
 pub mod document;
 pub mod edit;
 pub mod file;
@@ -16,6 +17,7 @@ pub mod identity;
 pub mod recipients;
 pub mod seal;
 
+pub use audit::AuditKey;
 pub use document::VaultDocument;
 pub use file::{OpenError, decrypt, encrypt, is_age_file};
 pub use identity::Identities;

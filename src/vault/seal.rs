@@ -264,6 +264,7 @@ mod tests {
             username: Username::parse(username).unwrap(),
             password,
             expires: None,
+            fingerprint: None,
             canary: None,
             place: "site/vault.yml:12:3".into(),
         }

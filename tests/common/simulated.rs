@@ -38,18 +38,25 @@ struct Thing {
     inode: u64,
     /// None of a directory.
     content: Option<Vec<u8>>,
+    /// It is not there any more.
+    gone: bool,
 }
 
 impl Tree {
     fn put(&mut self, path: &str, content: Option<Vec<u8>>) {
         self.inodes += 1;
-        self.log.push((Instant::now(), path.to_string(), Thing { inode: self.inodes, content }));
+        self.log.push((Instant::now(), path.to_string(), Thing { inode: self.inodes, content, gone: false }));
+    }
+
+    fn remove(&mut self, path: &str) {
+        self.log.push((Instant::now(), path.to_string(), Thing { inode: 0, content: None, gone: true }));
     }
 
     /// As it was so long ago: inodes and contents.
     fn seen(&self, late: Duration) -> BTreeMap<&str, (u64, Option<&[u8]>)> {
         let then = self.log.iter().filter(|(when, ..)| when.elapsed() >= late);
-        then.map(|(_, path, thing)| (path.as_str(), (thing.inode, thing.content.as_deref()))).collect()
+        let last: BTreeMap<&str, &Thing> = then.map(|(_, path, thing)| (path.as_str(), thing)).collect();
+        last.into_iter().filter(|(_, thing)| !thing.gone).map(|(path, thing)| (path, (thing.inode, thing.content.as_deref()))).collect()
     }
 }
 
@@ -69,6 +76,10 @@ impl Disk {
         self.0.lock().unwrap()
     }
 
+    pub(crate) fn mkdir(&self, path: &str) {
+        self.tree().put(path, None);
+    }
+
     pub(crate) fn write(&self, path: &str, content: &str) {
         self.tree().put(path, Some(content.as_bytes().to_vec()));
     }
@@ -78,7 +89,7 @@ impl Disk {
         Some(String::from_utf8(tree.seen(Duration::ZERO).get(path)?.1?.to_vec()).unwrap())
     }
 
-    /// How often a file was replaced.
+    /// How often a file was replaced, or taken away.
     pub(crate) fn writes(&self, path: &str) -> u32 {
         self.tree().writes.get(path).copied().unwrap_or_default()
     }
@@ -272,6 +283,9 @@ impl Talk {
                 said += &format!("{} unstaged {i}\nmkdir: cannot create {dir}: Permission denied\n", self.nonce);
             } else if is.as_deref().unwrap_or("-") != old {
                 said += &format!("{} conflict {i}\n", self.nonce);
+            } else if new == "-" {
+                tree.remove(&path);
+                *tree.writes.entry(path.clone()).or_default() += 1;
             } else {
                 let content = staged[&format!("{dir}/.regprov.{}/{name}", self.nonce)].clone();
                 assert_eq!(sha(&content), new);

@@ -72,15 +72,20 @@ pub enum Packing {
     Lines,
 }
 
-/// One file to replace.
+/// One file to replace or to take away.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Swap {
-    /// SHA-256 of the new content, in hexadecimal.
+    /// SHA-256 of the new content, in hexadecimal, or [`Swap::NOTHING`].
     pub new: String,
     /// SHA-256 of what was observed; `None` when nothing is to be there.
     pub old: Option<String>,
     /// The file, links resolved.
     pub path: RemotePath,
+}
+
+impl Swap {
+    /// The new content of a file that goes; nothing of it stands in the payload.
+    pub const NOTHING: &str = "-";
 }
 
 /// What to replace. The payload follows it, then the end of input.

@@ -1,0 +1,182 @@
+//! `regprov status`: what differs on the nodes. Writes nothing there, and opens no password unless it is told to.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use super::apply::{forks, targeted};
+use super::audit::AuditKeySources;
+use super::become_password::become_password;
+use super::load::{Opener, now};
+use super::reach::{Purpose, reach};
+use super::watch::{Watched, watch};
+use crate::cli::{AuditArgs, StatusArgs};
+use crate::error::{Error, Result};
+use crate::format::MergeOptions;
+use crate::inventory;
+use crate::model::status::{FindingKind, StatusEvent, StatusRow};
+use crate::model::{Fingerprint, Login, LoginEntry, PasswordText, Secret};
+use crate::node::Program;
+use crate::push::status::{SamePassword, Status, before, status_all};
+use crate::push::{Push, PushOptions};
+use crate::transport::Connector;
+use crate::transport::local::Local;
+use crate::transport::reach::Reach;
+use crate::ui;
+use crate::vault::AuditKey;
+
+/// Looks at the hosts' files, prints what differs, and returns the exit code: 10 where something does. Nothing is written, so a signal ends
+/// it at once, with what is known by then.
+pub async fn status(args: &StatusArgs, verbose: u8) -> Result<u8> {
+    let mut opener = Opener::of_process(&args.vault.identity.identities)?.allow_commands(args.sources.allow_commands);
+    // Plain and expired logins do no harm here; the latter are told on their rows.
+    let mut inventory = opener.inventory(&args.inventory, true, true)?;
+    let chosen = opener.limit(&inventory, args.limit.as_deref())?;
+    let whole = args.logins.is_empty() && args.targets.is_empty();
+    let inventory_id = inventory.id.clone();
+    // A host that gets nothing any more may still hold something.
+    let mut hosts = targeted(&inventory, &chosen, &args.ssh, whole && inventory_id.is_some())?;
+    if !whole {
+        inventory::select(&mut inventory, &args.logins, &args.targets)?;
+        // The targets as a whole, since the logins that were not chosen are no strangers there.
+        let chosen = targeted(&inventory, &chosen, &args.ssh, false)?;
+        hosts.retain_mut(|host| {
+            let targets = chosen.iter().find(|c| c.name == host.name).map(|c| &c.targets[..]).unwrap_or_default();
+            host.targets.retain(|t| targets.iter().any(|c| (c.kind, &c.user, &c.path) == (t.kind, &t.user, &t.path)));
+            !host.targets.is_empty()
+        });
+    }
+    let wanted = |entry: &&LoginEntry| hosts.iter().flat_map(|h| &h.targets).any(|t| t.logins.contains(&entry.name));
+    let entries: Vec<&LoginEntry> = inventory.logins.iter().filter(wanted).collect();
+    let is_chosen = |name: &str| args.logins.is_empty() || args.logins.iter().any(|l| l == name);
+    let (logins, same) = comparison(&mut opener, &entries, &is_chosen, &args.audit, !args.vault.identity.identities.is_empty())?;
+    let narrowed = |mut row: StatusRow| {
+        for files in row.result.iter_mut().filter(|_| !whole) {
+            // Targets that were not chosen are not gone.
+            files.retain(|f| !f.logins.is_empty() || f.findings.iter().any(|f| f.kind != FindingKind::LeftOver) || f.findings.is_empty());
+            files.iter_mut().for_each(|file| file.logins.retain(|l| is_chosen(&l.login)));
+        }
+        row
+    };
+    let become_password = become_password(&mut opener, &inventory, &hosts, args.ssh.ask_become_pass, args.vault.allow_plaintext)?;
+    let (ssh, files_each) = reach(&hosts, &inventory.hosts, &args.ssh, Purpose::LogIn).await?;
+    let options = PushOptions {
+        forks: forks(args.ssh.forks, files_each),
+        pace: Default::default(),
+        check: true,
+        // Backups beside the files are looked for.
+        merge: MergeOptions { replace_invalid: true, drop_bad_entries: false },
+        inventory_id: inventory_id.clone().unwrap_or_default(),
+        pull_test: None,
+        command: Duration::from_secs(args.ssh.timeouts.command_timeout),
+        host: Duration::from_secs(args.ssh.timeouts.host_timeout),
+    };
+    let connector = Reach { ssh, local: Local::default(), become_password, program: Program::Files };
+    let status = Arc::new(Status { push: Push { connector, logins, options }, same, inventory_id, now: now() });
+    let mut so_far: Vec<StatusRow> = hosts.iter().map(|h| before(h, "stopped by a signal")).collect();
+    let mut progress = ui::progress::Progress::new(hosts.iter().map(|h| h.name.clone()).collect(), verbose > 0, false);
+    let (sender, events) = mpsc::unbounded_channel();
+    let ended = watch(status_all(status.clone(), hosts, sender), events, |event| match event {
+        StatusEvent::Started(index) => progress.started(index),
+        StatusEvent::Ended(index, row) => {
+            let row = narrowed(row);
+            let in_trouble = matches!(row.outcome(), "failed" | "unreachable");
+            progress.ended(index, row.outcome(), in_trouble, || ui::status::host_line(&row));
+            so_far[index] = row;
+        }
+    });
+    let ended = ended.await?;
+    progress.finish();
+    let (rows, interrupted) = match ended {
+        Watched::Done(rows) => (rows.into_iter().map(narrowed).collect(), None),
+        Watched::Interrupted(code) => (so_far, Some(code)),
+    };
+    let text = if args.json { ui::status::json(&rows) } else { ui::status::text(&rows) };
+    ui::out(&text).map_err(|e| Error::internal(format!("the status cannot be written to stdout: {e}")))?;
+    let any = |outcome| rows.iter().any(|r| r.outcome() == outcome);
+    Ok(match () {
+        () if interrupted.is_some() => interrupted.unwrap_or_default(),
+        () if status.push.connector.halted().is_some() => 7,
+        () if any("failed") => 3,
+        () if any("unreachable") => 4,
+        () if any("drift") => 10,
+        () => 0,
+    })
+}
+
+/// The logins, and what compares a node's password with those of the chosen ones: with the audit key by their fingerprints, with `identity` by opening them.
+/// What cannot be compared is told once, here. A password in the clear is always compared.
+pub(super) fn comparison(
+    opener: &mut Opener,
+    entries: &[&LoginEntry],
+    is_chosen: &dyn Fn(&str) -> bool,
+    audit: &AuditArgs,
+    identity: bool,
+) -> Result<(BTreeMap<String, Login>, Box<SamePassword>)> {
+    let mut logins: BTreeMap<String, Login> = BTreeMap::new();
+    let mut known: BTreeMap<String, Fingerprint> = BTreeMap::new();
+    let given = match entries.iter().any(|e| is_chosen(&e.name)) {
+        true => AuditKeySources::of_process(audit.audit_key.as_deref()).load()?,
+        false => None,
+    };
+    // What is opened here is held as a fingerprint too, under a key of this run: one comparison for all, in constant time.
+    let own = AuditKey::generate();
+    let (mut foreign, mut without) = (Vec::new(), Vec::new());
+    let mut to_open: Vec<&LoginEntry> = Vec::new();
+    for &entry in entries {
+        match (&entry.fingerprint, &given) {
+            _ if !is_chosen(&entry.name) => {}
+            _ if identity || matches!(entry.password, PasswordText::Plain(_)) => to_open.push(entry),
+            (Some(fingerprint), Some((key, path))) if fingerprint.key_id() != key.id() => {
+                foreign.push(format!(
+                    "{}: the fingerprint of login `{}` was made with the audit key {}, and {} is {}",
+                    entry.place,
+                    entry.name,
+                    fingerprint.key_id(),
+                    path.display(),
+                    key.id()
+                ));
+            }
+            (Some(fingerprint), Some(_)) => drop(known.insert(entry.name.clone(), fingerprint.clone())),
+            _ => without.push(entry.name.as_str()),
+        }
+        let login = Login {
+            name: entry.name.clone(),
+            registry: entry.registry.clone(),
+            username: entry.username.clone(),
+            password: Secret::new("-".to_string()),
+            auth_hosts: Vec::new(),
+            expires: entry.expires.clone(),
+        };
+        logins.insert(entry.name.clone(), login);
+    }
+    if !foreign.is_empty() {
+        return Err(Error::vault(foreign.join("\n")).hint("give the key they were made with, or make them anew with `regprov vault fingerprint VAULT`"));
+    }
+    let mut opened: BTreeMap<String, Fingerprint> = BTreeMap::new();
+    for login in opener.logins(&to_open, true)? {
+        opened.insert(login.name.clone(), own.fingerprint(&login.registry, &login.username, &login.password));
+        // Its auth hosts are known now too; its password goes no further.
+        let known = Login { password: Secret::new("-".to_string()), ..login };
+        logins.insert(known.name.clone(), known);
+    }
+    if !without.is_empty() {
+        let why = match given {
+            Some(_) => "they have no fingerprint; `regprov vault fingerprint VAULT` writes it",
+            None => "give --audit-key or --identity",
+        };
+        ui::warning(&format!("passwords were not compared for {}: {why}", without.join(", ")));
+    }
+    let accounts: BTreeMap<String, _> = logins.values().map(|l| (l.name.clone(), (l.registry.clone(), l.username.clone()))).collect();
+    let same = move |name: &str, password: &Secret| {
+        let (registry, username) = accounts.get(name)?;
+        match (opened.get(name), known.get(name), &given) {
+            (Some(fingerprint), ..) => Some(own.is(fingerprint, registry, username, password)),
+            (None, Some(fingerprint), Some((key, _))) => Some(key.is(fingerprint, registry, username, password)),
+            _ => None,
+        }
+    };
+    Ok((logins, Box::new(same)))
+}
