@@ -45,6 +45,9 @@ pub(crate) const CONF: [&str; 2] = ["/etc/enroot/enroot.conf", "/etc/enroot/enro
 const LINE_BYTES_MAX: usize = 4000;
 const LINE_BYTES_MAX_BEFORE_7_61: usize = 254;
 
+/// What is read of a file to look all its hosts up, each from the start as curl does: 80 hosts in 200 kB, 4,000 in 4 kB.
+const LOOKED_UP_BYTES_MAX: usize = 16 << 20;
+
 /// What curl 8.11.0 takes as a token at most.
 const SHORT_TOKEN_BYTES_MAX: usize = 127;
 
@@ -213,15 +216,18 @@ fn read_back(m: &Merge<'_>, bytes: &[u8]) -> Result<(), String> {
 }
 
 /// What the node's curl, or the newest, finds for each host of the file, by enroot's rules.
-fn entries(_: &FileSpec, bytes: &[u8], facts: &NodeFacts) -> Entries {
+fn entries(spec: &FileSpec, bytes: &[u8], facts: &NodeFacts) -> Entries {
     let curl = facts.curl.unwrap_or(netrc::NEWEST);
     let layout = Layout::of(bytes, curl >= netrc::QUOTES_SINCE);
     let seen = evaluate(bytes);
-    let mut found: Vec<Entry> = Vec::new();
+    let (mut found, mut hosts): (Vec<Entry>, _) = (Vec::new(), BTreeSet::new());
     for entry in &layout.entries {
         let host = String::from_utf8_lossy(&entry.host).into_owned();
-        if found.iter().any(|f| f.key == host) {
+        if !hosts.insert(host.clone()) {
             continue;
+        }
+        if hosts.len() * bytes.len() > LOOKED_UP_BYTES_MAX {
+            return Err(format!("{} holds more entries than regprov looks up in a file of its size; take from it what is not needed", spec.path));
         }
         let login = lookup(&seen, &host, curl).ok().flatten();
         let login = login.map(|f| Account { username: lossy(&f.login).to_string(), password: Secret::new(lossy(&f.password)) });
