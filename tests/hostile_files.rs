@@ -135,7 +135,6 @@ fn check(kinds: &[TargetKind], bytes: usize) {
     for (what, content) in files(bytes) {
         assert!(content.len() <= FILE_BYTES, "{what}");
         for kind in kinds.iter().copied() {
-            eprintln!("{kind}: {what}");
             let (done, ended) = mpsc::channel();
             let text = content.clone();
             thread::spawn(move || {
