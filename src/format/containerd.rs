@@ -198,13 +198,17 @@ fn imported(pattern: &str, path: &RemotePath) -> bool {
     pattern.len() == path.len() && pattern.iter().zip(&path).all(|(p, c)| globs(p, c))
 }
 
+/// A node writes the pattern, so it costs no more than pattern times name, and no stack: the shortest match of what stands before each `*`
+/// leaves the most to the rest.
 fn globs(pattern: &str, name: &str) -> bool {
-    match pattern.split_once('*') {
-        None => pattern == name,
-        Some((start, rest)) => {
-            name.strip_prefix(start).is_some_and(|tail| (0..=tail.len()).filter(|i| tail.is_char_boundary(*i)).any(|i| globs(rest, &tail[i..])))
-        }
+    let Some((start, rest)) = pattern.split_once('*') else { return pattern == name };
+    let (middle, end) = rest.rsplit_once('*').unwrap_or(("", rest));
+    let Some(mut left) = name.strip_prefix(start).and_then(|tail| tail.strip_suffix(end)) else { return false };
+    for part in middle.split('*') {
+        let Some(at) = left.find(part) else { return false };
+        left = &left[at + part.len()..];
     }
+    true
 }
 
 // ---- our file --------------------------------------------------------------------------------------------------------------------

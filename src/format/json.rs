@@ -2,6 +2,7 @@
 //!
 //! Foreign values are never parsed further than their end, so that big numbers, escapes and formatting survive a merge.
 
+use std::collections::HashSet;
 use std::fmt;
 
 use serde::Deserialize;
@@ -53,8 +54,10 @@ impl<'de> Deserialize<'de> for Object<'de> {
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Object<'de>, A::Error> {
                 let mut pairs: Vec<(String, &'de RawValue)> = Vec::new();
+                // A node may write a hundred thousand keys.
+                let mut seen = HashSet::new();
                 while let Some((key, value)) = map.next_entry::<String, &'de RawValue>()? {
-                    if pairs.iter().any(|(k, _)| *k == key) {
+                    if !seen.insert(key.clone()) {
                         return Err(A::Error::custom("duplicate key"));
                     }
                     pairs.push((key, value));

@@ -317,28 +317,31 @@ fn next_token(text: &[u8], at: &mut usize, rules: &Rules) -> Result<Token, &'sta
 
 /// Reads the quoted token at `at`, with its escapes, and moves `at` behind it; `None` when the quote is not closed.
 fn quoted(text: &[u8], at: &mut usize) -> Option<Token> {
-    let mut token = Zeroizing::new(Vec::with_capacity(text.len() - *at));
+    let start = *at + 1;
     let mut escape = false;
-    for (i, b) in text.iter().enumerate().skip(*at + 1) {
-        match b {
-            _ if escape => {
-                escape = false;
-                token.push(match b {
-                    b'n' => b'\n',
-                    b'r' => b'\r',
-                    b't' => b'\t',
-                    other => *other,
-                });
-            }
-            b'\\' => escape = true,
-            b'"' => {
-                *at = i + 1;
-                return Some(token);
-            }
-            other => token.push(*other),
-        }
+    let end = text[start..].iter().position(|b| {
+        let is_escaped = escape;
+        escape = !is_escaped && *b == b'\\';
+        *b == b'"' && !is_escaped
+    });
+    let end = start + end?;
+    // No more room than it needs: it is wiped whole, and a file may hold half a million of them on one line.
+    let mut token = Zeroizing::new(Vec::with_capacity(end - start));
+    let mut bytes = text[start..end].iter();
+    while let Some(b) = bytes.next() {
+        token.push(match b {
+            b'\\' => match bytes.next() {
+                Some(b'n') => b'\n',
+                Some(b'r') => b'\r',
+                Some(b't') => b'\t',
+                Some(other) => *other,
+                None => break,
+            },
+            other => *other,
+        });
     }
-    None
+    *at = end + 1;
+    Some(token)
 }
 
 /// 8.21 and later: a scanner that knows values from keywords.

@@ -28,6 +28,19 @@ pub(super) struct Open {
     pub(super) busy: bool,
 }
 
+/// The most lines that are told of one file: a file of 1 MiB, which any user may leave, holds tens of thousands of entries to speak of.
+const LINES_MAX: usize = 200;
+
+/// The first lines, and how many more there are.
+fn first(mut lines: Vec<String>) -> Vec<String> {
+    if lines.len() > LINES_MAX {
+        let more = lines.len() - (LINES_MAX - 1);
+        lines.truncate(LINES_MAX - 1);
+        lines.push(format!("and {more} more"));
+    }
+    lines
+}
+
 /// What was decided.
 pub(super) struct Decision {
     pub(super) plan: Plan,
@@ -151,7 +164,7 @@ impl Decider<'_> {
         {
             notes.push(format!("written, but its group cannot get to it: {dir} has mode {bits:04o}; `chmod go+x {dir}` on the node, or another `path:`"));
         }
-        let notes = (!notes.is_empty()).then(|| notes.join("\n"));
+        let notes = (!notes.is_empty()).then(|| first(notes).join("\n"));
         let desired = Desired { write: wish.merged.write.as_ref().map(|w| &w[..]), mode, uid: wish.uid, gid: wish.gid };
         let Some(change) = plan::diff(&desired, &observed) else {
             // What a credential helper was handed is a change of this file's logins, though the file is as wanted.
@@ -164,7 +177,7 @@ impl Decider<'_> {
             _ => None,
         };
         let mut jobs = Vec::new();
-        let mut diff = wish.merged.diff;
+        let mut diff = first(wish.merged.diff);
         diff.extend(helper::diff(item.answers()));
         if let Some(old) = &old {
             if wish.merged.backup {
@@ -323,4 +336,19 @@ fn metadata_diff(old: &ObservedFile, want: &Desired<'_>) -> Vec<String> {
         lines.push(format!("~ owner {}:{} -> {}:{}", old.stat.uid, old.stat.gid, want.uid, want.gid));
     }
     lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_fills_no_report() {
+        let lines = |n: usize| (0..n).map(|i| i.to_string()).collect::<Vec<_>>();
+        for n in [0, 1, LINES_MAX] {
+            assert_eq!(first(lines(n)), lines(n));
+        }
+        let told = first(lines(60_000));
+        assert_eq!((told.len(), &told[0][..], &told[LINES_MAX - 1][..]), (LINES_MAX, "0", "and 59801 more"));
+    }
 }

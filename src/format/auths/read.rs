@@ -1,5 +1,7 @@
 //! Reading the document as its program does: what it would send, and what is left when entries go.
 
+use std::collections::HashSet;
+
 use super::document::{Document, Entry as Fields, STALE_FIELDS, decode_auth, field, go_folds};
 use super::helpers::{Before, before, before_key};
 use super::{Dialect, Helpers, names};
@@ -88,7 +90,8 @@ pub(in crate::format) fn entries(dialect: &Dialect, spec: &FileSpec, bytes: &[u8
         let note = helper(key).or_else(|| token.then(|| "an identity token".to_string()));
         found.push(Entry { key: key.clone(), login, note });
     }
-    for (key, ..) in document.helpers.iter().filter(|(key, ..)| document.auths.iter().all(|(k, ..)| k != key)) {
+    let with_entry: HashSet<&str> = document.auths.iter().map(|(key, ..)| key.as_str()).collect();
+    for (key, ..) in document.helpers.iter().filter(|(key, ..)| !with_entry.contains(key.as_str())) {
         found.extend(helper(key).map(|helper| Entry { key: key.clone(), login: None, note: Some(helper) }));
     }
     Ok(found)
