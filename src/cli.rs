@@ -45,6 +45,9 @@ pub enum Verb {
     Remove(Box<RemoveArgs>),
     /// Show the hosts' SSH keys and add new ones to known_hosts, after asking; logs in to jump hosts alone
     Trust(Box<TrustArgs>),
+    /// Give a login a new password: beside the old one until every host has it
+    #[command(subcommand)]
+    Rotate(RotateVerb),
     /// Make, fill and read vaults
     #[command(subcommand)]
     Vault(VaultVerb),
@@ -116,7 +119,7 @@ pub struct WhatArgs {
 }
 
 /// How the run goes through the hosts.
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Run")]
 pub struct RunArgs {
     /// Waves of so many hosts, each over before the next starts: `10`, `25%` or `1,10,25%`; the last size repeats [default: `serial:`]
@@ -143,7 +146,7 @@ fn portion(text: &str) -> Result<Portion, String> {
 }
 
 /// What an inventory may do, for every verb that reads one.
-#[derive(Args, Debug, Default)]
+#[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "What")]
 pub struct SourceArgs {
     /// Let the inventory run programs (`command:`, `proxy_command:`) in CI, or when others can write it
@@ -266,7 +269,7 @@ pub struct TimeoutArgs {
 }
 
 /// What opens sealed values.
-#[derive(Args, Debug, Default)]
+#[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Vault")]
 pub struct IdentityArgs {
     /// age identity file (repeatable) [default: REGPROV_IDENTITY_FILE, REGPROV_IDENTITY (the key itself),
@@ -285,7 +288,7 @@ pub struct AuditArgs {
 }
 
 /// How an inventory's passwords are had.
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Vault")]
 pub struct OpenArgs {
     /// The identities.
@@ -297,7 +300,7 @@ pub struct OpenArgs {
 }
 
 /// What `apply` tells.
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Output")]
 pub struct ApplyOutputArgs {
     /// Show what changes in each file: its shape, never a value
@@ -499,6 +502,75 @@ pub struct RemoveArgs {
     #[command(flatten)]
     pub audit: AuditArgs,
     /// What opens an inventory that is encrypted as a whole, and the password of sudo.
+    #[command(flatten)]
+    pub vault: OpenArgs,
+    /// What is told.
+    #[command(flatten)]
+    pub output: ApplyOutputArgs,
+}
+
+/// `regprov rotate ...`.
+#[derive(Debug, Subcommand)]
+pub enum RotateVerb {
+    /// Show a new password to its registry, put it into the vault beside the old one, and write it to the hosts: one, then the rest
+    Start(Box<RotateStartArgs>),
+    /// Put the old password back into its place and write it to the hosts; the new one is dropped
+    Undo(Box<RotateRunArgs>),
+}
+
+/// `regprov rotate start`. The new password comes from stdin, or from a prompt without echo.
+#[derive(Args, Debug)]
+#[command(mut_arg("canary", |arg| arg.help("The first N hosts alone; unless all of them end changed or unchanged, the run stops [default: 1]")))]
+pub struct RotateStartArgs {
+    /// What is written, and how.
+    #[command(flatten)]
+    pub run: RotateRunArgs,
+    /// The account of the new password, where that changes too. Taken literally: quote `$oauthtoken` for your shell
+    #[arg(long, value_name = "NAME", help_heading = "What")]
+    pub username: Option<String>,
+    /// Last day of validity of the new password (2027-03-01, UTC) or a moment (RFC 3339); that of the old one says nothing of it
+    #[arg(long, value_name = "DATE", help_heading = "What")]
+    pub expires: Option<String>,
+}
+
+/// A run of `regprov rotate`.
+#[derive(Args, Debug)]
+pub struct RotateRunArgs {
+    /// The inventory
+    pub inventory: PathBuf,
+    /// The login's name
+    pub login: String,
+    /// Only these hosts now: names, host lists, groups; `a,b` adds, `!a` leaves out, `&a` keeps common ones, `@./FILE` reads
+    #[arg(long, value_name = "PATTERN", help_heading = "What")]
+    pub limit: Option<String>,
+    /// Say what would be changed, change nothing; the password is shown to its registry
+    #[arg(long, help_heading = "What")]
+    pub check: bool,
+    /// Replace a node's file that its consumer could not read, after a backup beside it
+    #[arg(long, help_heading = "What")]
+    pub replace_invalid: bool,
+    /// Drop entries in a node's file that make its consumer ignore the whole file
+    #[arg(long, help_heading = "What")]
+    pub drop_bad_entries: bool,
+    /// Then let each host itself ask the registry for this image with its curl and its login; a host that is not granted it fails
+    #[arg(long, value_name = "IMAGE", help_heading = "What")]
+    pub pull_test: Option<Image>,
+    /// Take the password without showing it to its registry
+    #[arg(long, help_heading = "Run")]
+    pub no_verify: bool,
+    /// Trust the CAs in this PEM file too, for registries (repeatable)
+    #[arg(long = "ca", value_name = "FILE", help_heading = "Run")]
+    pub cas: Vec<PathBuf>,
+    /// In what order, and when it stops.
+    #[command(flatten)]
+    pub pace: RunArgs,
+    /// How the hosts are reached.
+    #[command(flatten)]
+    pub ssh: SshArgs,
+    /// What the inventory may do.
+    #[command(flatten)]
+    pub sources: SourceArgs,
+    /// What opens the vault.
     #[command(flatten)]
     pub vault: OpenArgs,
     /// What is told.
