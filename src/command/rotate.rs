@@ -73,8 +73,9 @@ pub async fn start(args: &RotateStartArgs, verbose: u8) -> Result<u8> {
     if let Ended::Run(code) = ended
         && !args.run.check
     {
-        let done = format!("`{}` tells who has the old password still; then `{}`", line("status", &args.run), line("finish", &args.run));
-        way_on(code, &args.run, &done);
+        let (status, finish) = (line("status", &args.run), line("finish", &args.run));
+        let done = format!("`{status}` tells who has the old password still; when nobody has, type `{finish}`");
+        way_on(code, &args.run, &done, &format!(", `{status}` tells how far it is, `{}` takes it back", line("undo", &args.run)));
     }
     Ok(ended.code())
 }
@@ -93,7 +94,7 @@ pub async fn undo(args: &RotateRunArgs, verbose: u8) -> Result<u8> {
     if let Ended::Run(code) = ended
         && !args.check
     {
-        way_on(code, args, "revoke the new password at the registry when nobody uses it");
+        way_on(code, args, "the new password is dropped: revoke it at the registry", "");
     }
     Ok(ended.code())
 }
@@ -123,15 +124,12 @@ fn line(verb: &str, args: &RotateRunArgs) -> String {
     format!("regprov rotate {verb} {} {}", shell_word(&args.inventory.display().to_string()), shell_word(&escape(&args.login)))
 }
 
-/// Tells what comes next.
-fn way_on(code: u8, args: &RotateRunArgs, done: &str) {
+/// Tells what comes next: `done` when the run went well, else how to go on, and what `or_else`.
+fn way_on(code: u8, args: &RotateRunArgs, done: &str, or_else: &str) {
+    let inventory = shell_word(&args.inventory.display().to_string());
     match code {
         0 | 10 => ui::note(done),
-        _ => ui::warning(&format!(
-            "the vault is changed and not all hosts are: `regprov apply {} --resume` goes on, `{}` tells how far it is",
-            shell_word(&args.inventory.display().to_string()),
-            line("status", args)
-        )),
+        _ => ui::warning(&format!("the vault is changed, and not all hosts are: `regprov apply {inventory} --resume` goes on{or_else}")),
     }
 }
 

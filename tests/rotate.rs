@@ -1,0 +1,232 @@
+//! `regprov rotate` on nodes in this process, with a registry that is told which passwords it takes: a rotation from its start to its end and
+//! back, what stops it, and that neither password goes where it does not belong.
+
+#[path = "common/bed.rs"]
+mod bed;
+#[path = "fleet/embedded.rs"]
+mod embedded;
+#[path = "common/estate.rs"]
+mod estate;
+#[path = "common/hosts.rs"]
+mod hosts;
+#[path = "common/registry.rs"]
+mod registry;
+
+use std::fs;
+use std::sync::{Arc, Mutex};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use estate::{DOCKER, ENROOT, Estate, Ran};
+use registry::{Server, http};
+
+const OLD: &str = "planted-Old_4x1";
+const NEW: &str = "planted-New_5y2";
+
+/// An estate whose nodes have the login `reg` with its old password.
+struct Site {
+    estate: Estate,
+    server: Server,
+    /// What the registry takes, as `account:password`.
+    taken: Arc<Mutex<Vec<String>>>,
+}
+
+impl Site {
+    /// With so many nodes.
+    async fn new(nodes: usize) -> Site {
+        let estate = Estate::new(nodes).await;
+        let taken: Arc<Mutex<Vec<String>>> = Arc::default();
+        let takes = taken.clone();
+        let server = Server::start("127.0.0.1", None, move |request, _| match request.basic() {
+            Some(login) if takes.lock().unwrap().contains(&login) => http("200 OK", "{}"),
+            _ => http("401 Unauthorized\r\nWWW-Authenticate: Basic realm=\"r\"", "{}"),
+        });
+        let site = Site { estate, server, taken };
+        let name = site.registry();
+        let set =
+            ["vault", "set", "vault.yml", "reg", "--registry", &name, "--username", "robot-a", "--auth-host", "auth.example.org", "--expires", "2099-01-01"];
+        site.estate.piped(&set, OLD).ended(0, &[]);
+        site.estate.inventory("inventory.yml", "id: site\n", "hub, reg", "docker, enroot");
+        site.takes(&["robot-a", OLD]);
+        site.estate.apply(&["inventory.yml"]).ended(0, &["changed"]);
+        assert!((0..nodes).all(|i| site.has(i, "robot-a", OLD)));
+        site
+    }
+
+    fn registry(&self) -> String {
+        format!("127.0.0.1:{}", self.server.port)
+    }
+
+    /// Lets the registry take these accounts and passwords and no others.
+    fn takes(&self, pairs: &[&str]) {
+        *self.taken.lock().unwrap() = pairs.chunks(2).map(|p| format!("{}:{}", p[0], p[1])).collect();
+    }
+
+    fn vault(&self) -> String {
+        fs::read_to_string(self.estate.path("vault.yml")).unwrap()
+    }
+
+    /// Whether the files of a node hold this account and password for the registry, and the other password nowhere.
+    fn has(&self, node: usize, username: &str, password: &str) -> bool {
+        let docker: serde_json::Value = serde_json::from_str(&self.estate.read(node, DOCKER)).unwrap_or_default();
+        let auth = docker["auths"][self.registry()]["auth"].as_str().unwrap_or_default().to_string();
+        let netrc = self.estate.read(node, ENROOT);
+        let line = |machine: &str| netrc.lines().any(|l| l.contains(machine) && l.contains(username) && l.contains(password));
+        let other = if password == OLD { NEW } else { OLD };
+        auth == STANDARD.encode(format!("{username}:{password}")) && line("127.0.0.1") && line("auth.example.org") && !netrc.contains(other)
+    }
+
+    /// Runs `rotate VERB inventory.yml reg` with the new password on stdin, and holds what it says to hold neither password.
+    fn rotate(&self, verb: &str, words: &[&str], input: &str) -> Ran {
+        let key = self.estate.bed.key.to_str().unwrap();
+        let ran = self.estate.piped(&[&["rotate", verb, "inventory.yml", "reg", "--ssh-key", key, "--no-agent"], words].concat(), input);
+        assert!(![OLD, NEW].iter().any(|p| ran.out.contains(p) || ran.err.contains(p)), "a password is said: {}{}", ran.out, ran.err);
+        ran
+    }
+
+    fn start(&self, words: &[&str], input: &str) -> Ran {
+        self.rotate("start", &[words, &["--identity", "id.txt"]].concat(), input)
+    }
+
+    /// Lets nobody answer for a node, or its own server again.
+    fn absent(&self, node: usize, is_absent: bool) {
+        let own = format!("{{port: {}, root: {}}}", self.estate.bed.fleet.nodes[node].port(), self.estate.on(node, "").display());
+        let gone = own.replace("port: ", "address: 127.0.0.2, port: ");
+        let text = fs::read_to_string(self.estate.path("inventory.yml")).unwrap();
+        let text = if is_absent { text.replace(&own, &gone) } else { text.replace(&gone, &own) };
+        fs::write(self.estate.path("inventory.yml"), text).unwrap();
+    }
+
+    /// Neither password lies in the clear in the vault, and the admin's folder has no file that the test did not put there.
+    fn holds_its_secrets(&self) {
+        let vault = self.vault();
+        assert!(!vault.contains(OLD) && !vault.contains(NEW));
+        let mut names: Vec<String> = fs::read_dir(self.estate.path("")).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+        names.retain(|n| !n.starts_with('n'));
+        names.sort();
+        let left: Vec<&String> = names.iter().filter(|n| !["home", "id", "id.txt", "inventory.yml", "vault.yml", "audit.txt"].contains(&n.as_str())).collect();
+        assert!(left.is_empty(), "{left:?}");
+    }
+}
+
+/// The lines of a login in a vault.
+fn lines_of(vault: &str, login: &str) -> Vec<String> {
+    let from = vault.lines().skip_while(|l| *l != format!("  {login}:")).skip(1);
+    from.take_while(|l| l.starts_with("    ")).map(|l| l.trim().to_string()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_login_is_rotated_and_taken_back() {
+    let site = Site::new(3).await;
+    let before = site.vault();
+    site.takes(&["robot-a", OLD, "robot-b", NEW]);
+    let ran = site.start(&["--username", "robot-b", "--expires", "2099-06-01"], NEW).ended(0, &["3 changed", "kept there as `previous`"]);
+    assert!(ran.err.contains("regprov rotate finish inventory.yml reg"), "{}", ran.err);
+    assert!((0..3).all(|i| site.has(i, "robot-b", NEW)));
+    // The registry saw the new one before any node did, and the old seal is there as it was.
+    assert!(site.server.logins().contains(&format!("robot-b:{NEW}")));
+    let under_way = site.vault();
+    let old_lines = lines_of(&before, "reg");
+    let lines = lines_of(&under_way, "reg");
+    let at = lines.iter().position(|l| l == "previous:").expect("it is kept");
+    let sealed = old_lines.iter().skip_while(|l| !l.starts_with("-----BEGIN"));
+    assert_eq!(lines[at + 1..at + 4], ["username: robot-a", "expires: 2099-01-01", "password: |"]);
+    assert!(lines[at + 4..].iter().eq(sealed), "the old seal is moved and not made anew");
+    assert!(lines.contains(&"username: robot-b".to_string()) && lines.contains(&"expires: 2099-06-01".to_string()));
+    for login in ["hub", "ngc", "corp"] {
+        assert_eq!(lines_of(&before, login), lines_of(&under_way, login));
+    }
+    site.holds_its_secrets();
+    // Whoever applies gets the new one.
+    site.estate.apply(&["inventory.yml"]).ended(0, &["3 unchanged"]);
+    site.start(&[], "planted-Third").ended(2, &["under way already", "regprov rotate finish inventory.yml reg", "regprov rotate undo inventory.yml reg"]);
+    assert_eq!(site.vault(), under_way);
+
+    site.rotate("undo", &["--identity", "id.txt"], "").ended(0, &["3 changed", "has its old password again"]);
+    assert_eq!(site.vault(), before, "byte for byte");
+    assert!((0..3).all(|i| site.has(i, "robot-a", OLD)));
+    site.rotate("undo", &["--identity", "id.txt"], "").ended(2, &["no rotation of login `reg` is under way"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_password_that_is_not_taken_changes_nothing() {
+    let site = Site::new(2).await;
+    let before = (site.vault(), site.estate.snapshot(0), site.estate.snapshot(1));
+    site.start(&[], NEW).ended(6, &["wrong password", "vault.yml was not changed", "2 not attempted"]);
+    let doc = site.start(&["--json"], NEW).ended(6, &[]).json();
+    assert_eq!((doc["hosts"][0]["outcome"].as_str(), doc["logins"][0]["verdict"].as_str()), (Some("not_attempted"), Some("wrong_password")));
+    // An answer that says nothing of the password is no proof.
+    site.takes(&["robot-a", NEW, "robot-a", OLD]);
+    let text = before.0.replace(&site.registry(), "127.0.0.1:1");
+    assert_ne!(text, before.0);
+    site.start(&["--check"], NEW).ended(0, &["2 would be changed"]);
+    site.start(&[], OLD).ended(2, &["the password that login `reg` has already"]);
+    site.start(&[], "").ended(2, &["password is empty"]);
+    site.start(&["--expires", "2020-01-01"], NEW).ended(2, &["--expires is in the past"]);
+    site.start(&["--username", "a:b"], NEW).ended(2, &["username contains `:`"]);
+    site.start(&["--limit", "n9"], NEW).ended(2, &["n9"]);
+    site.rotate("start", &[], NEW).ended(5, &["an identity is needed"]);
+    let key = site.estate.bed.key.to_str().unwrap();
+    site.estate
+        .piped(&["rotate", "start", "inventory.yml", "rge", "--ssh-key", key, "--identity", "id.txt"], NEW)
+        .ended(2, &["there is no login `rge`", "corp, hub, ngc, reg"]);
+    // `ngc` goes to no host.
+    site.estate
+        .piped(&["rotate", "start", "inventory.yml", "ngc", "--ssh-key", key, "--identity", "id.txt", "--no-verify"], NEW)
+        .ended(2, &["--login ngc: no host gets that"]);
+    assert_eq!((site.vault(), site.estate.snapshot(0), site.estate.snapshot(1)), before);
+    // The control, and that nobody is asked when the admin wants that.
+    let asked = site.server.seen().len();
+    site.takes(&[]);
+    site.start(&["--no-verify"], NEW).ended(0, &["2 changed"]);
+    assert!((0..2).all(|i| site.has(i, "robot-a", NEW)) && site.server.seen().len() == asked);
+    site.rotate("undo", &["--identity", "id.txt"], "").ended(6, &["wrong password", "vault.yml was not changed"]);
+    assert!(site.vault().contains("previous:") && site.has(0, "robot-a", NEW));
+    site.rotate("undo", &["--identity", "id.txt", "--no-verify"], "").ended(0, &["2 changed"]);
+    assert!(site.has(1, "robot-a", OLD));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_cannot_be_rotated_is_told_before_anything_is_asked_for() {
+    let site = Site::new(1).await;
+    site.takes(&["robot-a", NEW, "robot-a", OLD]);
+    let before = site.vault();
+    let told = |vault: &str, code: i32, words: &[&str]| {
+        fs::write(site.estate.path("vault.yml"), vault).unwrap();
+        site.start(&["--allow-plaintext"], NEW).ended(code, words);
+        assert_eq!(site.vault(), vault);
+    };
+    let sealed = lines_of(&before, "reg").iter().skip_while(|l| !l.starts_with("-----BEGIN")).map(|l| format!("      {l}\n")).collect::<String>();
+    told(&before.replace(&format!("password: |\n{sealed}"), "password: hunter2\n"), 2, &["stands in the clear", "regprov vault set vault.yml reg"]);
+    let whole = before.replace("  reg:\n", "  reg: &r\n");
+    told(&whole, 2, &["anchor"]);
+    // Encrypted as a whole.
+    fs::write(site.estate.path("vault.yml"), &before).unwrap();
+    site.estate.run(&["vault", "encrypt", "vault.yml"]).ended(0, &[]);
+    told(&site.vault(), 5, &["encrypted as a whole", "regprov vault decrypt vault.yml"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_canary_that_fails_keeps_the_fleet_at_the_old_password() {
+    let site = Site::new(3).await;
+    site.takes(&["robot-a", OLD, "robot-a", NEW]);
+    let before = site.vault();
+    // The canary's directory is not one any more.
+    fs::remove_dir_all(site.estate.on(0, "root/.docker")).unwrap();
+    fs::write(site.estate.on(0, "root/.docker"), "x").unwrap();
+    let ran = site.start(&[], NEW).ended(7, &["1 failed, 2 not attempted", "continue: regprov apply inventory.yml"]);
+    assert!(ran.err.contains("`regprov apply inventory.yml --resume` goes on") && ran.err.contains("regprov rotate undo inventory.yml reg"), "{}", ran.err);
+    assert!(ran.out.contains("--login reg --resume") && !ran.out.contains("rotate"), "{}", ran.out);
+    assert!((1..3).all(|i| site.has(i, "robot-a", OLD)) && site.vault().contains("previous:"));
+    // Taken back: the canary has its enroot file already.
+    fs::remove_file(site.estate.on(0, "root/.docker")).unwrap();
+    site.rotate("undo", &["--identity", "id.txt"], "").ended(0, &["1 changed, 2 unchanged"]);
+    assert!((0..3).all(|i| site.has(i, "robot-a", OLD)) && site.vault() == before);
+    // Or put right and gone on with.
+    fs::remove_dir_all(site.estate.on(0, "root/.docker")).unwrap();
+    fs::write(site.estate.on(0, "root/.docker"), "x").unwrap();
+    site.start(&[], NEW).ended(7, &[]);
+    fs::remove_file(site.estate.on(0, "root/.docker")).unwrap();
+    site.estate.apply(&["inventory.yml", "--resume"]).ended(0, &["3 changed"]);
+    assert!((0..3).all(|i| site.has(i, "robot-a", NEW)));
+}
