@@ -531,6 +531,9 @@ pub struct RotateStartArgs {
     /// Last day of validity of the new password (2027-03-01, UTC) or a moment (RFC 3339); that of the old one says nothing of it
     #[arg(long, value_name = "DATE", help_heading = "What")]
     pub expires: Option<String>,
+    /// What makes the password's fingerprint.
+    #[command(flatten)]
+    pub audit: AuditArgs,
 }
 
 /// A run of `regprov rotate`.

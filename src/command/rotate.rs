@@ -10,6 +10,7 @@ use clap::CommandFactory as _;
 use zeroize::Zeroizing;
 
 use super::apply::Ready;
+use super::audit::AuditKeySources;
 use super::console::Console;
 use super::files;
 use super::journal::Selection;
@@ -20,7 +21,7 @@ use crate::error::{Error, Result};
 use crate::inventory::{self, Inventory};
 use crate::model::text::{escape, shell_word};
 use crate::model::verify::VerifyMode;
-use crate::model::{Expiry, LoginEntry, PasswordText, PreviousPassword, Username};
+use crate::model::{Expiry, Fingerprint, LoginEntry, PasswordText, PreviousPassword, Username};
 use crate::ui;
 use crate::vault::rotation::{self, NewPassword};
 use crate::vault::{Recipients, SealedValue, VaultDocument, seal};
@@ -51,10 +52,13 @@ pub async fn start(args: &RotateStartArgs, verbose: u8) -> Result<u8> {
     if expires.as_ref().is_some_and(|e| e.is_past(now())) {
         return Err(Error::usage("--expires is in the past"));
     }
+    let key = AuditKeySources::of_process(args.audit.audit_key.as_deref()).load()?;
     let vault = Vault::read(&entry)?;
     let end = expires.as_ref().map(|e| e.text.as_str());
     // Whether the file can take it is known before anybody types a password.
-    vault.spliced(|file, text| rotation::begin(file, text, &entry.name, NewPassword { username: username.as_str(), expires: end, armored: sealed }))?;
+    vault.spliced(|file, text| {
+        rotation::begin(file, text, &entry.name, NewPassword { username: username.as_str(), expires: end, fingerprint: None, armored: sealed })
+    })?;
     let old = opener.logins(&[&entry], false)?.remove(0);
     let password = Console::of_process(|console| console.new_password(&format!("new password of {} at {}", escape(username.as_str()), entry.registry)))?;
     if password.expose() == old.password.expose() && username == entry.username {
@@ -62,10 +66,22 @@ pub async fn start(args: &RotateStartArgs, verbose: u8) -> Result<u8> {
     }
     let value = SealedValue { registry: entry.registry.clone(), username: username.clone(), auth_hosts: old.auth_hosts, password };
     let armored = seal(&value, &vault.recipients)?;
+    let fingerprint = key.map(|(key, _)| key.fingerprint(&value.registry, &value.username, &value.password));
+    let mark = fingerprint.as_ref().map(Fingerprint::text);
+    if mark.is_none() && entry.fingerprint.is_some() {
+        ui::note(&format!("no audit key is at hand, so the new password has no fingerprint: `regprov vault fingerprint {}` makes it", shell_word(&vault.file)));
+    }
     let previous =
         PreviousPassword { username: entry.username.clone(), sealed: sealed.clone(), expires: entry.expires.clone(), fingerprint: entry.fingerprint.clone() };
-    let new = LoginEntry { username, expires: expires.clone(), password: PasswordText::Sealed(armored.clone()), previous: Some(previous), ..entry.clone() };
-    let with = NewPassword { username: new.username.as_str(), expires: end, armored: &armored };
+    let new = LoginEntry {
+        username,
+        fingerprint,
+        expires: expires.clone(),
+        password: PasswordText::Sealed(armored.clone()),
+        previous: Some(previous),
+        ..entry.clone()
+    };
+    let with = NewPassword { username: new.username.as_str(), expires: end, fingerprint: mark.as_deref(), armored: &armored };
     let spliced = vault.spliced(|file, text| rotation::begin(file, text, &entry.name, with))?;
     let people = people(vault.recipients.len());
     let written = format!("login `{name}` has its new password in {}, sealed for {people}; the old one is kept there as `previous`", vault.file);

@@ -602,7 +602,7 @@ mod tests {
         let (registry, username) = (Registry::parse("nvcr.io").unwrap().0, Username::parse("robot-b").unwrap());
         let value = SealedValue { registry, username, auth_hosts: Vec::new(), password: Secret::new("hunter2-new".to_string()) };
         let armored = seal(&value, &recipients).unwrap();
-        let new = crate::vault::rotation::NewPassword { username: "robot-b", expires: Some("2099-01-01"), armored: &armored };
+        let new = crate::vault::rotation::NewPassword { username: "robot-b", expires: Some("2099-01-01"), fingerprint: None, armored: &armored };
         let under_way = crate::vault::rotation::begin("v", &text, "ngc", new).unwrap();
         fs::write(site.path("vault.yml"), &under_way).unwrap();
         let rows = |reveal| -> Vec<Vec<String>> {

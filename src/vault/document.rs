@@ -58,6 +58,9 @@ pub struct VaultPrevious {
     /// The expiry as written.
     #[serde(default)]
     pub expires: Option<String>,
+    /// The fingerprint as written.
+    #[serde(default)]
+    pub fingerprint: Option<String>,
     /// The password: armor. It is never shown.
     #[serde(default)]
     pub password: Option<String>,

@@ -2,8 +2,8 @@
 //! one, and either of them goes.
 //!
 //! The old seal is moved as it stands: nobody has to open it for that, and it stays sealed for those that it was sealed for. A seal names its
-//! account, which a rotation may change (a new robot account), so that of the old one stands beside it. So does when it ended: that says
-//! nothing of the new one. The registry cannot change; another registry is another login.
+//! account, which a rotation may change (a new robot account), so that of the old one stands beside it. So do its fingerprint, by which
+//! whoever holds the audit key knows it on a node, and its end: they say nothing of the new one. The registry cannot change; another registry is another login.
 
 use super::document::{VaultDocument, VaultLogin, VaultPrevious};
 use super::edit::{Lines, field, password_lines_of, rest, scalar};
@@ -18,6 +18,8 @@ pub struct NewPassword<'a> {
     pub username: &'a str,
     /// When the new password ends; `None` where that is not known.
     pub expires: Option<&'a str>,
+    /// Its fingerprint; `None` without an audit key.
+    pub fingerprint: Option<&'a str>,
     /// It, sealed.
     pub armored: &'a str,
 }
@@ -28,13 +30,19 @@ pub fn begin(file: &str, text: &str, name: &str, new: NewPassword<'_>) -> Result
     rewrite(file, text, name, |old| {
         let previous = match (&old.password, &old.previous) {
             (Some(password), None) if !is_age_file(password.trim().as_bytes()) => return Err("its password stands in the clear"),
-            (Some(password), None) => VaultPrevious { username: old.username.clone(), expires: old.expires.clone(), password: Some(block(password)) },
+            (Some(password), None) => VaultPrevious {
+                username: old.username.clone(),
+                expires: old.expires.clone(),
+                fingerprint: old.fingerprint.clone(),
+                password: Some(block(password)),
+            },
             (_, Some(_)) => return Err("a rotation of it is under way already"),
             (None, None) => return Err("it has no password yet"),
         };
         Ok(VaultLogin {
             username: Some(new.username.to_string()),
             expires: new.expires.map(str::to_string),
+            fingerprint: new.fingerprint.map(str::to_string),
             password: Some(block(new.armored)),
             previous: Some(previous),
             ..old.clone()
@@ -55,7 +63,14 @@ pub fn undo(file: &str, text: &str, name: &str) -> Result<String> {
     rewrite(file, text, name, |old| {
         let previous = old.previous.clone().ok_or(NONE)?;
         let password = previous.password.as_deref().ok_or("its `previous` has no password")?;
-        Ok(VaultLogin { username: previous.username, expires: previous.expires, password: Some(block(password)), previous: None, ..old.clone() })
+        Ok(VaultLogin {
+            username: previous.username,
+            expires: previous.expires,
+            fingerprint: previous.fingerprint,
+            password: Some(block(password)),
+            previous: None,
+            ..old.clone()
+        })
     })
 }
 
@@ -83,13 +98,21 @@ fn rewrite(file: &str, text: &str, name: &str, change: impl FnOnce(&VaultLogin) 
     let previous = want.previous.iter().flat_map(|p| {
         let deeper = indent + 2;
         let head = vec![format!("{:indent$}previous:", "")];
-        [head, plain("username", &p.username, deeper), plain("expires", &p.expires, deeper), sealed(&p.password, deeper)].concat()
+        [
+            head,
+            plain("username", &p.username, deeper),
+            plain("expires", &p.expires, deeper),
+            plain("fingerprint", &p.fingerprint, deeper),
+            sealed(&p.password, deeper),
+        ]
+        .concat()
     });
     // Each in its place; one that is missing behind the one before it.
     let mut behind = field(&fields, "registry", indent).0.end;
     for (key, is_same, mut new) in [
         ("username", old.username == want.username, plain("username", &want.username, indent)),
         ("expires", old.expires == want.expires, plain("expires", &want.expires, indent)),
+        ("fingerprint", old.fingerprint == want.fingerprint, plain("fingerprint", &want.fingerprint, indent)),
         ("password", old.password.as_deref().map(block) == want.password, sealed(&want.password, indent)),
         ("previous", old.previous == want.previous, previous.collect()),
     ] {
@@ -110,7 +133,7 @@ fn rewrite(file: &str, text: &str, name: &str, change: impl FnOnce(&VaultLogin) 
         fields.splice(at, new);
     }
     let spliced = lines.replace(range, &fields);
-    let owned = ["username", "expires", "password", "previous"];
+    let owned = ["username", "expires", "fingerprint", "password", "previous"];
     let after = VaultDocument::parse(file, &spliced).map_err(|_| style())?;
     let is_wanted = after.login(name).is_some_and(|got| VaultLogin { password: got.password.as_deref().map(block), ..got.clone() } == want);
     if !is_wanted || rest(file, text, name, &owned)? != rest(file, &spliced, name, &owned).map_err(|_| style())? {
@@ -333,7 +356,7 @@ hosts:
             let file = |t: &str| if crlf { file(t).replace('\n', "\r\n") } else { file(t) };
             for (username, expires, before, under_way) in CASES {
                 let (before, under_way) = (file(before), file(under_way));
-                same(begin("v.yml", &before, "hub", NewPassword { username, expires, armored: NEW }), &under_way);
+                same(begin("v.yml", &before, "hub", NewPassword { username, expires, fingerprint: None, armored: NEW }), &under_way);
                 same(undo("v.yml", &under_way, "hub"), &before.replace("'a b'", "a b"));
                 let finished = finish("v.yml", &under_way, "hub").unwrap();
                 assert!(!finished.contains("previous") && !finished.contains("b2xk") && finished.contains("bmV3"), "{finished}");
@@ -344,12 +367,28 @@ hosts:
         }
     }
 
+    /// The fingerprint is that of its password alone, and goes with it.
+    #[test]
+    fn fingerprints_move_with_their_passwords() {
+        let with = |text: &str, before: &str, line: &str| file(text).replacen(before, &format!("{line}{before}"), 1);
+        let before = with(CASES[0].2, "    password: |", "    fingerprint: hmac-sha256:a:1\n");
+        let moved = with(CASES[0].3, "      password: |\n        -", "      fingerprint: hmac-sha256:a:1\n");
+        let both = moved.replacen("    password: |", "    fingerprint: hmac-sha256:a:2\n    password: |", 1);
+        let new = NewPassword { username: "alice", expires: None, fingerprint: None, armored: NEW };
+        same(begin("v.yml", &before, "hub", new), &moved);
+        same(begin("v.yml", &before, "hub", NewPassword { fingerprint: Some("hmac-sha256:a:2"), ..new }), &both);
+        for under_way in [&moved, &both] {
+            same(undo("v.yml", under_way, "hub"), &before);
+            assert!(!finish("v.yml", under_way, "hub").unwrap().contains("a:1"));
+        }
+    }
+
     /// A seal in another style is one all the same; it is written as a block.
     #[test]
     fn other_styles_of_a_seal() {
         let quoted = "\"-----BEGIN AGE ENCRYPTED FILE-----\\nb2xk\\n-----END AGE ENCRYPTED FILE-----\\n\"";
         let stripped = format!("|-\n{}", file("      OLD\n").trim_end());
-        let new = NewPassword { username: "alice", expires: None, armored: NEW };
+        let new = NewPassword { username: "alice", expires: None, fingerprint: None, armored: NEW };
         for style in [quoted, &stripped] {
             let before = format!("logins:\n  hub:\n    registry: docker.io\n    username: alice\n    password: {style}\n  # end\n");
             let under_way = begin("v.yml", &before, "hub", new).unwrap();
@@ -365,7 +404,7 @@ hosts:
 
     #[test]
     fn what_cannot_be_rotated_is_refused() {
-        let new = NewPassword { username: "alice", expires: None, armored: NEW };
+        let new = NewPassword { username: "alice", expires: None, fingerprint: None, armored: NEW };
         #[track_caller]
         fn refused(got: Result<String>, part: &str) {
             let error = got.expect_err("refused").to_string();
