@@ -516,6 +516,55 @@ pub enum RotateVerb {
     Start(Box<RotateStartArgs>),
     /// Put the old password back into its place and write it to the hosts; the new one is dropped
     Undo(Box<RotateRunArgs>),
+    /// Show which hosts have the new password, and which the old one still; writes nothing
+    Status(Box<RotateStatusArgs>),
+    /// Drop the old password from the vault, when every host has the new one or is left out
+    Finish(Box<RotateFinishArgs>),
+}
+
+/// `regprov rotate status`.
+#[derive(Args, Debug)]
+pub struct RotateStatusArgs {
+    /// How it is looked.
+    #[command(flatten)]
+    pub look: RotateLookArgs,
+    /// The login's name [default: all that are under rotation]
+    pub login: Option<String>,
+    /// One JSON document on stdout (schema regprov.rotate/1)
+    #[arg(long, help_heading = "Output")]
+    pub json: bool,
+}
+
+/// `regprov rotate finish`.
+#[derive(Args, Debug)]
+pub struct RotateFinishArgs {
+    /// How it is looked.
+    #[command(flatten)]
+    pub look: RotateLookArgs,
+    /// The login's name
+    pub login: String,
+    /// Hosts that need not have the new password, such as those that are gone: as with --limit of `apply`; they are not contacted
+    #[arg(long, value_name = "PATTERN", help_heading = "What")]
+    pub without: Option<String>,
+}
+
+/// A look at the hosts of a login under rotation.
+#[derive(Args, Debug)]
+pub struct RotateLookArgs {
+    /// The inventory
+    pub inventory: PathBuf,
+    /// How the hosts are reached.
+    #[command(flatten)]
+    pub ssh: SshArgs,
+    /// What the inventory may do.
+    #[command(flatten)]
+    pub sources: SourceArgs,
+    /// What compares passwords by their fingerprints.
+    #[command(flatten)]
+    pub audit: AuditArgs,
+    /// What opens the passwords, to compare them where there are no fingerprints.
+    #[command(flatten)]
+    pub vault: OpenArgs,
 }
 
 /// `regprov rotate start`. The new password comes from stdin, or from a prompt without echo.

@@ -17,6 +17,7 @@ pub mod process;
 pub mod reach;
 pub mod remove;
 pub mod rotate;
+pub mod rotation;
 mod routes;
 pub mod sources;
 pub mod status;
@@ -45,6 +46,8 @@ pub async fn run(cli: &Cli) -> Result<u8> {
         Verb::Trust(args) => trust::trust(args, cli.verbose).await,
         Verb::Rotate(RotateVerb::Start(args)) => rotate::start(args, cli.verbose).await,
         Verb::Rotate(RotateVerb::Undo(args)) => rotate::undo(args, cli.verbose).await,
+        Verb::Rotate(RotateVerb::Status(args)) => rotation::status(args, cli.verbose).await,
+        Verb::Rotate(RotateVerb::Finish(args)) => rotation::finish(args, cli.verbose).await,
         Verb::Vault(verb) => Console::of_process(|console| run_vault(verb, console)).map(|()| 0),
     }
 }

@@ -54,6 +54,7 @@ pub async fn start(args: &RotateStartArgs, verbose: u8) -> Result<u8> {
     }
     let key = AuditKeySources::of_process(args.audit.audit_key.as_deref()).load()?;
     let vault = Vault::read(&entry)?;
+    let recipients = vault.recipients()?;
     let end = expires.as_ref().map(|e| e.text.as_str());
     // Whether the file can take it is known before anybody types a password.
     vault.spliced(|file, text| {
@@ -65,7 +66,7 @@ pub async fn start(args: &RotateStartArgs, verbose: u8) -> Result<u8> {
         return Err(Error::usage(format!("this is the password that login `{name}` has already; nothing was written")).hint("make a new one at the registry"));
     }
     let value = SealedValue { registry: entry.registry.clone(), username: username.clone(), auth_hosts: old.auth_hosts, password };
-    let armored = seal(&value, &vault.recipients)?;
+    let armored = seal(&value, &recipients)?;
     let fingerprint = key.map(|(key, _)| key.fingerprint(&value.registry, &value.username, &value.password));
     let mark = fingerprint.as_ref().map(Fingerprint::text);
     if mark.is_none() && entry.fingerprint.is_some() {
@@ -83,7 +84,7 @@ pub async fn start(args: &RotateStartArgs, verbose: u8) -> Result<u8> {
     };
     let with = NewPassword { username: new.username.as_str(), expires: end, fingerprint: mark.as_deref(), armored: &armored };
     let spliced = vault.spliced(|file, text| rotation::begin(file, text, &entry.name, with))?;
-    let people = people(vault.recipients.len());
+    let people = people(recipients.len());
     let written = format!("login `{name}` has its new password in {}, sealed for {people}; the old one is kept there as `previous`", vault.file);
     let ended = carry_out(&mut opener, inventory, Change { new, vault, spliced, written }, &args.run, ("start", Some(1)), verbose).await?;
     if let Ended::Run(code) = ended
@@ -120,7 +121,7 @@ fn opener(args: &RotateRunArgs) -> Result<Opener> {
 }
 
 /// The login of this name.
-fn login<'a>(inventory: &'a Inventory, name: &str) -> Result<&'a LoginEntry> {
+pub(super) fn login<'a>(inventory: &'a Inventory, name: &str) -> Result<&'a LoginEntry> {
     inventory.logins.iter().find(|l| l.name == name).ok_or_else(|| {
         let there: Vec<&str> = inventory.logins.iter().map(|l| l.name.as_str()).collect();
         let hint = if there.is_empty() { "the inventory has none".to_string() } else { format!("the logins are {}", there.join(", ")) };
@@ -129,7 +130,7 @@ fn login<'a>(inventory: &'a Inventory, name: &str) -> Result<&'a LoginEntry> {
 }
 
 /// The login as it was before its rotation.
-fn under_way(entry: &LoginEntry) -> Result<LoginEntry> {
+pub(super) fn under_way(entry: &LoginEntry) -> Result<LoginEntry> {
     entry.before_rotation().ok_or_else(|| {
         Error::usage(format!("{}: no rotation of login `{}` is under way", entry.place, escape(&entry.name))).hint("`regprov rotate start` begins one")
     })
@@ -150,15 +151,14 @@ fn way_on(code: u8, args: &RotateRunArgs, done: &str, or_else: &str) {
 }
 
 /// The file that holds a login, as it was read.
-struct Vault {
-    file: String,
-    bytes: Zeroizing<Vec<u8>>,
-    recipients: Recipients,
+pub(super) struct Vault {
+    pub(super) file: String,
+    pub(super) bytes: Zeroizing<Vec<u8>>,
 }
 
 impl Vault {
     /// Reads the file of this login, which must hold it as the inventory was read.
-    fn read(entry: &LoginEntry) -> Result<Vault> {
+    pub(super) fn read(entry: &LoginEntry) -> Result<Vault> {
         let file = entry.file().to_string();
         let bytes = read_for_edit(Path::new(&file), "no login can be set in it")?;
         let document = VaultDocument::parse(&file, text(&file, &bytes)?)?;
@@ -166,11 +166,15 @@ impl Vault {
         if !matches!(&entry.password, PasswordText::Sealed(armored) if there == Some(armored.trim())) {
             return Err(Error::vault(format!("{file}: login `{}` was changed meanwhile; nothing was written", escape(&entry.name))).hint("run it again"));
         }
-        let recipients = recipients_of(&file, &document)?;
-        Ok(Vault { file, bytes, recipients })
+        Ok(Vault { file, bytes })
     }
 
-    fn spliced(&self, splice: impl FnOnce(&str, &str) -> Result<String>) -> Result<String> {
+    /// Those for whom it is sealed.
+    fn recipients(&self) -> Result<Recipients> {
+        recipients_of(&self.file, &VaultDocument::parse(&self.file, text(&self.file, &self.bytes)?)?)
+    }
+
+    pub(super) fn spliced(&self, splice: impl FnOnce(&str, &str) -> Result<String>) -> Result<String> {
         splice(&self.file, text(&self.file, &self.bytes)?)
     }
 }

@@ -13,6 +13,7 @@ pub mod ping;
 pub mod registry;
 pub mod report;
 pub mod repository;
+pub mod rotation;
 pub mod secret;
 pub mod status;
 pub mod target;
