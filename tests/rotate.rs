@@ -230,3 +230,115 @@ async fn a_canary_that_fails_keeps_the_fleet_at_the_old_password() {
     site.estate.apply(&["inventory.yml", "--resume"]).ended(0, &["3 changed"]);
     assert!((0..3).all(|i| site.has(i, "robot-a", NEW)));
 }
+
+/// What `rotate status` says of the hosts, by their names, and its exit code.
+#[track_caller]
+fn told(site: &Site, words: &[&str], want: &[&str], code: i32) {
+    let ran = site.rotate("status", &[words, &["--json", "--connect-timeout", "2"]].concat(), "").ended(code, &[]);
+    let doc = ran.json();
+    assert_eq!(doc["schema"], "regprov.rotate/1");
+    let login = &doc["logins"][0];
+    let has: Vec<&str> = login["hosts"].as_array().unwrap().iter().map(|h| h["has"].as_str().unwrap()).collect();
+    assert_eq!((has, login["done"].as_bool()), (want.to_vec(), Some(code == 0)), "{}", ran.out);
+}
+
+const IDENTITY: [&str; 2] = ["--identity", "id.txt"];
+const AUDIT: [&str; 2] = ["--audit-key", "audit.txt"];
+
+/// From a password that all have to the next: the registry takes the old one, then both, then the new one alone. One host is down at first.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rotation_ends_when_every_host_has_the_new_password() {
+    let site = Site::new(4).await;
+    site.estate.run(&["vault", "audit-key", "-o", "audit.txt"]).ended(0, &[]);
+    site.estate.run(&["vault", "fingerprint", "vault.yml", "--audit-key", "audit.txt", "--identity", "id.txt"]).ended(0, &[]);
+    site.rotate("status", &IDENTITY, "").ended(2, &["no rotation of login `reg` is under way", "rotate start"]);
+    site.rotate("finish", &IDENTITY, "").ended(2, &["no rotation of login `reg` is under way"]);
+    let key = site.estate.bed.key.to_str().unwrap().to_string();
+    site.estate.run(&["rotate", "status", "inventory.yml", "--ssh-key", &key]).ended(0, &["no rotation is under way"]);
+
+    site.takes(&["robot-a", OLD, "robot-b", NEW]);
+    site.absent(3, true);
+    let words = ["--username", "robot-b", "--audit-key", "audit.txt", "--connect-timeout", "2"];
+    let ran = site.start(&words, NEW).ended(4, &["3 changed", "1 unreachable", "again: regprov apply inventory.yml"]);
+    assert!(ran.err.contains("--resume` goes on") && ran.err.contains("rotate status inventory.yml reg"), "{}", ran.err);
+    let under_way = site.vault();
+    assert_eq!(under_way.matches("fingerprint: ").count(), 5, "hub, ngc, corp, and both of reg");
+    told(&site, &AUDIT, &["new", "new", "new", "unreachable"], 4);
+    told(&site, &IDENTITY, &["new", "new", "new", "unreachable"], 4);
+    site.rotate("finish", &[&AUDIT[..], &["--connect-timeout", "2"]].concat(), "").ended(4, &["unreachable: n3 (1)", "vault.yml was not changed"]);
+    // Back again, it has the old one.
+    site.absent(3, false);
+    let before = (0..4).map(|i| site.estate.snapshot(i)).collect::<Vec<_>>();
+    told(&site, &AUDIT, &["new", "new", "new", "old"], 10);
+    told(&site, &IDENTITY, &["new", "new", "new", "old"], 10);
+    let ran = site
+        .rotate("status", &AUDIT, "")
+        .ended(10, &["login reg: robot-b at 127.0.0.1:", ", before robot-a", "new: n[0-2] (3)", "old: n3 (1)", "4 hosts: 3 new, 1 old"]);
+    assert_eq!(ran.out, site.rotate("status", &IDENTITY, "").out, "both tell the same");
+    site.rotate("finish", &AUDIT, "").ended(10, &["old: n3 (1)", "regprov apply inventory.yml --login reg", "--without"]);
+    assert_eq!((0..4).map(|i| site.estate.snapshot(i)).collect::<Vec<_>>(), before, "a look writes nothing");
+    assert_eq!(site.vault(), under_way);
+
+    site.estate.apply(&["inventory.yml", "--resume"]).ended(0, &["1 changed"]);
+    told(&site, &AUDIT, &["new", "new", "new", "new"], 0);
+    site.takes(&["robot-b", NEW]);
+    let ran = site.rotate("finish", &AUDIT, "").ended(0, &["4 hosts: 4 new", "is gone from vault.yml"]);
+    assert!(ran.err.contains("now revoke it at 127.0.0.1:") && ran.err.contains("account robot-a"), "{}", ran.err);
+    // `previous` and nothing else is gone.
+    let finished = site.vault();
+    let (from, to) = (under_way.find("    previous:\n").unwrap(), under_way.find("    previous:\n").unwrap() + under_way.len() - finished.len());
+    assert_eq!(finished, format!("{}{}", &under_way[..from], &under_way[to..]));
+    site.holds_its_secrets();
+    site.estate.apply(&["inventory.yml", "--verify=required", "--login", "reg"]).ended(0, &["4 unchanged"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_host_has_is_told_by_its_worst_file() {
+    let site = Site::new(5).await;
+    site.takes(&["robot-a", OLD, "robot-a", NEW]);
+    let old = (site.estate.read(0, DOCKER), site.estate.read(0, ENROOT));
+    site.start(&[], NEW).ended(0, &["5 changed"]);
+    let new = (site.estate.read(0, DOCKER), site.estate.read(0, ENROOT));
+    told(&site, &IDENTITY, &["new"; 5], 0);
+    // n0: one file was restored from a backup; n1: only one of two machines in it; n2: another password; n3: nothing; n4: no place to look at.
+    site.estate.write(0, DOCKER, &old.0);
+    site.estate.write(1, ENROOT, &new.1.replacen(NEW, OLD, 1));
+    site.estate.write(2, ENROOT, &new.1.replace(NEW, "somebody-else"));
+    fs::remove_file(site.estate.on(3, ENROOT)).unwrap();
+    fs::remove_file(site.estate.on(4, DOCKER)).unwrap();
+    fs::create_dir(site.estate.on(4, DOCKER)).unwrap();
+    told(&site, &IDENTITY, &["old", "old", "other", "missing", "other"], 10);
+    site.rotate("status", &IDENTITY, "")
+        .ended(10, &["old:     n[0-1] (2)", "other:   n2 (1): another password", "missing: n3 (1)"])
+        .without(&["somebody-else"]);
+    let vault = site.vault();
+    // Whoever is left out need not have it, and is not asked.
+    for without in ["n0", "n[0-1]", "n[0-3]", "n4"] {
+        site.rotate("finish", &[&IDENTITY[..], &["--without", without]].concat(), "").ended(10, &["was not changed"]);
+    }
+    site.rotate("finish", &[&IDENTITY[..], &["--without", "n9"]].concat(), "").ended(2, &["n9"]);
+    assert_eq!(site.vault(), vault);
+    for node in 1..5 {
+        site.absent(node, true);
+    }
+    site.estate.write(0, DOCKER, &new.0);
+    let ran = site.rotate("finish", &[&IDENTITY[..], &["--without", "n[1-4]"]].concat(), "").ended(0, &["1 host: 1 new", "now revoke it"]);
+    assert!(!ran.out.contains("unreachable") && !site.vault().contains("previous"), "{}", ran.out);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_can_tell_passwords_apart_without_an_identity_or_an_audit_key() {
+    let site = Site::new(1).await;
+    site.start(&["--no-verify"], NEW).ended(0, &["1 changed"]);
+    for verb in ["status", "finish"] {
+        site.rotate(verb, &[], "").ended(2, &["nothing is at hand that tells the new password from the old one", "--identity", "--audit-key"]);
+    }
+    site.estate.run(&["vault", "audit-key", "-o", "audit.txt"]).ended(0, &[]);
+    site.rotate("status", &AUDIT, "").ended(2, &["without a fingerprint", "regprov vault fingerprint vault.yml"]);
+    // Both passwords get theirs.
+    site.estate.run(&["vault", "fingerprint", "vault.yml", "--audit-key", "audit.txt", "--identity", "id.txt"]).ended(0, &[]);
+    told(&site, &AUDIT, &["new"], 0);
+    // Who gives no vault away: neither table nor status knows a password.
+    site.estate.run(&["vault", "show", "vault.yml"]).ended(0, &["previous", "robot-a"]).without(&[OLD, NEW]);
+    site.estate.there(&["status", "inventory.yml", "--audit-key", "audit.txt"]).ended(0, &["1 same"]).without(&[OLD, NEW]);
+}

@@ -88,15 +88,7 @@ pub fn set_fingerprint(file: &str, text: &str, name: &str, fingerprint: &str) ->
     };
     let old = before.login(name).ok_or_else(wrong)?;
     let lines = Lines::new(text);
-    let all = 0..lines.lines.len();
-    let login = lines.find_key("logins", 0, all.clone()).and_then(|(at, _)| {
-        let logins = lines.value_of(at, 0, &all);
-        let indent = logins.clone().find_map(|i| lines.indent(i))?;
-        let (key, _) = lines.find_key(name, indent, logins.clone())?;
-        Some(lines.value_of(key, indent, &logins))
-    });
-    let fields = login.filter(|fields| !fields.is_empty()).ok_or_else(wrong)?;
-    let indent = fields.clone().find_map(|i| lines.indent(i)).ok_or_else(wrong)?;
+    let (fields, indent) = lines.fields_of(name).ok_or_else(wrong)?;
     let new = |comment: &str| vec![format!("{:indent$}fingerprint: {}{comment}", "", scalar(fingerprint))];
     let spliced = match lines.find_key("fingerprint", indent, fields.clone()) {
         Some((at, value)) => lines.replace(at..lines.value_of(at, indent, &fields).end, &new(split_comment(value).1)),

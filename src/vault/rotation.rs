@@ -74,6 +74,15 @@ pub fn undo(file: &str, text: &str, name: &str) -> Result<String> {
     })
 }
 
+/// The text of `file` with this fingerprint in the `previous` of the login `name`.
+pub fn set_fingerprint(file: &str, text: &str, name: &str, fingerprint: &str) -> Result<String> {
+    rewrite(file, text, name, |old| {
+        let previous = old.previous.clone().ok_or(NONE)?;
+        let previous = VaultPrevious { fingerprint: Some(fingerprint.to_string()), password: previous.password.as_deref().map(block), ..previous };
+        Ok(VaultLogin { previous: Some(previous), ..old.clone() })
+    })
+}
+
 const NONE: &str = "no rotation of it is under way";
 
 /// A password's text as a literal block holds it.
@@ -381,6 +390,9 @@ hosts:
             same(undo("v.yml", under_way, "hub"), &before);
             assert!(!finish("v.yml", under_way, "hub").unwrap().contains("a:1"));
         }
+        same(set_fingerprint("v.yml", &file(CASES[0].3), "hub", "hmac-sha256:a:1"), &moved);
+        same(set_fingerprint("v.yml", &both.replace("a:1", "b:3"), "hub", "hmac-sha256:a:1"), &both);
+        assert!(set_fingerprint("v.yml", &before, "hub", "hmac-sha256:a:1").is_err());
     }
 
     /// A seal in another style is one all the same; it is written as a block.
