@@ -25,6 +25,8 @@
 //! The other verbs are parts of that line: `hosts` ends after `limit`, `expiry` after `open`, `trust` after the key exchange of `connect`, `ping`
 //! starts a program that only looks, `status` ends after `observe` and compares, and `remove` takes out what the record names instead of merging.
 //! `explain` ends after `observe` too: [`mod@explain`] tells what each program would make of the files of one host.
+//! `rotate start` and `undo` are that line with the registry asked before it and the vault written in between; `rotate status` and `finish` are
+//! `status` with two passwords to compare.
 //! `vault` works on the files of the admin alone.
 //!
 //! # Where hosts come from

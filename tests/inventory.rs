@@ -51,6 +51,9 @@ fn shown(loaded: Result<Inventory>) -> String {
     for login in &inventory.logins {
         let expires = login.expires.as_ref().map_or("-", |e| &e.text);
         writeln!(out, "login {} {} {} expires {expires} at {}", login.name, login.registry, login.username, login.place).unwrap();
+        if let Some(previous) = login.before_rotation() {
+            writeln!(out, "    before its rotation {} expires {}", previous.username, previous.expires.as_ref().map_or("-", |e| &e.text)).unwrap();
+        }
     }
     for host in &inventory.hosts {
         host_lines(&mut out, host);

@@ -13,6 +13,7 @@ use super::journal::{self, Journal, LastRun, Selection};
 use super::load::{Opener, check_expiry, known, now};
 use super::reach::{Purpose, reach};
 use super::verify;
+use super::watch::{Watched, watch as watch_alone};
 use crate::cli::{ApplyArgs, ApplyOutputArgs, RunArgs, SshArgs, WhatArgs};
 use crate::error::{Error, Result};
 use crate::format::{self, MergeOptions};
@@ -41,9 +42,8 @@ pub async fn apply(args: &ApplyArgs, verbose: u8) -> Result<u8> {
         Some(last) => known(&inventory, &last.unfinished()),
         None => opener.limit(&inventory, args.what.limit.as_deref())?,
     };
-    let (output, check_only) = (&args.output, args.what.check);
     if let Some(last) = last.as_ref().filter(|_| chosen.is_empty()) {
-        return tell(&Report::default(), &format!("nothing is left of the last run ({})\n", last.path.display()), output, check_only);
+        return tell(&Report::default(), &format!("nothing is left of the last run ({})\n", last.path.display()), &args.output, args.what.check);
     }
     let selection = selection(&args.what, last.as_ref());
     if args.what.prune && !(selection.logins.is_empty() && selection.targets.is_empty()) {
@@ -53,37 +53,86 @@ pub async fn apply(args: &ApplyArgs, verbose: u8) -> Result<u8> {
     if !args.what.prune {
         inventory::select(&mut inventory, &selection.logins, &selection.targets)?;
     }
-    let hosts = targeted(&inventory, &chosen, &args.ssh, args.what.prune)?;
-    let logins = open(&mut opener, &inventory, &hosts, args.vault.allow_plaintext)?;
-    check_expiry(logins.values(), args.what.allow_expired)?;
-    check(&hosts, &logins)?;
-    let checking = checking(args, &inventory, &logins)?;
-    let become_password = become_password(&mut opener, &inventory, &hosts, args.ssh.ask_become_pass, args.vault.allow_plaintext)?;
-    let (ssh, files_each) = reach(&hosts, &inventory.hosts, &args.ssh, Purpose::LogIn).await?;
-    let connector = Reach { ssh, local: Local::default(), become_password, program: Program::Files };
+    let ready = Ready::new(&mut opener, inventory, &chosen, selection, args).await?;
+    ready.run(args, verbose, std::env::args_os().skip(1)).await
+}
 
-    // From here on nothing fails: each host has its row.
-    let seconds = Duration::from_secs;
-    let options = PushOptions {
-        forks: forks(args.ssh.forks, files_each),
-        pace: pace(&args.run, &inventory),
-        check: args.what.check,
-        merge: MergeOptions { replace_invalid: args.what.replace_invalid, drop_bad_entries: args.what.drop_bad_entries },
-        inventory_id: inventory.id.clone().unwrap_or_else(|| "default".to_string()),
-        pull_test: args.what.pull_test.clone(),
-        command: seconds(args.ssh.timeouts.command_timeout),
-        host: seconds(args.ssh.timeouts.host_timeout),
-    };
-    let names: Vec<String> = hosts.iter().map(|h| h.name.clone()).collect();
-    let mut journal = if args.what.check { None } else { journal(args, &inventory, &names, &selection) };
-    let progress = ui::progress::Progress::new(names, verbose > 0, args.what.check);
-    let task = if args.what.prune { Task::Prune } else { Task::Apply };
-    let report = run(Arc::new(Push { connector, logins, options }), task, hosts, progress, journal.as_mut(), checking).await?;
+/// A run in whose input nothing is wrong.
+pub(super) struct Ready {
+    inventory: Inventory,
+    hosts: Vec<Host>,
+    logins: Logins,
+    selection: Selection,
+    checking: Option<Checking>,
+    /// What registries said before the run.
+    verified: Option<Verified>,
+    connector: Reach,
+    files_each: u64,
+}
 
-    let whole = journal.is_some_and(|journal| journal.finish(&report, report.exit_code(args.output.detailed_exitcode)));
-    let command = if whole { repeated(std::env::args_os().skip(1), &selection) } else { None };
-    let recap = ui::recap::Options { check: args.what.check, diff: args.output.diff, colors: ui::stdout_has_colors(), command: command.as_deref() };
-    tell(&report, &ui::recap::recap(&report, recap), output, check_only)
+impl Ready {
+    /// For the hosts at these positions. Nothing is contacted yet.
+    ///
+    /// # Errors
+    /// All that is wrong with the input.
+    pub(super) async fn new(opener: &mut Opener, inventory: Inventory, chosen: &[usize], selection: Selection, args: &ApplyArgs) -> Result<Ready> {
+        let hosts = targeted(&inventory, chosen, &args.ssh, args.what.prune)?;
+        let logins = open(opener, &inventory, &hosts, args.vault.allow_plaintext)?;
+        check_expiry(logins.values(), args.what.allow_expired)?;
+        check(&hosts, &logins)?;
+        let checking = checking(args, &inventory, &logins)?;
+        let become_password = become_password(opener, &inventory, &hosts, args.ssh.ask_become_pass, args.vault.allow_plaintext)?;
+        let (ssh, files_each) = reach(&hosts, &inventory.hosts, &args.ssh, Purpose::LogIn).await?;
+        let connector = Reach { ssh, local: Local::default(), become_password, program: Program::Files };
+        Ok(Ready { inventory, hosts, logins, selection, checking, verified: None, connector, files_each })
+    }
+
+    /// Asks the registries now and not beside the run. The exit code where a login is refused, told as a run that did not begin, or where a
+    /// signal came.
+    pub(super) async fn verify_first(&mut self, args: &ApplyArgs) -> Result<Option<u8>> {
+        let Some(checking) = self.checking.take() else { return Ok(None) };
+        let (clears, _clearance) = Clearance::awaited();
+        let (_, silent) = mpsc::unbounded_channel();
+        let (verified, interrupted) = match watch_alone(checking.run(clears), silent, |()| {}).await? {
+            Watched::Done(verified) => (Some(verified), None),
+            Watched::Interrupted(code) => (None, Some(code)),
+        };
+        let report = Report { hosts: self.hosts.iter().map(before).collect(), interrupted, verified, stopped: None };
+        if report.verified.as_ref().is_some_and(|v| v.refused().next().is_none()) {
+            self.verified = report.verified;
+            return Ok(None);
+        }
+        let recap = ui::recap::Options { check: args.what.check, colors: ui::stdout_has_colors(), ..Default::default() };
+        tell(&report, &ui::recap::recap(&report, recap), &args.output, args.what.check).map(Some)
+    }
+
+    /// Goes to the hosts, tells how it went, and returns the exit code. From here on nothing fails: each host has its row. `words` are those
+    /// of a command that repeats this run.
+    pub(super) async fn run(self, args: &ApplyArgs, verbose: u8, words: impl Iterator<Item = OsString>) -> Result<u8> {
+        let Ready { inventory, hosts, logins, selection, checking, verified, connector, files_each } = self;
+        let seconds = Duration::from_secs;
+        let options = PushOptions {
+            forks: forks(args.ssh.forks, files_each),
+            pace: pace(&args.run, &inventory),
+            check: args.what.check,
+            merge: MergeOptions { replace_invalid: args.what.replace_invalid, drop_bad_entries: args.what.drop_bad_entries },
+            inventory_id: inventory.id.clone().unwrap_or_else(|| "default".to_string()),
+            pull_test: args.what.pull_test.clone(),
+            command: seconds(args.ssh.timeouts.command_timeout),
+            host: seconds(args.ssh.timeouts.host_timeout),
+        };
+        let names: Vec<String> = hosts.iter().map(|h| h.name.clone()).collect();
+        let mut journal = if args.what.check { None } else { journal(args, &inventory, &names, &selection) };
+        let progress = ui::progress::Progress::new(names, verbose > 0, args.what.check);
+        let task = if args.what.prune { Task::Prune } else { Task::Apply };
+        let report = run(Arc::new(Push { connector, logins, options }), task, hosts, progress, journal.as_mut(), checking).await?;
+        let report = Report { verified: report.verified.or(verified), ..report };
+
+        let whole = journal.is_some_and(|journal| journal.finish(&report, report.exit_code(args.output.detailed_exitcode)));
+        let command = if whole { repeated(words, &selection) } else { None };
+        let recap = ui::recap::Options { check: args.what.check, diff: args.output.diff, colors: ui::stdout_has_colors(), command: command.as_deref() };
+        tell(&report, &ui::recap::recap(&report, recap), &args.output, args.what.check)
+    }
 }
 
 /// Demands that the nodes' record knows this inventory by a name of its own, without which it could take what another one wrote for its own.

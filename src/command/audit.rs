@@ -11,9 +11,10 @@ use super::files;
 use super::identity::{self, IdentitySources};
 use super::vault::{entry, read_for_edit};
 use crate::error::{Error, Result};
+use crate::model::LoginEntry;
 use crate::model::text::escape;
 use crate::vault::edit::set_fingerprint;
-use crate::vault::{AuditKey, VaultDocument, open_login};
+use crate::vault::{AuditKey, VaultDocument, open_login, rotation};
 
 /// All ways to give an audit key. It is always a file: a variable would be handed on to every program that is started.
 #[derive(Clone, Debug, Default)]
@@ -89,20 +90,31 @@ pub fn fingerprint(vault: &Path, key: &AuditKeySources, identities: &IdentitySou
             console.note(format_args!("note: login `{}` has no sealed password, so it gets no fingerprint", escape(name)));
             continue;
         }
-        let opened = entry(name, login, format!("{file}:{line}:{column}")).and_then(|entry| open_login(&entry, &identities, false));
-        let wanted = match opened {
-            Ok(login) => key.fingerprint(&login.registry, &login.username, &login.password).text(),
+        // Its own, and that of what a rotation replaces.
+        let wanted = entry(name, login, format!("{file}:{line}:{column}")).and_then(|entry| {
+            let of = |entry: &LoginEntry| -> Result<String> {
+                let login = open_login(entry, &identities, false)?;
+                Ok(key.fingerprint(&login.registry, &login.username, &login.password).text())
+            };
+            Ok((of(&entry)?, entry.before_rotation().as_ref().map(of).transpose()?))
+        });
+        let (own, previous) = match wanted {
+            Ok(wanted) => wanted,
             Err(e) => {
                 problems.push(e.to_string());
                 continue;
             }
         };
-        if login.fingerprint.as_deref() == Some(&wanted) {
-            right += 1;
-            continue;
+        let mut is_right = true;
+        if login.fingerprint.as_ref() != Some(&own) {
+            spliced = Zeroizing::new(set_fingerprint(&file, &spliced, name, &own)?);
+            is_right = false;
         }
-        spliced = Zeroizing::new(set_fingerprint(&file, &spliced, name, &wanted)?);
-        set += 1;
+        if let Some(previous) = previous.filter(|wanted| login.previous.as_ref().and_then(|p| p.fingerprint.as_ref()) != Some(wanted)) {
+            spliced = Zeroizing::new(rotation::set_fingerprint(&file, &spliced, name, &previous)?);
+            is_right = false;
+        }
+        *(if is_right { &mut right } else { &mut set }) += 1;
     }
     if !problems.is_empty() {
         return Err(Error::vault(format!("{}\nnothing was written", problems.join("\n"))));

@@ -92,6 +92,11 @@ impl Opener {
         }
     }
 
+    /// Whether an identity is given that could be read.
+    pub fn has_identity(&self) -> bool {
+        self.identities.is_some() || self.sources.at_hand()
+    }
+
     /// Opens the password of sudo.
     pub fn become_password(&mut self, text: &PasswordText, place: &str, allow_plaintext: bool) -> Result<Secret> {
         let none = Identities::default();

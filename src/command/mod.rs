@@ -17,6 +17,8 @@ pub mod ping;
 pub mod process;
 pub mod reach;
 pub mod remove;
+pub mod rotate;
+pub mod rotation;
 mod routes;
 pub mod sources;
 pub mod status;
@@ -26,7 +28,7 @@ pub mod vault;
 pub mod verify;
 mod watch;
 
-use crate::cli::{Cli, VaultVerb, Verb};
+use crate::cli::{Cli, RotateVerb, VaultVerb, Verb};
 use crate::error::Result;
 use console::Console;
 use identity::IdentitySources;
@@ -44,6 +46,10 @@ pub async fn run(cli: &Cli) -> Result<u8> {
         Verb::Status(args) => status::status(args, cli.verbose).await,
         Verb::Remove(args) => remove::remove(args, cli.verbose).await,
         Verb::Trust(args) => trust::trust(args, cli.verbose).await,
+        Verb::Rotate(RotateVerb::Start(args)) => rotate::start(args, cli.verbose).await,
+        Verb::Rotate(RotateVerb::Undo(args)) => rotate::undo(args, cli.verbose).await,
+        Verb::Rotate(RotateVerb::Status(args)) => rotation::status(args, cli.verbose).await,
+        Verb::Rotate(RotateVerb::Finish(args)) => rotation::finish(args, cli.verbose).await,
         Verb::Vault(verb) => Console::of_process(|console| run_vault(verb, console)).map(|()| 0),
     }
 }

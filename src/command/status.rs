@@ -12,15 +12,15 @@ use super::become_password::become_password;
 use super::load::{Opener, now};
 use super::reach::{Purpose, reach};
 use super::watch::{Watched, watch};
-use crate::cli::{AuditArgs, StatusArgs};
+use crate::cli::{AuditArgs, SshArgs, StatusArgs};
 use crate::error::{Error, Result};
 use crate::format::MergeOptions;
-use crate::inventory;
+use crate::inventory::{self, Inventory};
 use crate::model::status::{FindingKind, StatusEvent, StatusRow};
-use crate::model::{Fingerprint, Login, LoginEntry, PasswordText, Secret};
+use crate::model::{Fingerprint, Host, Login, LoginEntry, PasswordText, Secret};
 use crate::node::Program;
-use crate::push::status::{SamePassword, Status, before, status_all};
-use crate::push::{Push, PushOptions};
+use crate::push::status::{Previous, SamePassword, Status, before, status_all};
+use crate::push::{Logins, Push, PushOptions};
 use crate::transport::Connector;
 use crate::transport::local::Local;
 use crate::transport::reach::Reach;
@@ -60,21 +60,77 @@ pub async fn status(args: &StatusArgs, verbose: u8) -> Result<u8> {
         }
         row
     };
-    let become_password = become_password(&mut opener, &inventory, &hosts, args.ssh.ask_become_pass, args.vault.allow_plaintext)?;
-    let (ssh, files_each) = reach(&hosts, &inventory.hosts, &args.ssh, Purpose::LogIn).await?;
+    let wanted = Wanted { hosts, logins, same, previous: Previous::default(), inventory_id };
+    let looked = look(&mut opener, &inventory, wanted, (&args.ssh, args.vault.allow_plaintext), verbose, narrowed).await?;
+    let text = if args.json { ui::status::json(&looked.rows) } else { ui::status::text(&looked.rows) };
+    ui::out(&text).map_err(|e| Error::internal(format!("the status cannot be written to stdout: {e}")))?;
+    Ok(looked.exit_code(looked.rows.iter().any(|r| r.outcome() == "drift")))
+}
+
+/// What is looked at, and what it is compared with.
+pub(super) struct Wanted {
+    pub(super) hosts: Vec<Host>,
+    pub(super) logins: Logins,
+    pub(super) same: Box<SamePassword>,
+    pub(super) previous: Previous,
+    pub(super) inventory_id: Option<String>,
+}
+
+/// What was seen.
+pub(super) struct Looked {
+    /// A row for each host, in their order.
+    pub(super) rows: Vec<StatusRow>,
+    interrupted: Option<u8>,
+    halted: bool,
+}
+
+impl Looked {
+    /// Of hosts that nobody had to look at.
+    pub(super) fn nothing() -> Looked {
+        Looked { rows: Vec::new(), interrupted: None, halted: false }
+    }
+
+    /// The exit code, in the order of the README's table; 10 where something `differs`.
+    pub(super) fn exit_code(&self, differs: bool) -> u8 {
+        let any = |outcome| self.rows.iter().any(|r| r.outcome() == outcome);
+        match self.interrupted {
+            Some(code) => code,
+            None if self.halted => 7,
+            None if any("failed") => 3,
+            None if any("unreachable") => 4,
+            None if differs => 10,
+            None => 0,
+        }
+    }
+}
+
+/// Looks at hosts and draws it. `ssh` is how they are reached, and whether a plain password of sudo is taken; each row is `narrowed` before
+/// anybody sees it.
+pub(super) async fn look(
+    opener: &mut Opener,
+    inventory: &Inventory,
+    wanted: Wanted,
+    ssh: (&SshArgs, bool),
+    verbose: u8,
+    narrowed: impl Fn(StatusRow) -> StatusRow,
+) -> Result<Looked> {
+    let Wanted { hosts, logins, same, previous, inventory_id } = wanted;
+    let (args, allow_plaintext) = ssh;
+    let become_password = become_password(opener, inventory, &hosts, args.ask_become_pass, allow_plaintext)?;
+    let (ssh, files_each) = reach(&hosts, &inventory.hosts, args, Purpose::LogIn).await?;
     let options = PushOptions {
-        forks: forks(args.ssh.forks, files_each),
+        forks: forks(args.forks, files_each),
         pace: Default::default(),
         check: true,
         // Backups beside the files are looked for.
         merge: MergeOptions { replace_invalid: true, drop_bad_entries: false },
         inventory_id: inventory_id.clone().unwrap_or_default(),
         pull_test: None,
-        command: Duration::from_secs(args.ssh.timeouts.command_timeout),
-        host: Duration::from_secs(args.ssh.timeouts.host_timeout),
+        command: Duration::from_secs(args.timeouts.command_timeout),
+        host: Duration::from_secs(args.timeouts.host_timeout),
     };
     let connector = Reach { ssh, local: Local::default(), become_password, program: Program::Files };
-    let status = Arc::new(Status { push: Push { connector, logins, options }, same, inventory_id, now: now() });
+    let status = Arc::new(Status { push: Push { connector, logins, options }, same, previous, inventory_id, now: now() });
     let mut so_far: Vec<StatusRow> = hosts.iter().map(|h| before(h, "stopped by a signal")).collect();
     let mut progress = ui::progress::Progress::new(hosts.iter().map(|h| h.name.clone()).collect(), verbose > 0, false);
     let (sender, events) = mpsc::unbounded_channel();
@@ -89,20 +145,10 @@ pub async fn status(args: &StatusArgs, verbose: u8) -> Result<u8> {
     });
     let ended = ended.await?;
     progress.finish();
-    let (rows, interrupted) = match ended {
-        Watched::Done(rows) => (rows.into_iter().map(narrowed).collect(), None),
-        Watched::Interrupted(code) => (so_far, Some(code)),
-    };
-    let text = if args.json { ui::status::json(&rows) } else { ui::status::text(&rows) };
-    ui::out(&text).map_err(|e| Error::internal(format!("the status cannot be written to stdout: {e}")))?;
-    let any = |outcome| rows.iter().any(|r| r.outcome() == outcome);
-    Ok(match () {
-        () if interrupted.is_some() => interrupted.unwrap_or_default(),
-        () if status.push.connector.halted().is_some() => 7,
-        () if any("failed") => 3,
-        () if any("unreachable") => 4,
-        () if any("drift") => 10,
-        () => 0,
+    let halted = status.push.connector.halted().is_some();
+    Ok(match ended {
+        Watched::Done(rows) => Looked { rows: rows.into_iter().map(narrowed).collect(), interrupted: None, halted },
+        Watched::Interrupted(code) => Looked { rows: so_far, interrupted: Some(code), halted },
     })
 }
 

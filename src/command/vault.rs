@@ -11,7 +11,7 @@ use super::load::now;
 use crate::error::{Error, Result};
 use crate::model::registry::NameNote;
 use crate::model::text::escape;
-use crate::model::{Expiry, LoginEntry, PasswordText, Registry, Repository, Secret, Username};
+use crate::model::{Expiry, LoginEntry, PasswordText, PreviousPassword, Registry, Repository, Secret, Username};
 use crate::vault::edit::{LoginText, scalar, set_become, set_login};
 use crate::vault::file::{decrypt_with_passphrase, is_passphrase_file, recipient_count};
 use crate::vault::seal::{check_auth_host, check_become_password};
@@ -120,6 +120,9 @@ pub fn set(options: &SetOptions, console: &mut Console<'_>) -> Result<()> {
     }
     if old.is_some_and(|o| o.password.is_some()) && options.auth_hosts.is_empty() {
         console.note("note: auth hosts stand inside the seal; if the old one named any, give them again with --auth-host");
+    }
+    if old.is_some_and(|o| o.previous.is_some()) {
+        console.note("note: a rotation of this login is under way; its `previous` stays as it is");
     }
     Ok(())
 }
@@ -231,10 +234,34 @@ pub fn show(vault: &Path, reveal: bool, sources: &IdentitySources, console: &mut
     for (name, login, line, column) in document.logins() {
         let sealed = sealed_for(login.password.as_deref(), recipients.len());
         let mut row = vec![cell(Some(name)), cell(login.registry.as_deref()), cell(login.username.as_deref()), cell(login.expires.as_deref()), sealed.into()];
-        if let Some(identities) = identities.as_ref().filter(|_| reveal) {
-            match entry(name, login, format!("{file}:{line}:{column}")).and_then(|entry| open_login(&entry, identities, true)) {
+        let opening = identities.as_ref().filter(|_| reveal);
+        let entry = || entry(name, login, format!("{file}:{line}:{column}"));
+        if let Some(identities) = opening {
+            match entry().and_then(|entry| open_login(&entry, identities, true)) {
                 Ok(opened) => row.push(cell(Some(opened.password.expose()))),
                 Err(e) => problems.push(e.to_string()),
+            }
+        }
+        rows.push(row);
+        // What a rotation replaces has a row of its own below.
+        let Some(previous) = &login.previous else { continue };
+        let sealed = sealed_for(previous.password.as_deref(), recipients.len());
+        let mut row = vec![
+            cell(Some("  previous")),
+            cell(login.registry.as_deref()),
+            cell(previous.username.as_deref()),
+            cell(previous.expires.as_deref()),
+            sealed.into(),
+        ];
+        if let Some(identities) = opening {
+            match entry().map(|entry| entry.before_rotation()) {
+                Ok(Some(entry)) => match open_login(&entry, identities, false) {
+                    Ok(opened) => row.push(cell(Some(opened.password.expose()))),
+                    Err(e) => problems.push(e.to_string()),
+                },
+                Ok(None) => problems.push(format!("{file}:{line}:{column}: `previous` of login `{}` is not complete", escape(name))),
+                // Told already.
+                Err(_) => {}
             }
         }
         rows.push(row);
@@ -328,7 +355,11 @@ pub(super) fn entry(name: &str, login: &crate::vault::document::VaultLogin, plac
     let username = Username::parse(login.username.as_deref().ok_or_else(|| missing("username"))?).map_err(wrong)?;
     let password = login.password.clone().ok_or_else(|| missing("password"))?;
     let password = if is_age_file(password.as_bytes()) { PasswordText::Sealed(password) } else { PasswordText::Plain(Secret::new(password)) };
-    Ok(LoginEntry { name: name.to_string(), registry, username, password, expires: None, fingerprint: None, canary: None, place })
+    let previous = login.previous.as_ref().and_then(|previous| {
+        let username = Username::parse(previous.username.as_deref()?).ok()?;
+        Some(PreviousPassword { username, sealed: previous.password.clone().filter(|p| is_age_file(p.as_bytes()))?, expires: None, fingerprint: None })
+    });
+    Ok(LoginEntry { name: name.to_string(), registry, username, password, expires: None, fingerprint: None, canary: None, previous, place })
 }
 
 /// The table's word for how a password is kept; `listed` is how many recipients the file names.
@@ -559,6 +590,30 @@ mod tests {
         let shown = site.show(false).unwrap();
         assert!(shown.contains("1 (the file lists 2: set it again)") && shown.contains("stands in the clear") && shown.contains("no password"), "{shown}");
         assert!(!shown.contains("hunter2") && !shown.contains('\x1b'), "{shown}");
+    }
+
+    #[test]
+    fn show_tells_of_a_rotation_and_shows_both_passwords_only_when_asked() {
+        let site = Site::new();
+        site.set("ngc", Some("nvcr.io"), Some("robot-a"), "hunter2-old").unwrap();
+        let text = site.text("vault.yml");
+        let document = VaultDocument::parse("v", &text).unwrap();
+        let recipients = recipients_of("v", &document).unwrap();
+        let (registry, username) = (Registry::parse("nvcr.io").unwrap().0, Username::parse("robot-b").unwrap());
+        let value = SealedValue { registry, username, auth_hosts: Vec::new(), password: Secret::new("hunter2-new".to_string()) };
+        let armored = seal(&value, &recipients).unwrap();
+        let new = crate::vault::rotation::NewPassword { username: "robot-b", expires: Some("2099-01-01"), fingerprint: None, armored: &armored };
+        let under_way = crate::vault::rotation::begin("v", &text, "ngc", new).unwrap();
+        fs::write(site.path("vault.yml"), &under_way).unwrap();
+        let rows = |reveal| -> Vec<Vec<String>> {
+            let shown = site.show(reveal).unwrap();
+            shown.lines().skip(2).map(|l| l.split_whitespace().map(str::to_string).collect()).collect()
+        };
+        assert_eq!(rows(false), [["ngc", "nvcr.io", "robot-b", "2099-01-01", "1"], ["previous", "nvcr.io", "robot-a", "-", "1"]]);
+        assert_eq!(rows(true), [["ngc", "nvcr.io", "robot-b", "2099-01-01", "1", "hunter2-new"], ["previous", "nvcr.io", "robot-a", "-", "1", "hunter2-old"]]);
+        // Both seals name their account.
+        fs::write(site.path("vault.yml"), under_way.replace("robot-a", "mallory")).unwrap();
+        refused(site.show(true), Kind::Vault, &["was sealed for robot-a at nvcr.io, not for mallory"]);
     }
 
     #[test]

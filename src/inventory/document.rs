@@ -10,7 +10,7 @@ use super::yaml::{self, Entry, Node, Pos, Value};
 use super::{sanitize, schema};
 use crate::error::{Problem, rule};
 use crate::model::registry::{NameNote, Registry};
-use crate::model::{Expiry, Fingerprint, PasswordText, Repository, Secret, Username};
+use crate::model::{Expiry, Fingerprint, PasswordText, PreviousPassword, Repository, Secret, Username};
 
 /// What a file says of logins.
 pub(super) struct Document {
@@ -43,6 +43,8 @@ pub(super) struct LoginItem {
     pub(super) fingerprint: Option<Fingerprint>,
     /// A repository that it is to pull, for the check of the login.
     pub(super) canary: Option<Repository>,
+    /// What a rotation replaces.
+    pub(super) previous: Option<PreviousPassword>,
     /// Line of its name, from 1.
     pub(super) line: u64,
     /// Column of its name in characters, from 1.
@@ -55,10 +57,12 @@ const ARMOR_BEGIN: &str = "-----BEGIN AGE ENCRYPTED FILE-----";
 const ARMOR_END: &str = "-----END AGE ENCRYPTED FILE-----";
 
 const LOGIN_KEYS: Keys = Keys {
-    known: &["registry", "username", "password", "expires", "fingerprint", "canary"],
+    known: &["registry", "username", "password", "expires", "fingerprint", "canary", "previous"],
     reserved: &["auth_hosts", "command", "password_command", "kubernetes"],
     private: true,
 };
+
+const PREVIOUS_KEYS: Keys = Keys { known: &["username", "password", "expires", "fingerprint"], reserved: &[], private: true };
 
 /// Reads a file that is a vault and nothing else. `file` is its name in messages.
 ///
@@ -154,33 +158,61 @@ fn login(reader: &mut Reader<'_>, entry: &Entry, notes: &mut Vec<Problem>) -> Op
         None => missing(reader, entry, &what, "registry"),
     };
     let username = match fields.value("username") {
-        Some(node) => reader.text(node, &format!("`username` of {what}")).and_then(|u| match Username::parse(u.value) {
-            Ok(username) => Some(username),
-            Err(why) => {
-                reader.fault(u.pos, format!("{what}: {why}"));
-                None
-            }
-        }),
+        Some(node) => username(reader, node, &what),
         None => missing(reader, entry, &what, "username"),
     };
-    let expires = fields.value("expires").and_then(|node| {
-        let text = reader.text(node, &format!("`expires` of {what}"))?;
-        Expiry::parse(text.value).map_err(|why| reader.fault(text.pos, format!("{what}: {why}"))).ok()
-    });
-    let fingerprint = fields.value("fingerprint").and_then(|node| {
-        let text = reader.text(node, &format!("`fingerprint` of {what}"))?;
-        Fingerprint::parse(text.value).map_err(|why| reader.fault(text.pos, format!("{what}: its fingerprint {why}"))).ok()
-    });
+    let expires = fields.value("expires").and_then(|node| expires(reader, node, &what));
+    let fingerprint = fields.value("fingerprint").and_then(|node| fingerprint(reader, node, &what));
     let canary = fields.value("canary").and_then(|node| {
         let text = reader.text(node, &format!("`canary` of {what}"))?;
         Repository::parse(text.value).map_err(|why| reader.fault(text.pos, format!("`canary` of {what}: {why}"))).ok()
     });
     let password = fields.value("password").and_then(|node| password(reader, node, &what));
+    let previous = fields.get("previous").and_then(|entry| previous(reader, entry, &what));
     if reader.problems.len() > before {
         return None;
     }
     let Pos { line, column } = entry.key_pos;
-    Some(LoginItem { name: name.clone(), registry: registry?, username: username?, password, expires, fingerprint, canary, line, column })
+    Some(LoginItem { name: name.clone(), registry: registry?, username: username?, password, expires, fingerprint, canary, previous, line, column })
+}
+
+/// `previous:`, as `regprov rotate start` writes it.
+fn previous(reader: &mut Reader<'_>, entry: &Entry, login: &str) -> Option<PreviousPassword> {
+    let what = format!("`previous` of {login}");
+    let fields = reader.keyed(&entry.value, &what, PREVIOUS_KEYS);
+    let username = match fields.value("username") {
+        Some(node) => username(reader, node, &what),
+        None => missing(reader, entry, &what, "username"),
+    };
+    let expires = fields.value("expires").and_then(|node| expires(reader, node, &what));
+    let fingerprint = fields.value("fingerprint").and_then(|node| fingerprint(reader, node, &what));
+    let password = match fields.get("password") {
+        Some(field) if !field.value.is_null() => match password(reader, &field.value, &what) {
+            Some(PasswordText::Sealed(sealed)) => Some(sealed),
+            Some(PasswordText::Plain(_)) => {
+                reader.fault_hint(field.key_pos, format!("the password of {what} stands in the clear"), "`regprov rotate start` writes it, sealed");
+                None
+            }
+            None => None,
+        },
+        _ => missing(reader, entry, &what, "password"),
+    };
+    Some(PreviousPassword { username: username?, sealed: password?, expires, fingerprint })
+}
+
+fn username(reader: &mut Reader<'_>, node: &Node, what: &str) -> Option<Username> {
+    let text = reader.text(node, &format!("`username` of {what}"))?;
+    Username::parse(text.value).map_err(|why| reader.fault(text.pos, format!("{what}: {why}"))).ok()
+}
+
+fn expires(reader: &mut Reader<'_>, node: &Node, what: &str) -> Option<Expiry> {
+    let text = reader.text(node, &format!("`expires` of {what}"))?;
+    Expiry::parse(text.value).map_err(|why| reader.fault(text.pos, format!("{what}: {why}"))).ok()
+}
+
+fn fingerprint(reader: &mut Reader<'_>, node: &Node, what: &str) -> Option<Fingerprint> {
+    let text = reader.text(node, &format!("`fingerprint` of {what}"))?;
+    Fingerprint::parse(text.value).map_err(|why| reader.fault(text.pos, format!("{what}: its fingerprint {why}"))).ok()
 }
 
 fn missing<T>(reader: &mut Reader<'_>, entry: &Entry, what: &str, key: &str) -> Option<T> {

@@ -372,6 +372,7 @@ fn collect_logins(sources: &[(String, Document)], options: LoadOptions, problems
                     expires: item.expires.clone(),
                     fingerprint: item.fingerprint.clone(),
                     canary: item.canary.clone(),
+                    previous: item.previous.clone(),
                     place,
                 },
             );

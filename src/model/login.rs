@@ -45,11 +45,34 @@ pub struct LoginEntry {
     pub fingerprint: Option<Fingerprint>,
     /// A repository that it is to pull; not sealed, no secret.
     pub canary: Option<Repository>,
+    /// What a rotation that is under way replaces.
+    pub previous: Option<PreviousPassword>,
     /// Where it stands, for messages: `vault.yml:12:3`.
     pub place: String,
 }
 
+/// The account and the password that a login had before a rotation. No node gets them any more.
+#[derive(Clone)]
+pub struct PreviousPassword {
+    /// The account.
+    pub username: Username,
+    /// Armored; it is never taken in the clear.
+    pub sealed: String,
+    /// When it ends.
+    pub expires: Option<Expiry>,
+    /// By which the holder of the audit key knows the password again.
+    pub fingerprint: Option<Fingerprint>,
+}
+
 impl LoginEntry {
+    /// The login as it was before the rotation that is under way.
+    pub fn before_rotation(&self) -> Option<LoginEntry> {
+        let previous = self.previous.as_ref()?;
+        let password = PasswordText::Sealed(previous.sealed.clone());
+        let (username, expires, fingerprint) = (previous.username.clone(), previous.expires.clone(), previous.fingerprint.clone());
+        Some(LoginEntry { username, password, expires, fingerprint, previous: None, ..self.clone() })
+    }
+
     /// The file that holds it, as the admin named it: [`LoginEntry::place`] without line and column.
     pub fn file(&self) -> &str {
         self.place.rsplitn(3, ':').last().unwrap_or(&self.place)

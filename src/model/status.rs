@@ -109,6 +109,8 @@ pub enum Verdict {
     Same,
     /// The account is; the password was not compared.
     SameAccount,
+    /// Account and password are those before the login's rotation.
+    Previous,
     /// Its consumer would send something else, or ask somebody else.
     Different,
     /// Its consumer finds none.
@@ -125,6 +127,7 @@ impl Verdict {
         match self {
             Verdict::Same => "same",
             Verdict::SameAccount => "same_account",
+            Verdict::Previous => "previous",
             Verdict::Different => "different",
             Verdict::Missing => "missing",
             Verdict::Unseen => "unseen",

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use super::Push;
 use super::decide::number_of;
 use super::host::{look, parted};
 use super::job::{Item, shown};
 use super::observe::{Seen, backup_path, facts};
+use super::{Logins, Push};
 use crate::format::helper::{self, Question};
 use crate::format::owned::Claim;
 use crate::format::{Entry, Merge, MergeOptions, NodeFacts, consumer};
@@ -29,10 +29,27 @@ pub struct Status<C> {
     pub push: Push<C>,
     /// Compares passwords.
     pub same: Box<SamePassword>,
+    /// What they were before rotations that are under way.
+    pub previous: Previous,
     /// The inventory's name in the nodes' record; without one the record is not looked at.
     pub inventory_id: Option<String>,
     /// Now, in seconds since 1970-01-01 UTC.
     pub now: i64,
+}
+
+/// Logins as they were before a rotation, by their names.
+pub struct Previous {
+    /// Their accounts. Their passwords are not looked at and may be any.
+    pub logins: Logins,
+    /// Compares passwords with those that they had.
+    pub same: Box<SamePassword>,
+}
+
+impl Default for Previous {
+    /// No rotation is under way.
+    fn default() -> Self {
+        Previous { logins: Logins::default(), same: Box::new(|_, _| None) }
+    }
 }
 
 /// Looks at every host, and tells `events` as it goes; a row for each comes back, in the order of `hosts`. A connector that halts keeps the
@@ -84,6 +101,7 @@ pub fn before(host: &Host, why: &str) -> StatusRow {
 /// What files are compared with.
 pub(super) struct Judge<'a> {
     pub(super) same: &'a SamePassword,
+    pub(super) previous: &'a Previous,
     pub(super) now: i64,
 }
 
@@ -217,6 +235,10 @@ impl Judge<'_> {
     /// How a login stands among the entries of its file; the worst of its keys counts.
     fn verdict(&self, login: &Login, keys: &[String], entries: &[Entry], is_alias: fn(&str, &crate::model::Registry) -> bool) -> (Verdict, Option<String>) {
         let found: Vec<&Entry> = entries.iter().filter(|e| keys.contains(&e.key)).collect();
+        // Whatever else is there: somebody may still be sent it.
+        if entries.iter().any(|e| (keys.contains(&e.key) || is_alias(&e.key, &login.registry)) && self.is_previous(&login.name, e)) {
+            return (Verdict::Previous, None);
+        }
         if found.is_empty() {
             return (Verdict::Missing, None);
         }
@@ -241,6 +263,11 @@ impl Judge<'_> {
             return (Verdict::Different, Some(format!("it stands there under an old name too: {}", sanitize(&alias.key))));
         }
         if compared { (Verdict::Same, None) } else { (Verdict::SameAccount, None) }
+    }
+
+    fn is_previous(&self, login: &str, entry: &Entry) -> bool {
+        let previous = self.previous.logins.get(login).zip(entry.login.as_ref());
+        previous.is_some_and(|(old, account)| account.username == old.username.as_str() && (self.previous.same)(login, &account.password) == Some(true))
     }
 
     /// Mode, owner, and who else can read it.
@@ -367,7 +394,7 @@ mod tests {
         #[track_caller]
         fn check(lines: &[&str], knows: bool, want: (Verdict, Option<&str>)) {
             let same = move |name: &str, password: &Secret| knows.then(|| name == "hub" && password.expose() == "right");
-            let judge = Judge { same: &same, now: 0 };
+            let judge = Judge { same: &same, previous: &Previous::default(), now: 0 };
             let (verdict, detail) = judge.verdict(&hub(&[]), &[KEY.to_string()], &entries(lines), consumer(TargetKind::Docker).is_alias);
             assert_eq!((verdict, detail.as_deref()), want, "{lines:?}");
         }
@@ -387,9 +414,29 @@ mod tests {
     }
 
     #[test]
+    fn the_password_before_a_rotation_is_told_wherever_it_stands() {
+        const KEY: &str = "https://index.docker.io/v1/";
+        let same = |_: &str, password: &Secret| Some(password.expose() == "right");
+        let old = Login { username: Username::parse("robot").unwrap(), ..hub(&[]) };
+        let previous = Previous { logins: [("hub".to_string(), old)].into(), same: Box::new(|_, password| Some(password.expose() == "old")) };
+        let judge = Judge { same: &same, previous: &previous, now: 0 };
+        let keys = [KEY.to_string(), "b".to_string()];
+        let verdict = |lines: &[&str]| judge.verdict(&hub(&[]), &keys, &entries(lines), consumer(TargetKind::Docker).is_alias).0;
+        let line = |rest: &str| format!("{KEY} {rest}");
+        assert_eq!(verdict(&[&line("robot old"), "b robot old"]), Verdict::Previous);
+        assert_eq!(verdict(&[&line("alice right"), "b robot old"]), Verdict::Previous);
+        assert_eq!(verdict(&[&line("robot old")]), Verdict::Previous);
+        assert_eq!(verdict(&[&line("alice right"), "b alice right", "docker.io robot old"]), Verdict::Previous);
+        assert_eq!(verdict(&[&line("alice right"), "b alice right"]), Verdict::Same);
+        assert_eq!(verdict(&[&line("robot right"), "b alice right"]), Verdict::Different);
+        assert_eq!(verdict(&[&line("alice old"), "b alice right"]), Verdict::Different);
+        assert_eq!(verdict(&["nvcr.io robot old"]), Verdict::Missing);
+    }
+
+    #[test]
     fn every_key_of_a_login_counts() {
         let same = |_: &str, password: &Secret| Some(password.expose() == "right");
-        let judge = Judge { same: &same, now: 0 };
+        let judge = Judge { same: &same, previous: &Previous::default(), now: 0 };
         let keys = ["a".to_string(), "b".to_string()];
         let verdict = |lines: &[&str]| judge.verdict(&hub(&[]), &keys, &entries(lines), |_, _| false);
         assert_eq!(verdict(&["a alice right", "b alice right"]), (Verdict::Same, None));
@@ -401,14 +448,14 @@ mod tests {
     fn a_login_ends_with_its_last_second() {
         let same = |_: &str, _: &Secret| None;
         let end = hub(&[]).expires.unwrap().unix;
-        let expired = |now| Judge { same: &same, now }.login(&hub(&[]), Verdict::Same, None).expired;
+        let expired = |now| Judge { same: &same, previous: &Previous::default(), now }.login(&hub(&[]), Verdict::Same, None).expired;
         assert_eq!((expired(end - 1), expired(end)), (None, Some("2027-03-01".to_string())));
     }
 
     #[test]
     fn names_of_a_node_steer_no_terminal() {
         let same = |_: &str, _: &Secret| None;
-        let judge = Judge { same: &same, now: 0 };
+        let judge = Judge { same: &same, previous: &Previous::default(), now: 0 };
         let mut status = FileStatus::default();
         let host = Host::named("n");
         let host = Host { targets: vec![crate::model::Target::at(TargetKind::Docker, RemotePath::parse("/a/b").unwrap())], ..host };

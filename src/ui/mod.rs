@@ -12,6 +12,7 @@ pub mod log;
 pub mod ping;
 pub mod progress;
 pub mod recap;
+pub mod rotation;
 pub mod sarif;
 pub mod status;
 pub mod trust;

@@ -44,6 +44,26 @@ pub struct VaultLogin {
     /// The password: armor, or text in the clear. It is never shown.
     #[serde(default)]
     pub password: Option<String>,
+    /// What a rotation that is under way replaces.
+    #[serde(default)]
+    pub previous: Option<VaultPrevious>,
+}
+
+/// The account and the password that a login had before its rotation; see [`super::rotation`].
+#[derive(Deserialize, Clone, PartialEq, Eq)]
+pub struct VaultPrevious {
+    /// The account as written.
+    #[serde(default)]
+    pub username: Option<String>,
+    /// The expiry as written.
+    #[serde(default)]
+    pub expires: Option<String>,
+    /// The fingerprint as written.
+    #[serde(default)]
+    pub fingerprint: Option<String>,
+    /// The password: armor. It is never shown.
+    #[serde(default)]
+    pub password: Option<String>,
 }
 
 impl VaultDocument {

@@ -88,15 +88,7 @@ pub fn set_fingerprint(file: &str, text: &str, name: &str, fingerprint: &str) ->
     };
     let old = before.login(name).ok_or_else(wrong)?;
     let lines = Lines::new(text);
-    let all = 0..lines.lines.len();
-    let login = lines.find_key("logins", 0, all.clone()).and_then(|(at, _)| {
-        let logins = lines.value_of(at, 0, &all);
-        let indent = logins.clone().find_map(|i| lines.indent(i))?;
-        let (key, _) = lines.find_key(name, indent, logins.clone())?;
-        Some(lines.value_of(key, indent, &logins))
-    });
-    let fields = login.filter(|fields| !fields.is_empty()).ok_or_else(wrong)?;
-    let indent = fields.clone().find_map(|i| lines.indent(i)).ok_or_else(wrong)?;
+    let (fields, indent) = lines.fields_of(name).ok_or_else(wrong)?;
     let new = |comment: &str| vec![format!("{:indent$}fingerprint: {}{comment}", "", scalar(fingerprint))];
     let spliced = match lines.find_key("fingerprint", indent, fields.clone()) {
         Some((at, value)) => lines.replace(at..lines.value_of(at, indent, &fields).end, &new(split_comment(value).1)),
@@ -128,6 +120,7 @@ fn verify(file: &str, before: &str, after: &str, name: &str, want: LoginText<'_>
         fingerprint: want.fingerprint.map(str::to_string),
         canary: want.canary.map(str::to_string).or_else(|| old.and_then(|o| o.canary.clone())),
         password: Some(want.armored.to_string()),
+        previous: old.and_then(|o| o.previous.clone()),
     };
     let fields = ["registry", "username", "expires", "fingerprint", "canary", "password"];
     if got.login(name) != Some(&want) || rest(file, before, name, &fields)? != rest(file, after, name, &fields).map_err(|_| wrong())? {
@@ -137,7 +130,7 @@ fn verify(file: &str, before: &str, after: &str, name: &str, want: LoginText<'_>
 }
 
 /// The document's value without the fields that `set` owns, and without `logins` when nothing else is in it.
-fn rest(file: &str, text: &str, name: &str, fields: &[&str]) -> Result<serde_json::Value> {
+pub(super) fn rest(file: &str, text: &str, name: &str, fields: &[&str]) -> Result<serde_json::Value> {
     use serde_json::Value;
     let mut value: Value = serde_yaml::from_str_with_options(text, quiet()).map_err(|e| yaml_error(file, &e))?;
     if value.is_null() {
@@ -161,20 +154,20 @@ fn rest(file: &str, text: &str, name: &str, fields: &[&str]) -> Result<serde_jso
 }
 
 /// A file as lines, each with its line break.
-struct Lines<'a> {
-    lines: Vec<&'a str>,
+pub(super) struct Lines<'a> {
+    pub(super) lines: Vec<&'a str>,
     eol: &'static str,
 }
 
 impl<'a> Lines<'a> {
-    fn new(text: &'a str) -> Self {
+    pub(super) fn new(text: &'a str) -> Self {
         let lines: Vec<&str> = text.split_inclusive('\n').collect();
         let eol = if lines.first().is_some_and(|l| l.ends_with("\r\n")) { "\r\n" } else { "\n" };
         Lines { lines, eol }
     }
 
     /// Spaces before the first character; `None` for lines without content: blank, or only a comment.
-    fn indent(&self, i: usize) -> Option<usize> {
+    pub(super) fn indent(&self, i: usize) -> Option<usize> {
         let content = self.lines[i].trim_start_matches(' ');
         let bare = content.trim();
         (!bare.is_empty() && !bare.starts_with('#')).then(|| self.lines[i].len() - content.len())
@@ -194,12 +187,24 @@ impl<'a> Lines<'a> {
         at + 1..end
     }
 
+    /// The lines of the login's fields, and their indentation, where it stands in block style.
+    pub(super) fn fields_of(&self, login: &str) -> Option<(Range<usize>, usize)> {
+        let all = 0..self.lines.len();
+        let (at, _) = self.find_key("logins", 0, all.clone())?;
+        let logins = self.value_of(at, 0, &all);
+        let indent = logins.clone().find_map(|i| self.indent(i))?;
+        let (key, _) = self.find_key(login, indent, logins.clone())?;
+        let fields = self.value_of(key, indent, &logins);
+        let indent = fields.clone().find_map(|i| self.indent(i))?;
+        Some((fields, indent))
+    }
+
     /// The line within `within` that holds the key `name` at exactly this indentation, and what stands behind its colon.
     fn find_key(&self, name: &str, indent: usize, within: Range<usize>) -> Option<(usize, &'a str)> {
         within.into_iter().filter(|&i| self.indent(i) == Some(indent)).find_map(|i| Some((i, value_behind(self.lines[i].trim(), name)?)))
     }
 
-    fn replace(&self, range: Range<usize>, new: &[String]) -> String {
+    pub(super) fn replace(&self, range: Range<usize>, new: &[String]) -> String {
         let mut out: String = self.lines[..range.start].concat();
         // A file may end without a line break.
         if !out.is_empty() && !out.ends_with('\n') && !new.is_empty() {
@@ -294,7 +299,7 @@ fn set_fields(file: &Lines<'_>, fields: Range<usize>, indent: usize, want: Login
 }
 
 /// The lines of a field (empty when there is none) and the comment behind its value, with the space before it.
-fn field(lines: &[String], name: &str, indent: usize) -> (Range<usize>, String) {
+pub(super) fn field(lines: &[String], name: &str, indent: usize) -> (Range<usize>, String) {
     let view = Lines { lines: lines.iter().map(String::as_str).collect(), eol: "\n" };
     let all = 0..lines.len();
     match view.find_key(name, indent, all.clone()) {
@@ -321,7 +326,7 @@ fn password_lines(armored: &str, indent: usize, step: usize, comment: &str) -> V
     password_lines_of("password", armored, indent, step, comment)
 }
 
-fn password_lines_of(key: &str, armored: &str, indent: usize, step: usize, comment: &str) -> Vec<String> {
+pub(super) fn password_lines_of(key: &str, armored: &str, indent: usize, step: usize, comment: &str) -> Vec<String> {
     let deeper = indent + step;
     let head = format!("{:indent$}{key}: |{comment}", "");
     std::iter::once(head).chain(armored.lines().map(|line| format!("{:deeper$}{line}", ""))).collect()

@@ -7,7 +7,8 @@
 //! - It authenticates a file to its own key, not to a sender: who knows a public recipient can write a valid seal. So a
 //!   sealed value names inside the seal what it belongs to ([`mod@seal`]).
 //! - It releases chunk by chunk. Nothing is handed out here before the last chunk was authenticated ([`mod@file`]).
-//! - Every encryption is random. What did not change is never sealed again ([`mod@edit`]).
+//! - Every encryption is random. What did not change is never sealed again ([`mod@edit`]), and what a rotation replaces is kept as it
+//!   was sealed ([`mod@rotation`]).
 
 pub mod audit;
 pub mod document;
@@ -15,6 +16,7 @@ pub mod edit;
 pub mod file;
 pub mod identity;
 pub mod recipients;
+pub mod rotation;
 pub mod seal;
 
 pub use audit::AuditKey;

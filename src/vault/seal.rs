@@ -266,6 +266,7 @@ mod tests {
             expires: None,
             fingerprint: None,
             canary: None,
+            previous: None,
             place: "site/vault.yml:12:3".into(),
         }
     }

@@ -44,7 +44,7 @@ pub(in super::super) async fn look<C: Connector>(status: &Status<C>, host: &Host
 }
 
 fn judge_of<C>(status: &Status<C>) -> Judge<'_> {
-    Judge { same: &*status.same, now: status.now }
+    Judge { same: &*status.same, previous: &status.previous, now: status.now }
 }
 
 /// What a run that only looks needs.
