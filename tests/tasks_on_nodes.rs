@@ -336,6 +336,15 @@ fn a_node_asks_for_the_image_itself() {
     pull(&site, &image).ended(3, &["tokens.example, which is not known to be its own; no login was sent"]);
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     pull(&site, &format!("{closed}/acme/tool")).ended(3, &["egress blocked: the connection was refused"]);
+    // One that says what it is told as soon as that is a login, and dies.
+    let talks = r#"#!/bin/sh
+c=$(cat)
+case $c in *"user ="*) printf %s "$c" >&2; exit 60 ;; esac
+printf 'HTTP/1.1 401 x\r\nWWW-Authenticate: Basic realm="x"\r\n\r\n\n401'
+"#;
+    program(node, "curl", talks);
+    let told = pull(&site, &image).ended(3, &["egress blocked: TLS failed", "curl said: ", "[...]"]);
+    assert!(!told.all().contains("plantedSecret"), "{}", told.all());
     program(node, "curl", "#!/bin/sh\nexit 127\n");
     pull(&site, &image).ended(3, &["there is no curl on the node"]);
     pull(&site, "Not an image").ended(2, &["is no image name"]);

@@ -168,8 +168,8 @@ pub fn failed(question: &Question, login: &Login, verb: &str, status: u8, out: &
     Held::Failed(format!("{helper} {verb} failed (exit status {status}); {said}"))
 }
 
-/// A text without the password in any form in which a helper was handed it, or would write it down.
-fn redacted(text: &str, login: &Login) -> String {
+/// A text without the password in any form in which a program was handed it, or would write it down.
+pub(crate) fn redacted(text: &str, login: &Login) -> String {
     use base64::Engine as _;
     let password = login.password.expose();
     let json = Zeroizing::new(serde_json::to_string(password).expect("a text is JSON"));

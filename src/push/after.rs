@@ -4,6 +4,7 @@ use super::host::{HostRun, run_as};
 use super::job::{Item, items, shown};
 use super::pull::{self, Answer, Challenge, Proof};
 use super::tasks::Tasks;
+use crate::format::helper;
 use crate::model::text::{printable, sanitize};
 use crate::model::{Change, Image, Login, ServiceUnit, Stage};
 use crate::node::protocol::{NOT_RUNNING, Task};
@@ -59,7 +60,10 @@ impl<C: Connector> HostRun<'_, C> {
             self.progress().stage = Some(Stage::PullTest);
             let logins = self.host.targets.iter().flat_map(|t| &t.logins).filter_map(|l| self.push.logins.get(l));
             let login = logins.filter(|l| is_for(l, image)).max_by_key(|l| l.registry.path().map_or(0, str::len));
-            let granted = pull_test(&mut tasks, image, login).await.map_err(|why| Trouble::new(Stage::PullTest, format!("{image}: {why}")))?;
+            // The node's curl may be anything, and say what it was told.
+            let unsaid = |why: String| login.map_or_else(|| why.clone(), |login| helper::redacted(&why, login));
+            let granted = pull_test(&mut tasks, image, login).await;
+            let granted = granted.map_err(|why| Trouble::new(Stage::PullTest, format!("{image}: {}", unsaid(why))))?;
             self.note(format!("pull test of {image}: {granted}"));
         }
         Ok(())

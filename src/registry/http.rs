@@ -2,6 +2,7 @@
 
 use std::error::Error as _;
 use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,6 +26,9 @@ const TOKEN_ANSWER_BYTES_MAX: usize = 128 << 10;
 const REFUSAL_BYTES_MAX: usize = 16 << 10;
 /// How long a refusal is read: its status has told the most.
 const REFUSAL_DEADLINE: Duration = Duration::from_secs(1);
+/// Where `localhost` is, whatever the system's resolver says: plain HTTP is for this machine alone. The port is the URL's.
+const LOOPBACK: [SocketAddr; 2] = [SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0), SocketAddr::new(IpAddr::V6(Ipv6Addr::LOCALHOST), 0)];
+
 /// Header lines that an answer may have.
 const HEADERS_MAX: usize = 100;
 /// All `WWW-Authenticate` lines of an answer together, in bytes.
@@ -86,7 +90,7 @@ impl Client {
         };
         // Its errors could quote a proxy's address, which may hold a password.
         let built = |b: reqwest::ClientBuilder| b.build().map_err(|_| NoClient::Internal("the HTTP client does not start".into()));
-        Ok(Client { far: built(builder())?, near: built(builder().no_proxy())? })
+        Ok(Client { far: built(builder())?, near: built(builder().no_proxy().resolve_to_addrs("localhost", &LOOPBACK))? })
     }
 
     /// Asks once.

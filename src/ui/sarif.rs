@@ -51,9 +51,14 @@ fn result(finding: &Finding, rules: &[Rule], root: &Path) -> Value {
         "ruleId": finding.rule.id,
         "ruleIndex": rules.iter().position(|r| r.id == finding.rule.id),
         "level": finding.level.name(),
-        "message": {"text": format!("{}\n{}", line(&finding.message), hint(finding))},
+        "message": {"text": message(&format!("{}\n{}", line(&finding.message), hint(finding)))},
         "locations": [{"physicalLocation": {"artifactLocation": artifact(&finding.file, root), "region": region}}],
     })
+}
+
+/// A plain text message, in which brackets would make a link (SARIF 2.1.0, 3.11.6).
+fn message(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('[', "\\[").replace(']', "\\]")
 }
 
 /// A file below the root by its path from there, any other one by its whole path.
@@ -94,6 +99,11 @@ fn encoded(path: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_message_holds_no_link() {
+        assert_eq!(message(r"group `[x](http://e)` \ y"), r"group `\[x\](http://e)` \\ y");
+    }
 
     #[test]
     fn files_are_named_from_the_root_of_the_repository() {
