@@ -155,10 +155,7 @@ async fn a_password_that_is_not_taken_changes_nothing() {
     site.start(&[], NEW).ended(6, &["wrong password", "vault.yml was not changed", "2 not attempted"]);
     let doc = site.start(&["--json"], NEW).ended(6, &[]).json();
     assert_eq!((doc["hosts"][0]["outcome"].as_str(), doc["logins"][0]["verdict"].as_str()), (Some("not_attempted"), Some("wrong_password")));
-    // An answer that says nothing of the password is no proof.
     site.takes(&["robot-a", NEW, "robot-a", OLD]);
-    let text = before.0.replace(&site.registry(), "127.0.0.1:1");
-    assert_ne!(text, before.0);
     site.start(&["--check"], NEW).ended(0, &["2 would be changed"]);
     site.start(&[], OLD).ended(2, &["the password that login `reg` has already"]);
     site.start(&[], "").ended(2, &["password is empty"]);
@@ -322,7 +319,9 @@ async fn what_a_host_has_is_told_by_its_worst_file() {
         site.absent(node, true);
     }
     site.estate.write(0, DOCKER, &new.0);
-    let ran = site.rotate("finish", &[&IDENTITY[..], &["--without", "n[1-4]"]].concat(), "").ended(0, &["1 host: 1 new", "now revoke it"]);
+    let ran = site
+        .rotate("finish", &[&IDENTITY[..], &["--without", "n[1-4]"]].concat(), "")
+        .ended(0, &["1 host: 1 new", "now revoke it", "left out, and maybe with the old one still: n[1-4] (4)"]);
     assert!(!ran.out.contains("unreachable") && !site.vault().contains("previous"), "{}", ran.out);
 }
 

@@ -48,6 +48,8 @@ pub async fn finish(args: &RotateFinishArgs, verbose: u8) -> Result<u8> {
         Some(pattern) => opener.limit(&inventory, Some(pattern))?.into_iter().map(|i| inventory.hosts[i].name.clone()).collect(),
         None => BTreeSet::new(),
     };
+    let gets_it = |host: &&Host| without.contains(&host.name) && gets(host, &entry.name);
+    let left_out: Vec<String> = inventory.hosts.iter().filter(gets_it).map(|h| h.name.clone()).collect();
     let (rows, looked) = look_at(&mut opener, inventory, std::slice::from_ref(&entry), &without, &args.look, verbose).await?;
     tell(&ui::rotation::text(&rows))?;
     let name = escape(&entry.name);
@@ -62,6 +64,7 @@ pub async fn finish(args: &RotateFinishArgs, verbose: u8) -> Result<u8> {
         ));
         return Ok(code);
     }
+    let left_out: Vec<&str> = left_out.iter().map(String::as_str).collect();
     files::replace(Path::new(&vault.file), &vault.bytes, spliced.as_bytes())?;
     ui::note(&format!(
         "the old password of login `{name}` is gone from {}; now revoke it at {}, account {}",
@@ -69,6 +72,9 @@ pub async fn finish(args: &RotateFinishArgs, verbose: u8) -> Result<u8> {
         old.registry,
         escape(old.username.as_str())
     ));
+    if !left_out.is_empty() {
+        ui::note(&format!("left out, and maybe with the old one still: {}", ui::fold::fold_counted(&left_out)));
+    }
     Ok(0)
 }
 
@@ -83,6 +89,10 @@ fn read(args: &RotateLookArgs) -> Result<(Opener, Inventory)> {
     Ok((opener, inventory))
 }
 
+fn gets(host: &Host, login: &str) -> bool {
+    host.targets.iter().any(|target| target.logins.iter().any(|l| l == login))
+}
+
 /// What the hosts have of these logins, but for those left out, which are not contacted.
 async fn look_at(
     opener: &mut Opener,
@@ -92,7 +102,6 @@ async fn look_at(
     args: &RotateLookArgs,
     verbose: u8,
 ) -> Result<(Vec<RotationRow>, Looked)> {
-    let gets = |host: &Host, login: &str| host.targets.iter().any(|t| t.logins.iter().any(|l| l == login));
     let is_open = |host: &Host| !without.contains(&host.name) && entries.iter().any(|e| gets(host, &e.name));
     let chosen: Vec<usize> = (0..inventory.hosts.len()).filter(|i| is_open(&inventory.hosts[*i])).collect();
     let members: Vec<Host> = chosen.iter().map(|i| inventory.hosts[*i].clone()).collect();
