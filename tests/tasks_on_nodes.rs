@@ -336,6 +336,9 @@ fn a_node_asks_for_the_image_itself() {
     pull(&site, &image).ended(3, &["tokens.example, which is not known to be its own; no login was sent"]);
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     pull(&site, &format!("{closed}/acme/tool")).ended(3, &["egress blocked: the connection was refused"]);
+    // A certificate that is not trusted is told, and not what plain HTTP would come to there.
+    program(node, "curl", "#!/bin/sh\nread -r url\ncase $url in *https:*) echo 'unknown CA' >&2; exit 60 ;; esac\nprintf '\\n400'\n");
+    pull(&site, &image).ended(3, &["TLS failed (an unknown CA, or a proxy that looks into it?); curl said: unknown CA"]);
     // One that says what it is told as soon as that is a login, and dies.
     let talks = r#"#!/bin/sh
 c=$(cat)

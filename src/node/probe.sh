@@ -40,7 +40,7 @@ probe() {
   done
   s=$(sync / 2>&1) && [ -z "$s" ] && say tool sync-file
   PATH=/usr/local/bin:$PATH
-  for t in docker podman nerdctl skopeo helm enroot singularity apptainer containerd crio kubelet; do
+  for t in docker podman nerdctl buildah skopeo helm enroot singularity apptainer containerd crio kubelet k3s rke2; do
     command -v "$t" >/dev/null 2>&1 && say consumer "$t"
   done
   v=$(curl --version 2>/dev/null)

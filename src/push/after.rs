@@ -135,7 +135,7 @@ async fn pull_test<S: Session>(tasks: &mut Tasks<'_, S>, image: &Image, login: O
         scheme = one;
         let ran = tasks.run(&Task::Curl, &pull::ask_challenge(registry, scheme, seconds)).await?;
         first = pull::answer(&ran).map(|Answer { status, text }| (status, pull::challenge(text)));
-        if first.is_ok() {
+        if first.is_ok() || pull::met_a_certificate(&ran) {
             break;
         }
     }

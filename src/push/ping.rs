@@ -188,7 +188,8 @@ fn state(host: &Host, is_root_s: bool, dirs: &[RemotePath], facts: &[(String, St
 }
 
 /// What `regprov ping` looks for; probe.sh has the same list.
-const CONSUMERS: [&str; 11] = ["docker", "podman", "nerdctl", "skopeo", "helm", "enroot", "singularity", "apptainer", "containerd", "crio", "kubelet"];
+const CONSUMERS: [&str; 14] =
+    ["docker", "podman", "nerdctl", "buildah", "skopeo", "helm", "enroot", "singularity", "apptainer", "containerd", "crio", "kubelet", "k3s", "rke2"];
 
 /// The largest power of two that is not larger, in units of 1024.
 fn rounded(number: u64, units: &[&str]) -> String {
@@ -210,6 +211,16 @@ fn rounded_time(seconds: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::TargetKind;
+
+    #[test]
+    fn every_target_s_consumer_is_looked_for() {
+        let probe = include_str!("../node/probe.sh");
+        assert!(probe.contains(&format!("for t in {}; do", CONSUMERS.join(" "))), "probe.sh has another list");
+        // What docker-mirror writes is read by docker, podman and containerd.
+        let missing = TargetKind::ALL.iter().filter(|k| **k != TargetKind::DockerMirror && !CONSUMERS.contains(&k.name()));
+        assert_eq!(missing.collect::<Vec<_>>(), [] as [&TargetKind; 0]);
+    }
 
     #[test]
     fn numbers_that_change_all_the_time_are_rounded() {

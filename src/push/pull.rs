@@ -154,6 +154,11 @@ pub(super) fn answer(ran: &Ran) -> Result<Answer<'_>, String> {
     Ok(Answer { status, text: &ran.out[..at] })
 }
 
+/// Whether curl met a certificate there that it does not take (curl(1), EXIT CODES): that is TLS, and plain HTTP would only hide the reason.
+pub(super) fn met_a_certificate(ran: &Ran) -> bool {
+    matches!(ran.status, 51 | 60 | 83 | 90 | 91)
+}
+
 /// How a registry wants to be asked (RFC 9110, 11.6.1; RFC 6750, 3).
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Challenge {
