@@ -337,8 +337,12 @@ fn a_node_asks_for_the_image_itself() {
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     pull(&site, &format!("{closed}/acme/tool")).ended(3, &["egress blocked: the connection was refused"]);
     // A certificate that is not trusted is told, and not what plain HTTP would come to there.
-    program(node, "curl", "#!/bin/sh\nread -r url\ncase $url in *https:*) echo 'unknown CA' >&2; exit 60 ;; esac\nprintf '\\n400'\n");
-    pull(&site, &image).ended(3, &["TLS failed (an unknown CA, or a proxy that looks into it?); curl said: unknown CA"]);
+    program(
+        node,
+        "curl",
+        "#!/bin/sh\nread -r url\ncase $url in *https:*) printf 'curl: (60) unknown CA\\nMore details here: x\\n' >&2; exit 60 ;; esac\nprintf '\\n400'\n",
+    );
+    pull(&site, &image).ended(3, &["TLS failed (an unknown CA, or a proxy that looks into it?); curl said: (60) unknown CA\n"]);
     program(node, "curl", "#!/bin/sh\nexit 127\n");
     pull(&site, &image).ended(3, &["there is no curl on the node"]);
     pull(&site, "Not an image").ended(2, &["is no image name"]);
