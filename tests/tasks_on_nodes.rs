@@ -337,16 +337,24 @@ fn a_node_asks_for_the_image_itself() {
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     pull(&site, &format!("{closed}/acme/tool")).ended(3, &["egress blocked: the connection was refused"]);
     // A certificate that is not trusted is told, and not what plain HTTP would come to there.
-    program(node, "curl", "#!/bin/sh\nread -r url\ncase $url in *https:*) echo 'unknown CA' >&2; exit 60 ;; esac\nprintf '\\n400'\n");
-    pull(&site, &image).ended(3, &["TLS failed (an unknown CA, or a proxy that looks into it?); curl said: unknown CA"]);
+    program(
+        node,
+        "curl",
+        "#!/bin/sh\nread -r url\ncase $url in *https:*) printf 'curl: (60) unknown CA\\nMore details here: x\\n' >&2; exit 60 ;; esac\nprintf '\\n400'\n",
+    );
+    pull(&site, &image).ended(3, &["TLS failed (an unknown CA, or a proxy that looks into it?); curl said: (60) unknown CA\n"]);
     // One that says what it is told as soon as that is a login, and dies.
     let talks = r#"#!/bin/sh
 c=$(cat)
-case $c in *"user ="*) printf %s "$c" >&2; exit 60 ;; esac
+case $c in *"user ="*) printf '%s\n' "$c" | grep 'user =' >&2; exit 60 ;; esac
 printf 'HTTP/1.1 401 x\r\nWWW-Authenticate: Basic realm="x"\r\n\r\n\n401'
 "#;
     program(node, "curl", talks);
-    let told = pull(&site, &image).ended(3, &["egress blocked: TLS failed", "curl said: ", "[...]"]);
+    let told = pull(&site, &image).ended(3, &["egress blocked: TLS failed", "nothing that curl itself says"]);
+    assert!(!told.all().contains("plantedSecret"), "{}", told.all());
+    // And one that says it as curl would.
+    program(node, "curl", &talks.replace("grep 'user ='", "sed -n 's/^user =/curl: (60)/p'"));
+    let told = pull(&site, &image).ended(3, &["egress blocked: TLS failed", "[...]"]);
     assert!(!told.all().contains("plantedSecret"), "{}", told.all());
     program(node, "curl", "#!/bin/sh\nexit 127\n");
     pull(&site, &image).ended(3, &["there is no curl on the node"]);

@@ -1,5 +1,6 @@
 //! `regprov explain`: which login each program of a host would use for a registry, and why. Writes nothing there.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -30,10 +31,22 @@ pub async fn explain(args: &ExplainArgs) -> Result<u8> {
     let mut opener = Opener::of_process(&args.vault.identity.identities)?.allow_commands(args.sources.allow_commands);
     // No login is opened, so that plain and expired ones do no harm here.
     let inventory = opener.inventory(&args.inventory, true, true)?;
-    let chosen = opener.limit(&inventory, Some(&args.host))?;
+    // HOST is read as a limit that means one host; nobody gave the flag.
+    let chosen = opener.limit(&inventory, Some(&args.host)).map_err(|mut error| {
+        if let Some(rest) = error.message.strip_prefix("--limit") {
+            error.message = format!("HOST{rest}");
+        }
+        error
+    })?;
     let [_] = chosen[..] else {
         return Err(Error::usage(format!("`{}` means {} hosts, and explain looks at one", args.host, chosen.len())).hint("`regprov hosts` names them"));
     };
+    let registries: BTreeSet<&str> = inventory.logins.iter().map(|login| login.registry.authority()).collect();
+    if !registries.contains(registry.authority()) {
+        let known = registries.into_iter().collect::<Vec<_>>().join(", ");
+        let theirs = if known.is_empty() { String::new() } else { format!("; its logins are for {known}") };
+        ui::warning(&format!("no login of this inventory is for {}{theirs}", registry.authority()));
+    }
     let hosts = targeted(&inventory, &chosen, &args.ssh, true)?;
     let host = &hosts[0];
     if let Some(why) = &host.skip {

@@ -138,20 +138,30 @@ pub(super) fn answer(ran: &Ran) -> Result<Answer<'_>, String> {
             7 => "egress blocked: the connection was refused, or no way leads there".to_string(),
             28 => "egress blocked: nothing came within the time (a firewall that drops?)".to_string(),
             35 | 51 | 53 | 54 | 58 | 59 | 60 | 66 | 77 | 80 | 82 | 83 | 90 | 91 | 98 => {
-                let said = sanitize(String::from_utf8_lossy(&ran.err).trim());
-                format!("egress blocked: TLS failed (an unknown CA, or a proxy that looks into it?); curl said: {said}")
+                format!("egress blocked: TLS failed (an unknown CA, or a proxy that looks into it?); curl said: {}", said(ran))
             }
             52 | 55 | 56 => {
-                format!("egress blocked: the connection was cut, or a proxy refused it; curl said: {}", sanitize(String::from_utf8_lossy(&ran.err).trim()))
+                format!("egress blocked: the connection was cut, or a proxy refused it; curl said: {}", said(ran))
             }
             97 => "egress blocked: the proxy failed".to_string(),
-            status => format!("curl there failed (exit status {status}); it said: {}", sanitize(String::from_utf8_lossy(&ran.err).trim())),
+            status => format!("curl there failed (exit status {status}); it said: {}", said(ran)),
         });
     }
     let no_answer = || "curl there gave no answer that can be read".to_string();
     let at = ran.out.iter().rposition(|b| *b == b'\n').ok_or_else(no_answer)?;
     let status = std::str::from_utf8(&ran.out[at + 1..]).ok().and_then(|s| s.parse().ok()).ok_or_else(no_answer)?;
     Ok(Answer { status, text: &ran.out[..at] })
+}
+
+/// What curl says went wrong: its first line, since behind it stands how to look into that, and without its name. What does not begin as
+/// curl's own words do is not shown: a program in curl's place may repeat what it was told.
+fn said(ran: &Ran) -> String {
+    let text = String::from_utf8_lossy(&ran.err);
+    let first = text.trim().lines().next().unwrap_or("");
+    match first.strip_prefix("curl: ").filter(|words| words.starts_with('(')) {
+        Some(words) => sanitize(words),
+        None => "nothing that curl itself says".to_string(),
+    }
 }
 
 /// Whether curl met a certificate there that it does not take (curl(1), EXIT CODES): that is TLS, and plain HTTP would only hide the reason.
