@@ -42,6 +42,8 @@ pub(crate) struct Node {
     fleet: Fleet,
     /// `PATH` of its programs.
     path: String,
+    /// What lies there from the machine beside its system: wherever the checkout is, be it `/tmp`.
+    bound: Vec<PathBuf>,
     // Ends the servers' tasks.
     _runtime: tokio::runtime::Runtime,
 }
@@ -94,7 +96,9 @@ impl Node {
         // Programs with what lies around them: their libraries, their Python.
         let outside: Vec<&Path> =
             programs.iter().filter(|p| ["/usr", "/bin", "/sbin"].iter().all(|dir| !p.starts_with(dir))).filter_map(|p| p.parent()).collect();
-        for path in outside.iter().filter_map(|dir| dir.parent()).chain([Path::new(env!("CARGO_BIN_EXE_regprov"))]) {
+        let bound: Vec<PathBuf> =
+            outside.iter().filter_map(|dir| dir.parent()).chain([Path::new(env!("CARGO_BIN_EXE_regprov"))]).map(Path::to_path_buf).collect();
+        for path in &bound {
             bind(path, &root.join(path.strip_prefix("/").unwrap()));
         }
         let path = outside.iter().map(|dir| format!("{}:", dir.display())).collect::<String>() + "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin";
@@ -131,7 +135,7 @@ impl Node {
         fs::set_permissions("/rig/id", fs::Permissions::from_mode(0o600)).unwrap();
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let fleet = runtime.block_on(embedded::start(key.public_key().clone(), &[Fault::None])).unwrap();
-        Some(Node { rig, fleet, path, _runtime: runtime })
+        Some(Node { rig, fleet, path, bound, _runtime: runtime })
     }
 
     /// Makes the names those of registries of this kind.
@@ -143,6 +147,9 @@ impl Node {
     pub(crate) fn clear(&self) {
         for dir in ["/root", "/run", "/tmp", "/var/tmp", "/var/lib", "/etc/regprov", "/etc/enroot", "/etc/crio", "/etc/profile.d"] {
             for entry in fs::read_dir(dir).into_iter().flatten().flatten().filter(|e| e.file_name() != "apptainer") {
+                if self.bound.iter().any(|path| path.starts_with(entry.path())) {
+                    continue;
+                }
                 let gone = if entry.file_type().unwrap().is_dir() { fs::remove_dir_all(entry.path()) } else { fs::remove_file(entry.path()) };
                 gone.unwrap();
             }
