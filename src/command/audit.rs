@@ -9,12 +9,12 @@ use zeroize::Zeroizing;
 use super::console::Console;
 use super::files;
 use super::identity::{self, IdentitySources};
-use super::vault::{entry, read_for_edit};
+use super::vault::{VaultFile, entry};
 use crate::error::{Error, Result};
 use crate::model::LoginEntry;
 use crate::model::text::escape;
 use crate::vault::edit::set_fingerprint;
-use crate::vault::{AuditKey, VaultDocument, open_login, rotation};
+use crate::vault::{AuditKey, open_login, rotation};
 
 /// All ways to give an audit key. It is always a file: a variable would be handed on to every program that is started.
 #[derive(Clone, Debug, Default)]
@@ -74,17 +74,15 @@ pub fn audit_key(output: Option<&Path>, default: Option<&Path>, console: &mut Co
 /// `vault fingerprint`: writes the fingerprint of each sealed password beside it. Other lines stay as they are, and a vault that says so
 /// already is not written.
 pub fn fingerprint(vault: &Path, key: &AuditKeySources, identities: &IdentitySources, console: &mut Console<'_>) -> Result<()> {
-    let file = vault.display().to_string();
     let none = || Error::usage("no audit key was given").hint("give --audit-key FILE, or set REGPROV_AUDIT_KEY_FILE; `regprov vault audit-key` makes one");
     let (key, _) = key.load()?.ok_or_else(none)?;
-    let bytes = read_for_edit(vault, "no fingerprint can be set in it")?;
-    let text = std::str::from_utf8(&bytes).map_err(|_| Error::vault(format!("{file} is not text")))?;
-    let document = VaultDocument::parse(&file, text)?;
+    let vault = VaultFile::read(vault, "no fingerprint can be set in it")?;
+    let file = &vault.name;
     let identities = identities.load(console.ask)?;
     let mut problems = Vec::new();
-    let mut spliced = Zeroizing::new(text.to_string());
+    let mut spliced = Zeroizing::new(vault.text().to_string());
     let (mut set, mut right) = (0, 0);
-    for (name, login, line, column) in document.logins() {
+    for (name, login, line, column) in vault.document.logins() {
         let is_sealed = login.password.as_deref().is_some_and(|p| crate::vault::is_age_file(p.as_bytes()));
         if !is_sealed {
             console.note(format_args!("note: login `{}` has no sealed password, so it gets no fingerprint", escape(name)));
@@ -107,11 +105,11 @@ pub fn fingerprint(vault: &Path, key: &AuditKeySources, identities: &IdentitySou
         };
         let mut is_right = true;
         if login.fingerprint.as_ref() != Some(&own) {
-            spliced = Zeroizing::new(set_fingerprint(&file, &spliced, name, &own)?);
+            spliced = Zeroizing::new(set_fingerprint(file, &spliced, name, &own)?);
             is_right = false;
         }
         if let Some(previous) = previous.filter(|wanted| login.previous.as_ref().and_then(|p| p.fingerprint.as_ref()) != Some(wanted)) {
-            spliced = Zeroizing::new(rotation::set_fingerprint(&file, &spliced, name, &previous)?);
+            spliced = Zeroizing::new(rotation::set_fingerprint(file, &spliced, name, &previous)?);
             is_right = false;
         }
         *(if is_right { &mut right } else { &mut set }) += 1;
@@ -120,7 +118,7 @@ pub fn fingerprint(vault: &Path, key: &AuditKeySources, identities: &IdentitySou
         return Err(Error::vault(format!("{}\nnothing was written", problems.join("\n"))));
     }
     if set > 0 {
-        files::replace(vault, &bytes, spliced.as_bytes())?;
+        vault.write(&spliced)?;
     }
     let logins = |n: usize| if n == 1 { "1 login".to_string() } else { format!("{n} logins") };
     console.note(format_args!("{file}: fingerprints of {} set, of {} right already (key id {})", logins(set), logins(right), key.id()));

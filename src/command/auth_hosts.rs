@@ -1,18 +1,15 @@
 //! Token servers that are not trusted: a person confirms each, and it is sealed with its login.
 
-use std::path::Path;
-
-use super::files;
 use super::terminal::Terminal;
-use super::vault::{people, read_for_set, recipients_of};
-use crate::error::{Error, Result};
+use super::vault::{VaultFile, people};
+use crate::error::Result;
 use crate::model::text::{escape, shell_word};
 use crate::model::verify::LoginCheck;
 use crate::model::{Login, LoginEntry, PasswordText};
 use crate::ui;
 use crate::vault::edit::{LoginText, set_login};
 use crate::vault::seal::check_auth_host;
-use crate::vault::{SealedValue, VaultDocument, seal};
+use crate::vault::{SealedValue, seal};
 
 /// Asks for each row that could be confirmed, and seals those that are. Whether there was one: then its registry can be asked again.
 /// Without a terminal nothing is trusted; the rows say what to type.
@@ -58,25 +55,17 @@ pub(super) async fn confirm(entries: &[&LoginEntry], logins: &mut [Login], rows:
 
 /// Seals the login again, with one more auth host.
 fn seal_with(entry: &LoginEntry, login: &mut Login, host: &str) -> Result<()> {
-    let (file, path) = (entry.file(), Path::new(entry.file()));
-    let bytes = read_for_set(path)?;
-    let text = std::str::from_utf8(&bytes).map_err(|_| Error::vault(format!("{file} is not text")))?;
-    let document = VaultDocument::parse(file, text)?;
-    let there = document.login(&entry.name);
+    let file = entry.file();
+    let vault = VaultFile::of(entry)?;
     // The password stays what it is, and so does its fingerprint.
-    let fingerprint = there.and_then(|l| l.fingerprint.as_deref());
-    let there = there.and_then(|l| l.password.as_deref()).map(str::trim);
-    if !matches!(&entry.password, PasswordText::Sealed(armored) if there == Some(armored.trim())) {
-        return Err(Error::vault(format!("{file}: login `{}` was changed meanwhile; nothing was written", escape(&entry.name))).hint("run it again"));
-    }
-    let recipients = recipients_of(file, &document)?;
+    let fingerprint = vault.document.login(&entry.name).and_then(|l| l.fingerprint.as_deref());
+    let recipients = vault.recipients()?;
     let auth_hosts: Vec<String> = login.auth_hosts.iter().cloned().chain([host.to_string()]).collect();
     let value = SealedValue { registry: login.registry.clone(), username: login.username.clone(), auth_hosts, password: login.password.clone() };
     let armored = seal(&value, &recipients)?;
     let registry = value.registry.to_string();
     let want = LoginText { registry: &registry, username: value.username.as_str(), expires: None, fingerprint, canary: None, armored: &armored };
-    let spliced = set_login(file, text, &entry.name, want)?;
-    files::replace(path, &bytes, spliced.as_bytes())?;
+    vault.write(&set_login(file, vault.text(), &entry.name, want)?)?;
     login.auth_hosts = value.auth_hosts;
     ui::note(&format!("login `{}` is sealed anew in {file} for {}, with the auth host {host}", escape(&entry.name), people(recipients.len())));
     Ok(())

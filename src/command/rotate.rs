@@ -4,18 +4,15 @@
 //! the first host is contacted, so a run that stops is gone on with by `apply --resume`, or taken back with `undo`.
 
 use std::ffi::OsString;
-use std::path::Path;
 
 use clap::CommandFactory as _;
-use zeroize::Zeroizing;
 
 use super::apply::Ready;
 use super::audit::AuditKeySources;
 use super::console::Console;
-use super::files;
 use super::journal::Selection;
 use super::load::{Opener, now};
-use super::vault::{people, read_for_edit, recipients_of};
+use super::vault::{VaultFile, people};
 use crate::cli::{ApplyArgs, ApplyVerifyArgs, Cli, RotateRunArgs, RotateStartArgs, RunArgs, WhatArgs};
 use crate::error::{Error, Result};
 use crate::inventory::{self, Inventory};
@@ -24,7 +21,7 @@ use crate::model::verify::VerifyMode;
 use crate::model::{Expiry, Fingerprint, LoginEntry, PasswordText, PreviousPassword, Username};
 use crate::ui;
 use crate::vault::rotation::{self, NewPassword};
-use crate::vault::{Recipients, SealedValue, VaultDocument, seal};
+use crate::vault::{SealedValue, seal};
 
 /// Rotates a login and returns the exit code: that of the run, or 6 where the registry does not take the new password. Then, and with
 /// `--check`, nothing is written.
@@ -53,13 +50,12 @@ pub async fn start(args: &RotateStartArgs, verbose: u8) -> Result<u8> {
         return Err(Error::usage("--expires is in the past"));
     }
     let key = AuditKeySources::of_process(args.audit.audit_key.as_deref()).load()?;
-    let vault = Vault::read(&entry)?;
+    let vault = VaultFile::of(&entry)?;
     let recipients = vault.recipients()?;
     let end = expires.as_ref().map(|e| e.text.as_str());
     // Whether the file can take it is known before anybody types a password.
-    vault.spliced(|file, text| {
-        rotation::begin(file, text, &entry.name, NewPassword { username: username.as_str(), expires: end, fingerprint: None, armored: sealed })
-    })?;
+    let trial = NewPassword { username: username.as_str(), expires: end, fingerprint: None, armored: sealed };
+    rotation::begin(&vault.name, vault.text(), &entry.name, trial)?;
     let old = opener.logins(&[&entry], false)?.remove(0);
     let password = Console::of_process(|console| console.new_password(&format!("new password of {} at {}", escape(username.as_str()), entry.registry)))?;
     if password.expose() == old.password.expose() && username == entry.username {
@@ -70,7 +66,7 @@ pub async fn start(args: &RotateStartArgs, verbose: u8) -> Result<u8> {
     let fingerprint = key.map(|(key, _)| key.fingerprint(&value.registry, &value.username, &value.password));
     let mark = fingerprint.as_ref().map(Fingerprint::text);
     if mark.is_none() && entry.fingerprint.is_some() {
-        ui::note(&format!("no audit key is at hand, so the new password has no fingerprint: `regprov vault fingerprint {}` makes it", shell_word(&vault.file)));
+        ui::note(&format!("no audit key is at hand, so the new password has no fingerprint: `regprov vault fingerprint {}` makes it", shell_word(&vault.name)));
     }
     let previous =
         PreviousPassword { username: entry.username.clone(), sealed: sealed.clone(), expires: entry.expires.clone(), fingerprint: entry.fingerprint.clone() };
@@ -83,9 +79,9 @@ pub async fn start(args: &RotateStartArgs, verbose: u8) -> Result<u8> {
         ..entry.clone()
     };
     let with = NewPassword { username: new.username.as_str(), expires: end, fingerprint: mark.as_deref(), armored: &armored };
-    let spliced = vault.spliced(|file, text| rotation::begin(file, text, &entry.name, with))?;
+    let spliced = rotation::begin(&vault.name, vault.text(), &entry.name, with)?;
     let people = people(recipients.len());
-    let written = format!("login `{name}` has its new password in {}, sealed for {people}; the old one is kept there as `previous`", vault.file);
+    let written = format!("login `{name}` has its new password in {}, sealed for {people}; the old one is kept there as `previous`", vault.name);
     let ended = carry_out(&mut opener, inventory, Change { new, vault, spliced, written }, &args.run, ("start", Some(1)), verbose).await?;
     if let Ended::Run(code) = ended
         && !args.run.check
@@ -104,9 +100,9 @@ pub async fn undo(args: &RotateRunArgs, verbose: u8) -> Result<u8> {
     let entry = login(&inventory, &args.login)?.clone();
     let name = escape(&entry.name);
     let new = under_way(&entry)?;
-    let vault = Vault::read(&entry)?;
-    let spliced = vault.spliced(|file, text| rotation::undo(file, text, &entry.name))?;
-    let written = format!("login `{name}` has its old password again in {}; the new one is gone from there", vault.file);
+    let vault = VaultFile::of(&entry)?;
+    let spliced = rotation::undo(&vault.name, vault.text(), &entry.name)?;
+    let written = format!("login `{name}` has its old password again in {}; the new one is gone from there", vault.name);
     let ended = carry_out(&mut opener, inventory, Change { new, vault, spliced, written }, args, ("undo", None), verbose).await?;
     if let Ended::Run(code) = ended
         && !args.check
@@ -150,45 +146,12 @@ fn way_on(code: u8, args: &RotateRunArgs, done: &str, or_else: &str) {
     }
 }
 
-/// The file that holds a login, as it was read.
-pub(super) struct Vault {
-    pub(super) file: String,
-    pub(super) bytes: Zeroizing<Vec<u8>>,
-}
-
-impl Vault {
-    /// Reads the file of this login, which must hold it as the inventory was read.
-    pub(super) fn read(entry: &LoginEntry) -> Result<Vault> {
-        let file = entry.file().to_string();
-        let bytes = read_for_edit(Path::new(&file), "no login can be set in it")?;
-        let document = VaultDocument::parse(&file, text(&file, &bytes)?)?;
-        let there = document.login(&entry.name).and_then(|l| l.password.as_deref()).map(str::trim);
-        if !matches!(&entry.password, PasswordText::Sealed(armored) if there == Some(armored.trim())) {
-            return Err(Error::vault(format!("{file}: login `{}` was changed meanwhile; nothing was written", escape(&entry.name))).hint("run it again"));
-        }
-        Ok(Vault { file, bytes })
-    }
-
-    /// Those for whom it is sealed.
-    fn recipients(&self) -> Result<Recipients> {
-        recipients_of(&self.file, &VaultDocument::parse(&self.file, text(&self.file, &self.bytes)?)?)
-    }
-
-    pub(super) fn spliced(&self, splice: impl FnOnce(&str, &str) -> Result<String>) -> Result<String> {
-        splice(&self.file, text(&self.file, &self.bytes)?)
-    }
-}
-
-fn text<'a>(file: &str, bytes: &'a [u8]) -> Result<&'a str> {
-    std::str::from_utf8(bytes).map_err(|_| Error::vault(format!("{file} is not text")))
-}
-
 /// What becomes of a login.
 struct Change {
     /// It, as it will be.
     new: LoginEntry,
     /// Where it stands.
-    vault: Vault,
+    vault: VaultFile,
     /// That file's text with it.
     spliced: String,
     /// What is told when that is written.
@@ -232,11 +195,11 @@ async fn carry_out(
     }
     let mut ready = Ready::new(opener, inventory, &chosen, selection, &apply).await?;
     if let Some(code) = ready.verify_first(&apply).await? {
-        ui::note(&format!("{} was not changed", vault.file));
+        ui::note(&format!("{} was not changed", vault.name));
         return Ok(Ended::Before(code));
     }
     if !args.check {
-        files::replace(Path::new(&vault.file), &vault.bytes, spliced.as_bytes())?;
+        vault.write(&spliced)?;
         ui::note(&written);
     }
     let words = words_of_apply(std::env::args_os().skip(1), how.0);

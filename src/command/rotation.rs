@@ -1,14 +1,13 @@
 //! `regprov rotate status` and `finish`: who has which password, and the end of a rotation when nobody has the old one.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 
 use super::apply::targeted;
 use super::audit::AuditKeySources;
-use super::files;
 use super::load::Opener;
-use super::rotate::{Vault, login, under_way};
+use super::rotate::{login, under_way};
 use super::status::{Looked, Wanted, comparison, look};
+use super::vault::VaultFile;
 use crate::cli::{RotateFinishArgs, RotateLookArgs, RotateStatusArgs};
 use crate::error::{Error, Result};
 use crate::inventory::{self, Inventory};
@@ -42,8 +41,8 @@ pub async fn finish(args: &RotateFinishArgs, verbose: u8) -> Result<u8> {
     let (mut opener, inventory) = read(&args.look)?;
     let entry = login(&inventory, &args.login)?.clone();
     let old = under_way(&entry)?;
-    let vault = Vault::read(&entry)?;
-    let spliced = vault.spliced(|file, text| rotation::finish(file, text, &entry.name))?;
+    let vault = VaultFile::of(&entry)?;
+    let spliced = rotation::finish(&vault.name, vault.text(), &entry.name)?;
     let without: BTreeSet<String> = match &args.without {
         Some(pattern) => opener.limit(&inventory, Some(pattern))?.into_iter().map(|i| inventory.hosts[i].name.clone()).collect(),
         None => BTreeSet::new(),
@@ -60,15 +59,15 @@ pub async fn finish(args: &RotateFinishArgs, verbose: u8) -> Result<u8> {
         ui::warning(&format!(
             "the rotation of login `{name}` is not finished, and {} was not changed: bring the others to it with `regprov apply {inventory} --login {login}`, \
              or leave them out with --without",
-            vault.file
+            vault.name
         ));
         return Ok(code);
     }
     let left_out: Vec<&str> = left_out.iter().map(String::as_str).collect();
-    files::replace(Path::new(&vault.file), &vault.bytes, spliced.as_bytes())?;
+    vault.write(&spliced)?;
     ui::note(&format!(
         "the old password of login `{name}` is gone from {}; now revoke it at {}, account {}",
-        vault.file,
+        vault.name,
         old.registry,
         escape(old.username.as_str())
     ));

@@ -20,6 +20,7 @@ pub mod status;
 pub mod target;
 pub mod task;
 pub mod text;
+pub mod vault;
 pub mod verify;
 
 pub use expiry::{Expiry, Within};
@@ -36,3 +37,4 @@ pub use repository::Repository;
 pub use secret::Secret;
 pub use target::{CredHelper, CurlVersion, HelperPolicy, Target, TargetKind};
 pub use task::{HelperName, ServiceUnit};
+pub use vault::VaultStamp;

@@ -19,6 +19,12 @@ pub struct VaultDocument {
     /// The password of sudo: armor, or text in the clear. It is never shown.
     #[serde(default)]
     pub become_password: Option<String>,
+    /// What tells it from other vaults.
+    #[serde(default)]
+    pub vault_id: Option<String>,
+    /// What tells it from its earlier states.
+    #[serde(default)]
+    pub vault_serial: Option<u64>,
     #[serde(default)]
     logins: Option<BTreeMap<String, Spanned<VaultLogin>>>,
 }

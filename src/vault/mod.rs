@@ -18,6 +18,7 @@ pub mod identity;
 pub mod recipients;
 pub mod rotation;
 pub mod seal;
+pub mod stamp;
 
 pub use audit::AuditKey;
 pub use document::VaultDocument;

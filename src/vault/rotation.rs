@@ -6,7 +6,8 @@
 //! whoever holds the audit key knows it on a node, and its end: they say nothing of the new one. The registry cannot change; another registry is another login.
 
 use super::document::{VaultDocument, VaultLogin, VaultPrevious};
-use super::edit::{Lines, field, password_lines_of, rest, scalar};
+use super::edit::lines::{Lines, field, password_lines_of, scalar};
+use super::edit::rest;
 use super::is_age_file;
 use crate::error::{Error, Result};
 use crate::model::text::escape;

@@ -21,11 +21,12 @@ use crate::model::Portion;
 use crate::model::verify::VerifyMode;
 
 /// Keys of a vault.
-pub(super) const VAULT_KEYS: Keys = Keys { known: &["version", "id", "recipients", "logins", "become_password"], reserved: &["signed"], private: false };
+pub(super) const VAULT_KEYS: Keys =
+    Keys { known: &["version", "id", "recipients", "logins", "become_password", "vault_id", "vault_serial"], reserved: &["signed"], private: false };
 
 /// Keys of an inventory.
 pub(super) const TOP_KEYS: Keys = Keys {
-    known: &["version", "id", "vault", "defaults", "groups", "hosts", "recipients", "logins", "become_password"],
+    known: &["version", "id", "vault", "defaults", "groups", "hosts", "recipients", "logins", "become_password", "vault_id", "vault_serial"],
     reserved: &["signed", "kubernetes"],
     private: false,
 };

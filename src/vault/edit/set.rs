@@ -1,13 +1,11 @@
-//! Setting one login in a YAML file by splicing its text, so that a diff shows that login and nothing else.
-//!
-//! The lines are found by a simple reading of block style; whether that reading was right is decided by parsing the result:
-//! everything but the login must be equal in value, and the login as wanted. What is not block style is refused.
+//! Setting one login: its fields and its seal.
 
 use std::ops::Range;
 
-use super::document::{VaultDocument, VaultLogin, quiet, yaml_error};
+use super::lines::{Lines, field, password_lines_of, scalar, split_comment};
 use crate::error::{Error, Result};
 use crate::model::text::escape;
+use crate::vault::document::{VaultDocument, VaultLogin, quiet, yaml_error};
 
 /// What a login shall be in the file.
 #[derive(Clone, Copy)]
@@ -130,7 +128,7 @@ fn verify(file: &str, before: &str, after: &str, name: &str, want: LoginText<'_>
 }
 
 /// The document's value without the fields that `set` owns, and without `logins` when nothing else is in it.
-pub(super) fn rest(file: &str, text: &str, name: &str, fields: &[&str]) -> Result<serde_json::Value> {
+pub(in crate::vault) fn rest(file: &str, text: &str, name: &str, fields: &[&str]) -> Result<serde_json::Value> {
     use serde_json::Value;
     let mut value: Value = serde_yaml::from_str_with_options(text, quiet()).map_err(|e| yaml_error(file, &e))?;
     if value.is_null() {
@@ -151,79 +149,6 @@ pub(super) fn rest(file: &str, text: &str, name: &str, fields: &[&str]) -> Resul
         top.shift_remove("logins");
     }
     Ok(value)
-}
-
-/// A file as lines, each with its line break.
-pub(super) struct Lines<'a> {
-    pub(super) lines: Vec<&'a str>,
-    eol: &'static str,
-}
-
-impl<'a> Lines<'a> {
-    pub(super) fn new(text: &'a str) -> Self {
-        let lines: Vec<&str> = text.split_inclusive('\n').collect();
-        let eol = if lines.first().is_some_and(|l| l.ends_with("\r\n")) { "\r\n" } else { "\n" };
-        Lines { lines, eol }
-    }
-
-    /// Spaces before the first character; `None` for lines without content: blank, or only a comment.
-    pub(super) fn indent(&self, i: usize) -> Option<usize> {
-        let content = self.lines[i].trim_start_matches(' ');
-        let bare = content.trim();
-        (!bare.is_empty() && !bare.starts_with('#')).then(|| self.lines[i].len() - content.len())
-    }
-
-    /// The lines after `at`, within `within`, that are indented deeper than `indent`: the value of a block key. Blank lines
-    /// and comments behind it belong to what follows.
-    fn value_of(&self, at: usize, indent: usize, within: &Range<usize>) -> Range<usize> {
-        let mut end = at + 1;
-        for i in at + 1..within.end {
-            match self.indent(i) {
-                Some(n) if n > indent => end = i + 1,
-                Some(_) => break,
-                None => {}
-            }
-        }
-        at + 1..end
-    }
-
-    /// The lines of the login's fields, and their indentation, where it stands in block style.
-    pub(super) fn fields_of(&self, login: &str) -> Option<(Range<usize>, usize)> {
-        let all = 0..self.lines.len();
-        let (at, _) = self.find_key("logins", 0, all.clone())?;
-        let logins = self.value_of(at, 0, &all);
-        let indent = logins.clone().find_map(|i| self.indent(i))?;
-        let (key, _) = self.find_key(login, indent, logins.clone())?;
-        let fields = self.value_of(key, indent, &logins);
-        let indent = fields.clone().find_map(|i| self.indent(i))?;
-        Some((fields, indent))
-    }
-
-    /// The line within `within` that holds the key `name` at exactly this indentation, and what stands behind its colon.
-    fn find_key(&self, name: &str, indent: usize, within: Range<usize>) -> Option<(usize, &'a str)> {
-        within.into_iter().filter(|&i| self.indent(i) == Some(indent)).find_map(|i| Some((i, value_behind(self.lines[i].trim(), name)?)))
-    }
-
-    pub(super) fn replace(&self, range: Range<usize>, new: &[String]) -> String {
-        let mut out: String = self.lines[..range.start].concat();
-        // A file may end without a line break.
-        if !out.is_empty() && !out.ends_with('\n') && !new.is_empty() {
-            out.push_str(self.eol);
-        }
-        for line in new {
-            out.push_str(line);
-            out.push_str(self.eol);
-        }
-        out.push_str(&self.lines[range.end..].concat());
-        out
-    }
-}
-
-/// What stands behind `name:` on a line, trimmed; the key may be quoted.
-fn value_behind<'a>(line: &'a str, name: &str) -> Option<&'a str> {
-    let after = [name.to_string(), format!("'{}'", name.replace('\'', "''")), format!("\"{name}\"")].iter().find_map(|key| line.strip_prefix(key.as_str()))?;
-    let value = after.trim_start().strip_prefix(':')?;
-    (value.is_empty() || value.starts_with([' ', '\t'])).then(|| value.trim())
 }
 
 fn splice(text: &str, name: &str, want: LoginText<'_>, old: Option<&VaultLogin>, has_logins: bool) -> std::result::Result<String, String> {
@@ -298,16 +223,6 @@ fn set_fields(file: &Lines<'_>, fields: Range<usize>, indent: usize, want: Login
     file.replace(fields, &lines)
 }
 
-/// The lines of a field (empty when there is none) and the comment behind its value, with the space before it.
-pub(super) fn field(lines: &[String], name: &str, indent: usize) -> (Range<usize>, String) {
-    let view = Lines { lines: lines.iter().map(String::as_str).collect(), eol: "\n" };
-    let all = 0..lines.len();
-    match view.find_key(name, indent, all.clone()) {
-        Some((at, value)) => (at..view.value_of(at, indent, &all).end, split_comment(value).1.to_string()),
-        None => (0..0, String::new()),
-    }
-}
-
 fn new_login(name: &str, want: LoginText<'_>, indent: usize, step: usize) -> Vec<String> {
     let inner = indent + step;
     let mut lines = vec![
@@ -324,64 +239,6 @@ fn new_login(name: &str, want: LoginText<'_>, indent: usize, step: usize) -> Vec
 
 fn password_lines(armored: &str, indent: usize, step: usize, comment: &str) -> Vec<String> {
     password_lines_of("password", armored, indent, step, comment)
-}
-
-pub(super) fn password_lines_of(key: &str, armored: &str, indent: usize, step: usize, comment: &str) -> Vec<String> {
-    let deeper = indent + step;
-    let head = format!("{:indent$}{key}: |{comment}", "");
-    std::iter::once(head).chain(armored.lines().map(|line| format!("{:deeper$}{line}", ""))).collect()
-}
-
-/// A value on one line and the comment behind it, the comment with the white space before it.
-fn split_comment(value: &str) -> (&str, &str) {
-    let quote = value.chars().next().filter(|c| matches!(c, '\'' | '"'));
-    let mut quoted = quote.is_some();
-    let mut before = ' ';
-    for (i, c) in value.char_indices() {
-        if c == '#' && !quoted && before.is_whitespace() {
-            let value_end = value[..i].trim_end().len();
-            let comment = if value_end == 0 { i } else { value_end };
-            return (&value[..value_end], if value_end == 0 { &value[comment..] } else { &value[value_end..] });
-        }
-        if i > 0 && Some(c) == quote && !(c == '"' && before == '\\') {
-            quoted = !quoted;
-        }
-        before = c;
-    }
-    (value, "")
-}
-
-/// A string as a YAML scalar that every YAML 1.1 and 1.2 reader takes as this string: plain where that is certain, else in
-/// single quotes, else (control characters) in double quotes.
-pub fn scalar(text: &str) -> String {
-    if text.chars().any(|c| c.is_control() || matches!(c, '\u{85}' | '\u{2028}' | '\u{2029}' | '\u{feff}')) {
-        let escaped: String = text
-            .chars()
-            .map(|c| match c {
-                '"' => "\\\"".to_string(),
-                '\\' => "\\\\".to_string(),
-                c if c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}') => format!("\\u{:04x}", u32::from(c)),
-                c => c.to_string(),
-            })
-            .collect();
-        return format!("\"{escaped}\"");
-    }
-    if is_plain(text) { text.to_string() } else { format!("'{}'", text.replace('\'', "''")) }
-}
-
-/// Whether a text without control characters may stand without quotes.
-fn is_plain(text: &str) -> bool {
-    const WORDS: [&str; 10] = ["y", "n", "yes", "no", "on", "off", "true", "false", "null", "nan"];
-    // A date is a date to some readers; the inventory's `expires` is documented as one.
-    if text.len() == 10 && text.bytes().enumerate().all(|(i, b)| if i == 4 || i == 7 { b == b'-' } else { b.is_ascii_digit() }) {
-        return true;
-    }
-    let inside = |c: char| c.is_ascii_alphanumeric() || "_$./\\@+=-: ".contains(c);
-    text.starts_with(|c: char| c.is_ascii_alphabetic() || "_$/".contains(c))
-        && text.chars().all(inside)
-        && !text.contains(": ")
-        && !text.ends_with([':', ' '])
-        && !WORDS.contains(&text.to_ascii_lowercase().as_str())
 }
 
 #[cfg(test)]

@@ -1,0 +1,80 @@
+//! A vault that is being changed.
+
+use std::path::{Path, PathBuf};
+
+use zeroize::Zeroizing;
+
+use super::recipients_of;
+use crate::command::files::{self, FILE_BYTES_MAX};
+use crate::error::{Error, Result};
+use crate::model::text::escape;
+use crate::model::{LoginEntry, PasswordText};
+use crate::vault::{Recipients, VaultDocument, edit, is_age_file, stamp};
+
+/// A vault as it was read, or an inventory with `logins:` in it; and the one door through which its changed text goes back.
+pub(in crate::command) struct VaultFile {
+    /// Its path as the admin named it, for messages.
+    pub(in crate::command) name: String,
+    /// What it says without any key.
+    pub(in crate::command) document: VaultDocument,
+    path: PathBuf,
+    text: Zeroizing<String>,
+}
+
+impl VaultFile {
+    /// Reads a file in which a password is to be set.
+    pub(in crate::command) fn read_for_set(path: &Path) -> Result<Self> {
+        Self::read(path, "no login can be set in it")
+    }
+
+    /// Reads a file that is to be changed; `not` says what cannot be done to one that is encrypted as a whole.
+    pub(in crate::command) fn read(path: &Path, not: &str) -> Result<Self> {
+        let name = path.display().to_string();
+        let mut bytes = files::read(path, FILE_BYTES_MAX).map_err(|e| e.hint(format!("a new vault is made with `regprov vault init {name} -r RECIPIENT`")))?;
+        files::replaceable(path)?;
+        if is_age_file(&bytes) {
+            return Err(Error::vault(format!("{name} is encrypted as a whole, so {not}")).hint(format!(
+                "decrypt it (`regprov vault decrypt {name} -o PLAIN`), change PLAIN, and use that: passwords in it are sealed one by one; or encrypt it again"
+            )));
+        }
+        std::str::from_utf8(&bytes).map_err(|_| Error::vault(format!("{name} is not text")))?;
+        // Moved, not copied: a copy would have to be wiped too.
+        let text = Zeroizing::new(String::from_utf8(std::mem::take(&mut *bytes)).expect("it was checked two lines above"));
+        let document = VaultDocument::parse(&name, &text)?;
+        Ok(VaultFile { name, document, path: path.to_path_buf(), text })
+    }
+
+    /// Reads the file of a login of an inventory, which must hold it as the inventory was read.
+    pub(in crate::command) fn of(entry: &LoginEntry) -> Result<Self> {
+        let vault = Self::read_for_set(Path::new(entry.file()))?;
+        let there = vault.document.login(&entry.name).and_then(|l| l.password.as_deref()).map(str::trim);
+        if !matches!(&entry.password, PasswordText::Sealed(armored) if there == Some(armored.trim())) {
+            return Err(
+                Error::vault(format!("{}: login `{}` was changed meanwhile; nothing was written", vault.name, escape(&entry.name))).hint("run it again")
+            );
+        }
+        Ok(vault)
+    }
+
+    /// The text as it was read.
+    pub(in crate::command) fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Those for whom it is sealed.
+    ///
+    /// # Errors
+    /// There is none, or one is no public key.
+    pub(in crate::command) fn recipients(&self) -> Result<Recipients> {
+        recipients_of(&self.name, &self.document)
+    }
+
+    /// The file's text gives way to this one, with the next serial.
+    ///
+    /// # Errors
+    /// Somebody else changed the file since it was read, or it cannot be written; then it is what it was.
+    pub(in crate::command) fn write(&self, text: &str) -> Result<()> {
+        let stamped = Zeroizing::new(edit::stamp(&self.name, text, &stamp::next(&self.document))?);
+        files::replace(&self.path, self.text.as_bytes(), stamped.as_bytes())
+    }
+}

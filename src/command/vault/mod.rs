@@ -1,0 +1,52 @@
+//! `regprov vault`: make, fill and read vaults. A file a verb; what they share stands here.
+
+mod file;
+mod keygen;
+mod set;
+mod show;
+#[cfg(test)]
+mod tests;
+mod whole;
+
+pub use keygen::{init, keygen};
+pub use set::{SetOptions, set, set_become_password};
+pub use show::show;
+pub use whole::{decrypt, encrypt};
+
+pub(super) use file::VaultFile;
+
+use crate::error::{Error, Result};
+use crate::model::text::escape;
+use crate::model::{LoginEntry, PasswordText, PreviousPassword, Registry, Secret, Username};
+use crate::vault::{Recipients, VaultDocument, is_age_file};
+
+pub(super) fn recipients_of(file: &str, document: &VaultDocument) -> Result<Recipients> {
+    let texts = document.recipients.as_deref().unwrap_or_default();
+    let recipients = Recipients::parse(texts.iter().map(String::as_str)).map_err(|mut e| {
+        e.message = e.message.lines().map(|line| format!("{file}: {line}")).collect::<Vec<_>>().join("\n");
+        e
+    })?;
+    if recipients.is_empty() {
+        return Err(Error::vault(format!("{file} names no recipient to seal for"))
+            .hint("add\n    recipients:\n      - age1...\n  to it; `regprov vault keygen` prints your recipient"));
+    }
+    Ok(recipients)
+}
+
+pub(super) fn entry(name: &str, login: &crate::vault::document::VaultLogin, place: String) -> Result<LoginEntry> {
+    let wrong = |why: String| Error::vault(format!("{place}: login `{}`: {why}", escape(name)));
+    let missing = |field: &str| wrong(format!("{field} is missing"));
+    let (registry, _) = Registry::parse(login.registry.as_deref().ok_or_else(|| missing("registry"))?).map_err(wrong)?;
+    let username = Username::parse(login.username.as_deref().ok_or_else(|| missing("username"))?).map_err(wrong)?;
+    let password = login.password.clone().ok_or_else(|| missing("password"))?;
+    let password = if is_age_file(password.as_bytes()) { PasswordText::Sealed(password) } else { PasswordText::Plain(Secret::new(password)) };
+    let previous = login.previous.as_ref().and_then(|previous| {
+        let username = Username::parse(previous.username.as_deref()?).ok()?;
+        Some(PreviousPassword { username, sealed: previous.password.clone().filter(|p| is_age_file(p.as_bytes()))?, expires: None, fingerprint: None })
+    });
+    Ok(LoginEntry { name: name.to_string(), registry, username, password, expires: None, fingerprint: None, canary: None, previous, place })
+}
+
+pub(super) fn people(n: usize) -> String {
+    if n == 1 { "1 recipient".into() } else { format!("{n} recipients") }
+}

@@ -1,0 +1,14 @@
+//! Edits of a vault by splicing its text, so that a diff shows what was changed and nothing else.
+//!
+//! The lines are found by a simple reading of block style ([`lines`]); whether that reading was right is decided by parsing the result:
+//! everything but what was to be changed must be equal in value. What is not block style is refused.
+
+pub(super) mod lines;
+mod set;
+mod splice;
+
+pub use lines::scalar;
+pub use set::{LoginText, set_become, set_fingerprint, set_login};
+pub use splice::{remove_login, rename_login, replace_seal, stamp};
+
+pub(super) use set::rest;
