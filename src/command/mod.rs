@@ -50,13 +50,14 @@ pub async fn run(cli: &Cli) -> Result<u8> {
         Verb::Rotate(RotateVerb::Undo(args)) => rotate::undo(args, cli.verbose).await,
         Verb::Rotate(RotateVerb::Status(args)) => rotation::status(args, cli.verbose).await,
         Verb::Rotate(RotateVerb::Finish(args)) => rotation::finish(args, cli.verbose).await,
-        Verb::Vault(verb) => Console::of_process(|console| run_vault(verb, console)).map(|()| 0),
+        Verb::Vault(verb) => Console::of_process_async(async |console| run_vault(verb, console).await).await,
     }
 }
 
-/// Runs a verb of `regprov vault` with these streams.
-pub fn run_vault(verb: &VaultVerb, console: &mut Console<'_>) -> Result<()> {
-    match verb {
+/// Runs a verb of `regprov vault` with these streams and returns the exit code.
+pub async fn run_vault(verb: &VaultVerb, console: &mut Console<'_>) -> Result<u8> {
+    vault::sweep(console);
+    let done = match verb {
         VaultVerb::Keygen { output } => vault::keygen(output.as_deref(), identity::default_path().as_deref(), console),
         VaultVerb::Init { vault, recipients } => vault::init(vault, recipients, console),
         VaultVerb::Set(args) if args.become_password => vault::set_become_password(&args.vault, console),
@@ -73,6 +74,15 @@ pub fn run_vault(verb: &VaultVerb, console: &mut Console<'_>) -> Result<()> {
             };
             vault::set(&options, console)
         }
+        VaultVerb::Edit { vault, login, audit, identity } => {
+            let options = vault::EditOptions {
+                vault: vault.clone(),
+                login: login.clone(),
+                identities: IdentitySources::of_process(&identity.identities)?,
+                audit_key: audit::AuditKeySources::of_process(audit.audit_key.as_deref()),
+            };
+            return vault::edit(&options, console).await;
+        }
         VaultVerb::Show { vault, reveal, identity } => vault::show(vault, *reveal, &IdentitySources::of_process(&identity.identities)?, console),
         VaultVerb::AuditKey { output } => audit::audit_key(output.as_deref(), audit::default_path().as_deref(), console),
         VaultVerb::Fingerprint { vault, audit, identity } => {
@@ -84,5 +94,6 @@ pub fn run_vault(verb: &VaultVerb, console: &mut Console<'_>) -> Result<()> {
             vault::decrypt(file, output.as_deref(), *reveal, &IdentitySources::of_process(&identity.identities)?, console)
         }
         VaultVerb::View { file, reveal, identity } => vault::decrypt(file, None, *reveal, &IdentitySources::of_process(&identity.identities)?, console),
-    }
+    };
+    done.map(|()| 0)
 }

@@ -3,10 +3,12 @@
 //! The lines are found by a simple reading of block style ([`lines`]); whether that reading was right is decided by parsing the result:
 //! everything but what was to be changed must be equal in value. What is not block style is refused.
 
+mod fields;
 pub(super) mod lines;
 mod set;
 mod splice;
 
+pub use fields::{Field, remove_become, set_field, set_password};
 pub use lines::scalar;
 pub use set::{LoginText, set_become, set_fingerprint, set_login};
 pub use splice::{remove_login, rename_login, replace_seal, stamp};
