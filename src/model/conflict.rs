@@ -146,10 +146,7 @@ mod tests {
         check(&format!("{HEAD}{logins}{sides}"), "(lines 5 to 11, in logins `ngc`, `quay`), and one more");
         check(&format!("<<<<<<< HEAD\nvault_serial: 2\n=======\nvault_serial: 3\n>>>>>>> t\n{HEAD}"), "(lines 1 to 5)");
         let many: String = (0..7).map(|i| format!("  l{i}:\n")).collect();
-        check(
-            &format!("{HEAD}<<<<<<< a\n{many}=======\n>>>>>>> b\n"),
-            "(lines 5 to 14, in logins `l0`, `l1`, `l2`, `l3`, `l4` and 2 more)",
-        );
+        check(&format!("{HEAD}<<<<<<< a\n{many}=======\n>>>>>>> b\n"), "(lines 5 to 14, in logins `l0`, `l1`, `l2`, `l3`, `l4` and 2 more)");
     }
 
     #[test]

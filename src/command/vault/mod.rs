@@ -1,5 +1,6 @@
 //! `regprov vault`: make, fill and read vaults. A file a verb; what they share stands here.
 
+mod diff;
 mod file;
 mod keygen;
 mod set;
@@ -8,6 +9,7 @@ mod show;
 mod tests;
 mod whole;
 
+pub use diff::diff;
 pub use keygen::{init, keygen};
 pub use set::{SetOptions, set, set_become_password};
 pub use show::show;
