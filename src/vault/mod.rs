@@ -15,6 +15,7 @@ pub mod diff;
 pub mod document;
 pub mod edit;
 pub mod file;
+pub mod header;
 pub mod identity;
 pub mod recipients;
 pub mod rotation;
