@@ -30,9 +30,9 @@ fn blocks(page: &str, language: &str) -> Vec<String> {
     found
 }
 
-/// The words of a command line as these pages write them: single quotes, comments, redirections.
+/// The words of a command line as these pages write them: single quotes, comments, redirections, pipes.
 fn words(line: &str) -> Vec<String> {
-    let line = line.split(" #").next().unwrap().split(" < ").next().unwrap().split(" > ").next().unwrap();
+    let line = line.split(" #").next().unwrap().split(" < ").next().unwrap().split(" > ").next().unwrap().split(" | ").next().unwrap();
     line.split_whitespace().map(|w| w.trim_matches('\'').to_string()).collect()
 }
 

@@ -15,6 +15,7 @@ pub mod document;
 pub mod edit;
 pub mod file;
 pub mod identity;
+pub mod password;
 pub mod recipients;
 pub mod rotation;
 pub mod seal;
