@@ -14,6 +14,7 @@ pub mod audit;
 pub mod document;
 pub mod edit;
 pub mod file;
+pub mod header;
 pub mod identity;
 pub mod password;
 pub mod recipients;

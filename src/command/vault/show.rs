@@ -76,11 +76,12 @@ pub fn show(vault: &Path, reveal: bool, sources: &IdentitySources, console: &mut
 
 /// The table's word for how a password is kept; `listed` is how many recipients the file names.
 fn sealed_for(password: Option<&str>, listed: usize) -> String {
-    match password.map(|p| recipient_count(p.as_bytes())) {
-        None => "no password".into(),
-        Some(None) => "nobody: it stands in the clear".into(),
-        Some(Some(n)) if n == listed || listed == 0 => n.to_string(),
-        Some(Some(n)) => format!("{n} (the file lists {listed}: set it again)"),
+    let Some(password) = password else { return "no password".into() };
+    match recipient_count(password.as_bytes()) {
+        None if is_age_file(password.as_bytes()) => "nobody: it is damaged".into(),
+        None => "nobody: it stands in the clear".into(),
+        Some(n) if n == listed || listed == 0 => n.to_string(),
+        Some(n) => format!("{n} (the file lists {listed}: set it again)"),
     }
 }
 
