@@ -11,6 +11,7 @@ use crate::error::Result;
 use crate::model::text::escape;
 use crate::vault::document::VaultLogin;
 use crate::vault::file::recipient_count;
+use crate::vault::is_age_file;
 
 /// The schema of the JSON.
 const SCHEMA: &str = "regprov.vault/1";
@@ -59,7 +60,7 @@ struct AccountJson<'a> {
     password: PasswordJson,
 }
 
-/// How a password is kept: `sealed`, and for how many; `clear`, or `none`.
+/// How a password is kept: `sealed`, and for how many; `damaged`, `clear`, or `none`.
 #[derive(Serialize)]
 struct PasswordJson {
     password: &'static str,
@@ -69,11 +70,15 @@ struct PasswordJson {
 
 impl PasswordJson {
     fn of(password: Option<&str>) -> Self {
-        match password.map(|p| recipient_count(p.as_bytes())) {
-            None => PasswordJson { password: "none", sealed_for: None },
-            Some(None) => PasswordJson { password: "clear", sealed_for: None },
-            Some(count) => PasswordJson { password: "sealed", sealed_for: count },
-        }
+        let (password, sealed_for) = match password {
+            None => ("none", None),
+            Some(text) => match recipient_count(text.as_bytes()) {
+                None if is_age_file(text.as_bytes()) => ("damaged", None),
+                None => ("clear", None),
+                count => ("sealed", count),
+            },
+        };
+        PasswordJson { password, sealed_for }
     }
 }
 

@@ -66,14 +66,11 @@ pub(super) fn check_login_name(name: &str) -> std::result::Result<(), String> {
 /// That there are no logins of these names, each with the one that may be meant.
 pub(super) fn unknown(file: &str, document: &VaultDocument, names: &[&str]) -> Error {
     let there: Vec<&str> = document.logins().map(|(name, ..)| name).collect();
-    let told = names.iter().map(|name| Error {
-        message: format!("{file}: there is no login `{}`", escape(name)),
-        hint: hint_for(name, there.iter().copied(), "logins"),
-        ..Error::usage("")
-    });
+    let one =
+        |name: &str| Error { hint: hint_for(name, there.iter().copied(), "logins"), ..Error::usage(format!("{file}: there is no login `{}`", escape(name))) };
     match names {
-        [_] => told.last().expect("there is one"),
-        _ => Error::usage(told.map(|e| e.to_string()).collect::<Vec<_>>().join("\n")),
+        [name] => one(name),
+        _ => Error::usage(names.iter().map(|name| one(name).to_string()).collect::<Vec<_>>().join("\n")),
     }
 }
 

@@ -9,7 +9,7 @@ use crate::command::identity::IdentitySources;
 use crate::error::{Error, Result};
 use crate::model::text::escape;
 use crate::vault::file::recipient_count;
-use crate::vault::open_login;
+use crate::vault::{is_age_file, open_login};
 
 /// `vault show`: who can open it, and its logins as a table. With `reveal` the passwords too, and then all of them open or
 /// nothing is shown.

@@ -411,7 +411,10 @@ fn a_list_needs_no_identity_and_holds_no_secret() {
         scene.run(|c| list(&site.path("vault.yml"), json, sources, c)).map(|()| scene.out().to_string())
     };
     assert_eq!(run(false, &nobody).unwrap(), "hub\nhub2\nngc\n");
-    let text = site.text("vault.yml").replace("  hub2:\n", "  bare: {registry: x, password: hunter2, canary: a/b}\n  empty: {}\n  hub2:\n");
+    let text = site.text("vault.yml").replace(
+        "  hub2:\n",
+        "  bare: {registry: x, password: hunter2, canary: a/b}\n  empty: {}\n  half: {password: '-----BEGIN AGE ENCRYPTED FILE-----'}\n  hub2:\n",
+    );
     fs::write(site.path("vault.yml"), text).unwrap();
     let json = run(true, &nobody).unwrap();
     assert!(!json.contains("hunter2") && !json.contains("BEGIN"), "{json}");
@@ -420,14 +423,15 @@ fn a_list_needs_no_identity_and_holds_no_secret() {
     assert_eq!(json["become_password"], serde_json::json!({"password": "none"}));
     assert_eq!(json["logins"][0], serde_json::json!({"login": "bare", "registry": "x", "canary": "a/b", "password": "clear"}));
     assert_eq!(json["logins"][1], serde_json::json!({"login": "empty", "password": "none"}));
+    assert_eq!(json["logins"][2], serde_json::json!({"login": "half", "password": "damaged"}));
     assert_eq!(
-        json["logins"][4],
+        json["logins"][5],
         serde_json::json!({"login": "ngc", "registry": "nvcr.io", "username": "robot-b", "expires": "2099-01-01", "password": "sealed", "sealed_for": 1,
             "previous": {"username": "robot-a", "password": "sealed", "sealed_for": 1}})
     );
     Scene::default().run(|c| encrypt(&site.path("vault.yml"), &[], None, c)).unwrap();
     refused(run(false, &nobody), Kind::Vault, &["none was given"]);
-    assert_eq!(run(false, &site.sources).unwrap(), "bare\nempty\nhub\nhub2\nngc\n");
+    assert_eq!(run(false, &site.sources).unwrap(), "bare\nempty\nhalf\nhub\nhub2\nngc\n");
 }
 
 #[test]
