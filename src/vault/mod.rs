@@ -17,6 +17,7 @@ pub mod edit;
 pub mod file;
 pub mod header;
 pub mod identity;
+pub mod password;
 pub mod recipients;
 pub mod rotation;
 pub mod seal;
