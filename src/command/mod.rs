@@ -8,6 +8,7 @@ pub mod console;
 pub mod expiry;
 pub mod explain;
 pub mod files;
+mod git;
 pub mod hosts;
 pub mod identity;
 pub mod journal;
@@ -58,6 +59,7 @@ pub async fn run(cli: &Cli) -> Result<u8> {
 pub async fn run_vault(verb: &VaultVerb, console: &mut Console<'_>) -> Result<u8> {
     vault::sweep(console);
     let done = match verb {
+        VaultVerb::Diff(args) => return vault::diff(args, &IdentitySources::of_process(&args.identity.identities)?, console),
         VaultVerb::Keygen { output } => vault::keygen(output.as_deref(), identity::default_path().as_deref(), console),
         VaultVerb::Init { vault, recipients } => vault::init(vault, recipients, console),
         VaultVerb::Set(args) if args.become_password => vault::set_become_password(&args.vault, console),
@@ -70,6 +72,7 @@ pub async fn run_vault(verb: &VaultVerb, console: &mut Console<'_>) -> Result<u8
                 expires: args.expires.clone(),
                 canary: args.canary.clone(),
                 auth_hosts: args.auth_hosts.clone(),
+                generate: args.generate,
                 audit_key: audit::AuditKeySources::of_process(args.audit.audit_key.as_deref()),
             };
             vault::set(&options, console)
@@ -83,6 +86,21 @@ pub async fn run_vault(verb: &VaultVerb, console: &mut Console<'_>) -> Result<u8
             };
             return vault::edit(&options, console).await;
         }
+        VaultVerb::Unset { vault, become_password: true, .. } => vault::unset_become_password(vault, console),
+        VaultVerb::Unset { vault, logins, with_previous, .. } => vault::unset(vault, logins, *with_previous, console),
+        VaultVerb::Rename { vault, old, new } => vault::rename(vault, old, new, console),
+        VaultVerb::Get(args) => {
+            let options = vault::GetOptions {
+                vault: args.vault.clone(),
+                login: args.login.clone(),
+                field: args.field,
+                previous: args.previous,
+                reveal: args.reveal,
+                output: args.output.clone(),
+            };
+            vault::get(&options, &IdentitySources::of_process(&args.identity.identities)?, console)
+        }
+        VaultVerb::List { vault, json, identity } => vault::list(vault, *json, &IdentitySources::of_process(&identity.identities)?, console),
         VaultVerb::Show { vault, reveal, identity } => vault::show(vault, *reveal, &IdentitySources::of_process(&identity.identities)?, console),
         VaultVerb::AuditKey { output } => audit::audit_key(output.as_deref(), audit::default_path().as_deref(), console),
         VaultVerb::Fingerprint { vault, audit, identity } => {

@@ -97,33 +97,11 @@ pub fn set_password(file: &str, text: &str, name: &str, armored: &str) -> Result
     })
 }
 
-/// The text of `file` without the password of sudo.
-///
-/// # Errors
-/// There is none, or its lines cannot be told from others.
-pub fn remove_become(file: &str, text: &str) -> Result<String> {
-    const KEY: &str = "become_password";
-    let refused = |why: &str| refused(file, &format!("`{KEY}` cannot be taken out"), why);
-    let lines = Lines::new(text);
-    let all = 0..lines.lines.len();
-    let (at, _) = lines.find_key(KEY, 0, all.clone()).ok_or_else(|| refused("it does not stand at the left margin"))?;
-    let spliced = lines.replace(at..lines.value_of(at, 0, &all).end, &[]);
-    checked(
-        file,
-        text,
-        spliced,
-        || refused(NOT_BLOCK),
-        |top| {
-            top.shift_remove(KEY);
-        },
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const VAULT: &str = "# ours\nbecome_password: | # sudo\n  -----BEGIN\n  s\n\nlogins:\n  ngc: # NVIDIA\n    # the registry\n    registry: nvcr.io # r\n    username: $oauthtoken\n    canary: nvidia/cuda\n    password: |\n      -----BEGIN\n      old\n  hub:\n    username: acme\n    registry: docker.io\n    kept: {a: 1}\n";
+    const VAULT: &str = "# ours\nlogins:\n  ngc: # NVIDIA\n    # the registry\n    registry: nvcr.io # r\n    username: $oauthtoken\n    canary: nvidia/cuda\n    password: |\n      -----BEGIN\n      old\n  hub:\n    username: acme\n    registry: docker.io\n    kept: {a: 1}\n";
 
     #[track_caller]
     fn check(field: Field, name: &str, value: Option<&str>, from: &str, to: &str) {
@@ -147,14 +125,11 @@ mod tests {
     }
 
     #[test]
-    fn a_password_comes_and_the_one_of_sudo_goes() {
+    fn a_password_comes_whether_there_was_one_or_not() {
         let seal = "-----BEGIN AGE ENCRYPTED FILE-----\nbmV3\n-----END AGE ENCRYPTED FILE-----\n";
         let block: String = seal.lines().map(|l| format!("      {l}\n")).collect();
         assert_eq!(set_password("v", VAULT, "ngc", seal).unwrap(), VAULT.replace("      -----BEGIN\n      old\n", &block));
         assert_eq!(set_password("v", VAULT, "hub", seal).unwrap(), format!("{VAULT}    password: |\n{block}"));
         assert!(set_password("v", VAULT, "nope", seal).is_err());
-        let without = VAULT.replace("become_password: | # sudo\n  -----BEGIN\n  s\n", "");
-        assert_eq!(remove_become("v", VAULT).unwrap(), without);
-        assert!(remove_become("v", &without).is_err());
     }
 }

@@ -8,9 +8,9 @@ pub(super) mod lines;
 mod set;
 mod splice;
 
-pub use fields::{Field, remove_become, set_field, set_password};
+pub use fields::{Field, set_field, set_password};
 pub use lines::scalar;
 pub use set::{LoginText, set_become, set_fingerprint, set_login};
-pub use splice::{remove_login, rename_login, replace_seal, stamp};
+pub use splice::{remove_become, remove_login, rename_login, replace_seal, stamp};
 
 pub(super) use set::rest;

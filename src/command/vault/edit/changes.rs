@@ -63,6 +63,16 @@ impl Changes {
         names.chain(self.changed.iter().map(|(_, l)| l.name.as_str())).chain(self.added.iter().map(|l| l.name.as_str())).collect()
     }
 
+    /// The name that a login had before.
+    fn old_name<'a>(&'a self, name: &'a str) -> &'a str {
+        self.renamed.iter().find(|(_, new)| new == name).map_or(name, |(old, _)| old)
+    }
+
+    /// The logins that are taken out.
+    pub(super) fn removed(&self) -> impl Iterator<Item = &str> {
+        self.removed.iter().map(String::as_str)
+    }
+
     /// Whether they touch the password of sudo.
     pub(super) fn touch_become(&self) -> bool {
         self.become_password.is_some()
@@ -126,29 +136,27 @@ impl Changes {
         let mut removed: Vec<String> = self.removed.iter().map(|n| tick(n)).collect();
         removed.extend(matches!(self.become_password, Some(None)).then(|| "the password of sudo".to_string()));
         let renamed = self.renamed.iter().map(|(old, new)| format!("{} to {}", tick(old), tick(new))).collect();
-        let parts = [
-            list("changed", changed),
-            list("added", self.added.iter().map(|l| tick(&l.name)).collect()),
-            list("renamed", renamed),
-            list("removed", removed),
-        ];
+        let parts =
+            [list("changed", changed), list("added", self.added.iter().map(|l| tick(&l.name)).collect()), list("renamed", renamed), list("removed", removed)];
         parts.into_iter().flatten().collect::<Vec<_>>().join("; ")
     }
 
     /// What the admin has to know beside it.
     pub(super) fn notes(&self, before: &VaultDocument, key: bool) -> Vec<String> {
         let mut notes = Vec::new();
-        for (old, new) in self.changed.iter().filter(|(old, new)| !old.is_account_of(new)) {
-            let was = self.renamed.iter().find(|(_, name)| *name == new.name).map_or(&old.name, |(name, _)| name);
-            if !key && before.login(was).is_some_and(|l| l.fingerprint.is_some()) {
+        for (_, new) in self.changed.iter().filter(|(old, new)| !old.is_account_of(new)) {
+            let was = before.login(self.old_name(&new.name));
+            if !key && was.is_some_and(|l| l.fingerprint.is_some()) {
                 notes.push(format!(
                     "note: the fingerprint of `{}` was that of the old password and is taken out; `regprov vault fingerprint` writes the new one, or give --audit-key",
                     escape(&new.name)
                 ));
             }
         }
-        for name in self.removed.iter().filter(|n| before.login(n).is_some_and(|l| l.previous.is_some())) {
-            notes.push(format!("note: a rotation of `{}` was under way; its `previous` went with it", escape(name)));
+        for (_, new) in &self.changed {
+            if before.login(self.old_name(&new.name)).is_some_and(|l| l.previous.is_some()) {
+                notes.push(format!("note: a rotation of `{}` is under way; its `previous` stays as it is", escape(&new.name)));
+            }
         }
         notes
     }
@@ -215,11 +223,7 @@ fn fingerprint(login: &DraftLogin, key: Option<&AuditKey>) -> Option<String> {
 }
 
 fn sealed(login: &DraftLogin, password: &Secret, recipients: &Recipients) -> Result<String> {
-    let value = SealedValue {
-        registry: login.registry.clone(),
-        username: login.username.clone(),
-        auth_hosts: login.auth_hosts.clone(),
-        password: password.clone(),
-    };
+    let value =
+        SealedValue { registry: login.registry.clone(), username: login.username.clone(), auth_hosts: login.auth_hosts.clone(), password: password.clone() };
     seal(&value, recipients)
 }

@@ -92,7 +92,8 @@ impl Draft {
     pub(super) fn text(&self, head: &[String]) -> Zeroizing<String> {
         let passwords = self.logins.iter().filter_map(|l| l.password.as_ref()).chain(&self.become_password);
         // Room for all of it, escaped, so that the buffer never moves and leaves no copy behind.
-        let capacity = 4096 + head.iter().map(|l| l.len() + 3).sum::<usize>() + self.logins.len() * 1024 + passwords.map(|p| 10 * p.expose().len()).sum::<usize>();
+        let capacity =
+            4096 + head.iter().map(|l| l.len() + 3).sum::<usize>() + self.logins.len() * 1024 + passwords.map(|p| 10 * p.expose().len()).sum::<usize>();
         let mut out = Zeroizing::new(String::with_capacity(capacity));
         for line in head {
             out.push_str(if line.is_empty() { "#" } else { "# " });

@@ -255,6 +255,9 @@ mod tests {
         let vi = choose(None).unwrap();
         assert_eq!((vi.kind, &vi.argv[..]), (Kind::Vim, &["vi".to_string()][..]));
         let arguments = vi.arguments(Path::new("/x/vault.yml"), Some(7));
-        assert_eq!((&arguments[..3], &arguments[arguments.len() - 2..]), (&["-n", "-i", "NONE"].map(OsString::from)[..], &["+7", "/x/vault.yml"].map(OsString::from)[..]));
+        assert_eq!(
+            (&arguments[..3], &arguments[arguments.len() - 2..]),
+            (&["-n", "-i", "NONE"].map(OsString::from)[..], &["+7", "/x/vault.yml"].map(OsString::from)[..])
+        );
     }
 }

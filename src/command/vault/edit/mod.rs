@@ -21,13 +21,12 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
-use super::{VaultFile, people};
+use super::{VaultFile, people, unknown};
 use crate::command::audit::AuditKeySources;
 use crate::command::console::Console;
 use crate::command::identity::IdentitySources;
 use crate::command::terminal::Terminal;
 use crate::error::{Error, Problem, Result};
-use crate::inventory::fields::hint_for;
 use crate::model::text::escape;
 use crate::vault::{AuditKey, Identities, is_age_file};
 use changes::Changes;
@@ -101,9 +100,15 @@ struct Session<'a> {
 enum Next {
     Done(Vec<String>),
     /// The text is opened again, with these lines above it. The numbers are those of the lines that are meant.
-    Again { text: Zeroizing<String>, problems: Vec<Problem> },
+    Again {
+        text: Zeroizing<String>,
+        problems: Vec<Problem>,
+    },
     /// Somebody else changed the vault meanwhile; this is what it would be now.
-    Merged { text: Zeroizing<String>, problems: Vec<Problem> },
+    Merged {
+        text: Zeroizing<String>,
+        problems: Vec<Problem>,
+    },
 }
 
 impl<'a> Session<'a> {
@@ -113,12 +118,7 @@ impl<'a> Session<'a> {
         // What is sealed anew needs somebody to be sealed for; that is told before anything is typed.
         vault.recipients()?;
         if let Some(login) = options.login.as_deref().filter(|name| vault.document.login(name).is_none()) {
-            let error = Error::usage(format!("{} has no login `{}`", vault.name, escape(login)));
-            let names = vault.document.logins().map(|(name, ..)| name).collect::<Vec<_>>();
-            return Err(match hint_for(login, names.iter().copied(), "logins") {
-                Some(hint) => error.hint(hint),
-                None => error.hint("`regprov vault show` names them; `regprov vault set` adds one"),
-            });
+            return Err(unknown(&vault.name, &vault.document, &[login]));
         }
         let identities = options.identities.load(console.ask)?;
         let base = Draft::open(&vault, options.login.as_deref(), &identities)?;
@@ -193,6 +193,19 @@ impl<'a> Session<'a> {
         let changes = Changes::between(&self.base, &edited);
         if changes.is_empty() {
             return Ok(Next::Done(vec![format!("nothing changed; nothing was written: {} is as it was", self.vault.name)]));
+        }
+        let rotating: Vec<String> = changes
+            .removed()
+            .filter(|name| self.vault.document.login(name).is_some_and(|l| l.previous.is_some()))
+            .map(|name| {
+                format!(
+                    "a rotation of login `{}` is under way; end it first, or take both passwords out with `regprov vault unset --with-previous`",
+                    escape(name)
+                )
+            })
+            .collect();
+        if !rotating.is_empty() {
+            return Ok(again(problem(&rotating.join("\n"))));
         }
         match self.write(&changes) {
             Ok(None) => {}
