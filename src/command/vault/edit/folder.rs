@@ -267,3 +267,71 @@ fn random() -> io::Result<u64> {
     getrandom::fill(&mut bytes).map_err(|e| io::Error::other(e.to_string()))?;
     Ok(u64::from_le_bytes(bytes))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A folder in memory; the program needs the same of the machine.
+    fn memory() -> tempfile::TempDir {
+        tempfile::tempdir_in("/dev/shm").unwrap()
+    }
+
+    #[test]
+    fn only_memory_that_nobody_else_can_write_will_do() {
+        let place = memory();
+        assert_eq!(unfit(place.path()), None);
+        assert_eq!(unfit(Path::new("/dev/shm")), None);
+        // /proc is no tmpfs on any machine.
+        for (path, why) in [("/proc", "is no tmpfs"), ("/proc/version", "is no directory"), ("/no-such", "does not exist")] {
+            assert!(unfit(Path::new(path)).unwrap().contains(why), "{path}");
+        }
+        std::fs::set_permissions(place.path(), Permissions::from_mode(0o777)).unwrap();
+        assert!(unfit(place.path()).unwrap().contains("written by others"));
+        let why = Folder::make(&["/proc".into(), place.path().into(), "/no-such".into()]).map(|_| ()).unwrap_err().to_string();
+        assert!(why.contains("/proc is no tmpfs") && why.contains("written by others") && why.contains("/no-such does not exist"), "{why}");
+        assert_eq!(std::fs::read_dir(place.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_folder_lives_as_long_as_its_maker() {
+        let place = memory();
+        let places = [place.path().to_path_buf()];
+        let folder = Folder::make(&places).unwrap();
+        folder.write("f", b"secret").unwrap();
+        folder.write("f", b"another").unwrap();
+        assert_eq!(folder.read("f").unwrap().as_slice(), b"another");
+        let mode = |path: &Path| std::fs::symlink_metadata(path).unwrap().mode() & 0o7777;
+        assert_eq!((mode(folder.path()), mode(&folder.path().join("f"))), (0o700, 0o600));
+        assert!(sweep(&places).is_empty() && folder.path().exists());
+        // What it was is overwritten, not only removed: seen through a name that stays.
+        std::fs::hard_link(folder.path().join("f"), place.path().join("kept")).unwrap();
+        folder.close().unwrap();
+        assert_eq!(std::fs::read(place.path().join("kept")).unwrap(), [0; 7]);
+
+        let dead = place.path().join(format!("{PREFIX}dead"));
+        std::fs::create_dir_all(dead.join("a/b")).unwrap();
+        std::fs::write(dead.join("a/b/c"), "secret").unwrap();
+        std::fs::write(place.path().join("regprov-edi"), "").unwrap();
+        assert_eq!(sweep(&places).len(), 1);
+        assert!(sweep(&places).is_empty());
+        let mut left: Vec<_> = std::fs::read_dir(place.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+        left.sort();
+        assert_eq!(left, ["kept", "regprov-edi"]);
+    }
+
+    #[test]
+    fn no_link_leads_out_of_it() {
+        let (place, outside) = (memory(), memory());
+        let keep = outside.path().join("keep");
+        std::fs::write(&keep, "x").unwrap();
+        let folder = Folder::make(&[place.path().into()]).unwrap();
+        std::os::unix::fs::symlink(outside.path(), folder.path().join("dir")).unwrap();
+        std::os::unix::fs::symlink(&keep, folder.path().join("f")).unwrap();
+        assert!(folder.read("f").is_err());
+        folder.write("f", b"y").unwrap();
+        folder.close().unwrap();
+        assert_eq!(std::fs::read(&keep).unwrap(), b"x");
+        assert_eq!(std::fs::read_dir(place.path()).unwrap().count(), 0);
+    }
+}
