@@ -8,6 +8,7 @@ pub mod console;
 pub mod expiry;
 pub mod explain;
 pub mod files;
+pub mod given;
 pub mod hosts;
 pub mod identity;
 pub mod journal;
@@ -15,6 +16,7 @@ pub mod lint;
 pub mod load;
 pub mod ping;
 pub mod process;
+pub mod program;
 pub mod reach;
 pub mod remove;
 pub mod rotate;
@@ -73,16 +75,16 @@ pub fn run_vault(verb: &VaultVerb, console: &mut Console<'_>) -> Result<()> {
             };
             vault::set(&options, console)
         }
-        VaultVerb::Show { vault, reveal, identity } => vault::show(vault, *reveal, &IdentitySources::of_process(&identity.identities)?, console),
+        VaultVerb::Show { vault, reveal, identity } => vault::show(vault, *reveal, &IdentitySources::of_process(identity)?, console),
         VaultVerb::AuditKey { output } => audit::audit_key(output.as_deref(), audit::default_path().as_deref(), console),
         VaultVerb::Fingerprint { vault, audit, identity } => {
             let key = audit::AuditKeySources::of_process(audit.audit_key.as_deref());
-            audit::fingerprint(vault, &key, &IdentitySources::of_process(&identity.identities)?, console)
+            audit::fingerprint(vault, &key, &IdentitySources::of_process(identity)?, console)
         }
         VaultVerb::Encrypt { file, recipients, output } => vault::encrypt(file, recipients, output.as_deref(), console),
         VaultVerb::Decrypt { file, output, reveal, identity } => {
-            vault::decrypt(file, output.as_deref(), *reveal, &IdentitySources::of_process(&identity.identities)?, console)
+            vault::decrypt(file, output.as_deref(), *reveal, &IdentitySources::of_process(identity)?, console)
         }
-        VaultVerb::View { file, reveal, identity } => vault::decrypt(file, None, *reveal, &IdentitySources::of_process(&identity.identities)?, console),
+        VaultVerb::View { file, reveal, identity } => vault::decrypt(file, None, *reveal, &IdentitySources::of_process(identity)?, console),
     }
 }
