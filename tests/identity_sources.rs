@@ -187,7 +187,7 @@ fn what_is_wrong_with_one_is_told() {
         ("--identity-command 'cat id.txt | cat'", 5, &["No such file or directory", "`cat` failed"]),
         ("--identity-command ''", 2, &["--identity-command names no program", "pass show"]),
         ("--identity-command \"cat 'id.txt\"", 2, &["has a quote that is not closed"]),
-        ("--identity-fd 9", 2, &["--identity-fd: descriptor 9 is not open", "9< FILE"]),
+        ("--identity-fd 9 9<&-", 2, &["--identity-fd: descriptor 9 is not open", "9< FILE"]),
         ("--identity-fd 1", 2, &["descriptor 1 is for what is told"]),
         ("--identity-fd 2", 2, &["descriptor 2 is for what is told"]),
         ("--identity-fd=-1", 2, &["--identity-fd"]),
