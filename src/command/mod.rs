@@ -71,10 +71,26 @@ pub fn run_vault(verb: &VaultVerb, console: &mut Console<'_>) -> Result<()> {
                 expires: args.expires.clone(),
                 canary: args.canary.clone(),
                 auth_hosts: args.auth_hosts.clone(),
+                generate: args.generate,
                 audit_key: audit::AuditKeySources::of_process(args.audit.audit_key.as_deref()),
             };
             vault::set(&options, console)
         }
+        VaultVerb::Unset { vault, become_password: true, .. } => vault::unset_become_password(vault, console),
+        VaultVerb::Unset { vault, logins, with_previous, .. } => vault::unset(vault, logins, *with_previous, console),
+        VaultVerb::Rename { vault, old, new } => vault::rename(vault, old, new, console),
+        VaultVerb::Get(args) => {
+            let options = vault::GetOptions {
+                vault: args.vault.clone(),
+                login: args.login.clone(),
+                field: args.field,
+                previous: args.previous,
+                reveal: args.reveal,
+                output: args.output.clone(),
+            };
+            vault::get(&options, &IdentitySources::of_process(&args.identity.identities)?, console)
+        }
+        VaultVerb::List { vault, json, identity } => vault::list(vault, *json, &IdentitySources::of_process(&identity.identities)?, console),
         VaultVerb::Show { vault, reveal, identity } => vault::show(vault, *reveal, &IdentitySources::of_process(&identity.identities)?, console),
         VaultVerb::AuditKey { output } => audit::audit_key(output.as_deref(), audit::default_path().as_deref(), console),
         VaultVerb::Fingerprint { vault, audit, identity } => {

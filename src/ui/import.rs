@@ -29,7 +29,7 @@ pub fn table(rows: &[Row], left: &[(String, String)]) -> String {
         table.set_header(["LOGIN", "REGISTRY", "USERNAME", "EXPIRES", "FROM"]);
         for row in rows {
             let expires = if row.expires.is_empty() { "-" } else { &row.expires };
-            table.add_row([&row.login, &row.registry, &row.username, expires, &row.from].map(|cell| line(cell)));
+            table.add_row([&row.login, &row.registry, &row.username, expires, &row.from].map(line));
         }
         for column in table.column_iter_mut() {
             column.set_padding((0, 2));
