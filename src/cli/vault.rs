@@ -72,6 +72,8 @@ pub enum VaultVerb {
         #[command(flatten)]
         identity: IdentityArgs,
     },
+    /// Name the logins that differ between two states of a vault; needs no identity without --deep
+    Diff(VaultDiffArgs),
     /// Make an audit key, readable by you alone; prints its id
     AuditKey {
         /// Where to write it [default: $XDG_CONFIG_HOME/regprov/audit-key.txt]; never overwritten
@@ -207,4 +209,22 @@ pub struct VaultSetArgs {
     /// What makes the password's fingerprint.
     #[command(flatten)]
     pub audit: AuditArgs,
+}
+
+/// `regprov vault diff`.
+#[derive(Args, Debug)]
+pub struct VaultDiffArgs {
+    /// The older state: a file, or one in git (`HEAD:vault.yml`, `main:./vault.yml`)
+    pub a: String,
+    /// The newer state
+    pub b: String,
+    /// Open passwords that were sealed anew and say whether they are the same; shows none
+    #[arg(long, help_heading = "What")]
+    pub deep: bool,
+    /// Exit with 10 when something differs
+    #[arg(long, help_heading = "Output")]
+    pub detailed_exitcode: bool,
+    /// What opens them.
+    #[command(flatten)]
+    pub identity: IdentityArgs,
 }

@@ -8,6 +8,7 @@ pub mod console;
 pub mod expiry;
 pub mod explain;
 pub mod files;
+mod git;
 pub mod hosts;
 pub mod identity;
 pub mod import;
@@ -52,13 +53,14 @@ pub async fn run(cli: &Cli) -> Result<u8> {
         Verb::Rotate(RotateVerb::Status(args)) => rotation::status(args, cli.verbose).await,
         Verb::Rotate(RotateVerb::Finish(args)) => rotation::finish(args, cli.verbose).await,
         Verb::Import(verb) => import::import(verb).await,
-        Verb::Vault(verb) => Console::of_process(|console| run_vault(verb, console)).map(|()| 0),
+        Verb::Vault(verb) => Console::of_process(|console| run_vault(verb, console)),
     }
 }
 
-/// Runs a verb of `regprov vault` with these streams.
-pub fn run_vault(verb: &VaultVerb, console: &mut Console<'_>) -> Result<()> {
-    match verb {
+/// Runs a verb of `regprov vault` with these streams and returns the exit code.
+pub fn run_vault(verb: &VaultVerb, console: &mut Console<'_>) -> Result<u8> {
+    let done = match verb {
+        VaultVerb::Diff(args) => return vault::diff(args, &IdentitySources::of_process(&args.identity.identities)?, console),
         VaultVerb::Keygen { output } => vault::keygen(output.as_deref(), identity::default_path().as_deref(), console),
         VaultVerb::Init { vault, recipients } => vault::init(vault, recipients, console),
         VaultVerb::Set(args) if args.become_password => vault::set_become_password(&args.vault, console),
@@ -102,5 +104,6 @@ pub fn run_vault(verb: &VaultVerb, console: &mut Console<'_>) -> Result<()> {
             vault::decrypt(file, output.as_deref(), *reveal, &IdentitySources::of_process(&identity.identities)?, console)
         }
         VaultVerb::View { file, reveal, identity } => vault::decrypt(file, None, *reveal, &IdentitySources::of_process(&identity.identities)?, console),
-    }
+    };
+    done.map(|()| 0)
 }

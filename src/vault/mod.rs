@@ -11,6 +11,7 @@
 //!   was sealed ([`mod@rotation`]).
 
 pub mod audit;
+pub mod diff;
 pub mod document;
 pub mod edit;
 pub mod file;

@@ -1,5 +1,6 @@
 //! `regprov vault`: make, fill and read vaults. A file a verb; what they share stands here.
 
+mod diff;
 mod file;
 mod get;
 mod keygen;
@@ -13,6 +14,7 @@ mod tests;
 mod unset;
 mod whole;
 
+pub use diff::diff;
 pub use get::{GetOptions, get};
 pub use keygen::{init, keygen};
 pub use list::list;
