@@ -1,6 +1,7 @@
 //! The command line: clap's types and their help, nothing else. No flag takes a secret.
 
 mod apply;
+mod import;
 mod look;
 mod rotate;
 mod vault;
@@ -11,6 +12,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 
 pub use apply::{ApplyArgs, ApplyOutputArgs, ApplyVerifyArgs, RemoveArgs, RunArgs, WhatArgs};
+pub use import::{ImportArgs, ImportVerb};
 pub use look::{ExpiryArgs, ExplainArgs, HostsArgs, LintArgs, PingArgs, StatusArgs, TrustArgs, VerifyArgs};
 pub use rotate::{RotateFinishArgs, RotateLookArgs, RotateRunArgs, RotateStartArgs, RotateStatusArgs, RotateVerb};
 pub use vault::{VaultDiffArgs, VaultField, VaultGetArgs, VaultSetArgs, VaultVerb};
@@ -59,6 +61,9 @@ pub enum Verb {
     /// Give a login a new password: beside the old one until every host has it
     #[command(subcommand)]
     Rotate(RotateVerb),
+    /// Seal into a vault the logins that you have today
+    #[command(subcommand)]
+    Import(ImportVerb),
     /// Make, fill and read vaults
     #[command(subcommand)]
     Vault(VaultVerb),

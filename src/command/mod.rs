@@ -12,6 +12,7 @@ mod git;
 pub mod given;
 pub mod hosts;
 pub mod identity;
+pub mod import;
 pub mod journal;
 pub mod lint;
 pub mod load;
@@ -53,6 +54,7 @@ pub async fn run(cli: &Cli) -> Result<u8> {
         Verb::Rotate(RotateVerb::Undo(args)) => rotate::undo(args, cli.verbose).await,
         Verb::Rotate(RotateVerb::Status(args)) => rotation::status(args, cli.verbose).await,
         Verb::Rotate(RotateVerb::Finish(args)) => rotation::finish(args, cli.verbose).await,
+        Verb::Import(verb) => import::import(verb).await,
         Verb::Vault(verb) => Console::of_process(|console| run_vault(verb, console)),
     }
 }
