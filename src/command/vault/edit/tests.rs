@@ -154,7 +154,11 @@ fn a_login_under_rotation_keeps_both_its_passwords() {
     let vault = VaultFile::read(site.vault(), "").unwrap();
     let seal = vault.document.login("hub").unwrap().password.clone().unwrap();
     let block: String = seal.lines().map(|line| format!("        {line}\n")).collect();
-    let text = vault.text().replacen("    registry: docker.io\n", &format!("    registry: docker.io\n    previous:\n      username: acme\n      password: |\n{block}"), 1);
+    let text = vault.text().replacen(
+        "    registry: docker.io\n",
+        &format!("    registry: docker.io\n    previous:\n      username: acme\n      password: |\n{block}"),
+        1,
+    );
     vault.write(&text).unwrap();
     let mut session = site.open();
     let text = session.base.text(&[]);
@@ -208,9 +212,50 @@ fn round_trips(draft: &Draft) {
 #[test]
 fn odd_passwords_come_back() {
     for password in [
-        "0123", "yes", "~", "''", "\"", "'a'b'", "a: b # c", " a ", "-", "- a", "{a", "*a", "!a", "%a", "\\n", "a\n", "\n", "\na", "a\n\nb", "a\r\nb", "a\tb", "a \nb", " a\nb",
-        "a\n b\n", "{\n  \"type\": \"x\",\n\n  \"key\": \"-----BEGIN\\nEND\"\n}", "{\n}\n", "é日本", "\u{feff}a", "a\u{200b}b", "\u{a0}", "\u{85}", "\u{2028}", "\u{1f600}", "\u{fffe}",
-        "\u{e0001}", "\x1b[2J", "\x7f", "# a", "#", "a #b", "---", "...", "--- a\n...", "a vim: set ts=3:",
+        "0123",
+        "yes",
+        "~",
+        "''",
+        "\"",
+        "'a'b'",
+        "a: b # c",
+        " a ",
+        "-",
+        "- a",
+        "{a",
+        "*a",
+        "!a",
+        "%a",
+        "\\n",
+        "a\n",
+        "\n",
+        "\na",
+        "a\n\nb",
+        "a\r\nb",
+        "a\tb",
+        "a \nb",
+        " a\nb",
+        "a\n b\n",
+        "{\n  \"type\": \"x\",\n\n  \"key\": \"-----BEGIN\\nEND\"\n}",
+        "{\n}\n",
+        "é日本",
+        "\u{feff}a",
+        "a\u{200b}b",
+        "\u{a0}",
+        "\u{85}",
+        "\u{2028}",
+        "\u{1f600}",
+        "\u{fffe}",
+        "\u{e0001}",
+        "\x1b[2J",
+        "\x7f",
+        "# a",
+        "#",
+        "a #b",
+        "---",
+        "...",
+        "--- a\n...",
+        "a vim: set ts=3:",
     ] {
         for more in [false, true] {
             let logins = vec![login("a", "bob", password, more), login("0", "$x", password, false)];
