@@ -2,6 +2,7 @@
 
 mod file;
 mod keygen;
+mod recipients;
 mod set;
 mod show;
 #[cfg(test)]
@@ -9,6 +10,7 @@ mod tests;
 mod whole;
 
 pub use keygen::{init, keygen};
+pub use recipients::RecipientSources;
 pub use set::{SetOptions, set, set_become_password};
 pub use show::show;
 pub use whole::{decrypt, encrypt};
