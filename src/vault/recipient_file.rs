@@ -33,7 +33,7 @@ pub fn parse(name: &str, content: &[u8]) -> Result<RecipientFile> {
         match Recipient::parse(without_options(line)) {
             Ok(recipient) => {
                 if seen.insert(recipient.key()) {
-                    file.recipients.push(recipient.from_file(name));
+                    file.recipients.push(recipient.with_file(name));
                 }
             }
             Err(Refusal::Unusable(why)) => file.skipped.push(format!("{name}:{}: passed over: it {why}", i + 1)),

@@ -61,7 +61,7 @@ impl Recipient {
 
     /// It comes from this file.
     #[must_use]
-    pub(super) fn from_file(self, name: &str) -> Self {
+    pub(super) fn with_file(self, name: &str) -> Self {
         Recipient { file: Some(name.to_string()), ..self }
     }
 

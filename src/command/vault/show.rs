@@ -3,26 +3,18 @@
 use std::path::Path;
 
 use super::entry;
+use super::read::ReadVault;
 use crate::command::console::Console;
-use crate::command::files::{self, FILE_BYTES_MAX};
 use crate::command::identity::IdentitySources;
 use crate::error::{Error, Result};
 use crate::model::text::escape;
 use crate::vault::file::recipient_count;
-use crate::vault::{VaultDocument, decrypt as open_file, is_age_file, open_login};
+use crate::vault::{is_age_file, open_login};
 
 /// `vault show`: who can open it, and its logins as a table. With `reveal` the passwords too, and then all of them open or
 /// nothing is shown.
 pub fn show(vault: &Path, reveal: bool, sources: &IdentitySources, console: &mut Console<'_>) -> Result<()> {
-    let file = vault.display().to_string();
-    let mut bytes = files::read(vault, FILE_BYTES_MAX)?;
-    let whole = is_age_file(&bytes);
-    let identities = if reveal || whole { Some(sources.load(console.ask)?) } else { None };
-    if let Some(identities) = identities.as_ref().filter(|_| whole) {
-        bytes = open_file(&bytes, identities).map_err(|e| e.explain(&file))?;
-    }
-    let text = std::str::from_utf8(&bytes).map_err(|_| Error::vault(format!("{file} is not text")))?;
-    let document = VaultDocument::parse(&file, text)?;
+    let ReadVault { name: file, document, identities } = ReadVault::new(vault, reveal, sources, console)?;
     let recipients = document.recipients.as_deref().unwrap_or_default();
 
     let mut head = vec!["LOGIN", "REGISTRY", "USERNAME", "EXPIRES", "SEALED FOR"];
