@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Subcommand, ValueEnum};
 
 use super::{AuditArgs, IdentityArgs};
 
@@ -16,6 +16,7 @@ pub enum VaultVerb {
         output: Option<PathBuf>,
     },
     /// Make an empty vault for these recipients
+    #[command(group(ArgGroup::new("who").required(true).multiple(true).args(["recipients", "recipients_file"])))]
     Init {
         /// The vault to make; never overwritten
         vault: PathBuf,
