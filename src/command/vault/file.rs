@@ -19,6 +19,8 @@ pub(in crate::command) struct VaultFile {
     pub(in crate::command) document: VaultDocument,
     path: PathBuf,
     text: Zeroizing<String>,
+    /// Whether the file is still to be made.
+    is_new: bool,
 }
 
 impl VaultFile {
@@ -41,7 +43,16 @@ impl VaultFile {
         // Moved, not copied: a copy would have to be wiped too.
         let text = Zeroizing::new(String::from_utf8(std::mem::take(&mut *bytes)).expect("it was checked two lines above"));
         let document = VaultDocument::parse(&name, &text)?;
-        Ok(VaultFile { name, document, path: path.to_path_buf(), text })
+        Ok(VaultFile { name, document, path: path.to_path_buf(), text, is_new: false })
+    }
+
+    /// A vault without logins for these recipients, which is made when it is first written.
+    pub(in crate::command) fn fresh(path: &Path, recipients: &Recipients) -> Result<Self> {
+        let name = path.display().to_string();
+        let list: String = recipients.iter().map(|r| format!("  - {}\n", edit::recipient_item(r))).collect();
+        let text = Zeroizing::new(format!("version: 1\nrecipients:\n{list}logins: {{}}\n"));
+        let document = VaultDocument::parse(&name, &text)?;
+        Ok(VaultFile { name, document, path: path.to_path_buf(), text, is_new: true })
     }
 
     /// Reads the file of a login of an inventory, which must hold it as the inventory was read.
@@ -69,12 +80,15 @@ impl VaultFile {
         recipients_of(&self.name, &self.document)
     }
 
-    /// The file's text gives way to this one, with the next serial.
+    /// The file's text gives way to this one, with the next serial; a new file is made.
     ///
     /// # Errors
-    /// Somebody else changed the file since it was read, or it cannot be written; then it is what it was.
+    /// Somebody else changed the file since it was read, or made it meanwhile, or it cannot be written; then it is what it was.
     pub(in crate::command) fn write(&self, text: &str) -> Result<()> {
         let stamped = Zeroizing::new(edit::stamp(&self.name, text, &stamp::next(&self.document))?);
+        if self.is_new {
+            return files::create(&self.path, stamped.as_bytes(), 0o666);
+        }
         files::replace(&self.path, self.text.as_bytes(), stamped.as_bytes())
     }
 }

@@ -3,12 +3,11 @@
 use std::path::Path;
 use std::time::SystemTime;
 
-use super::{RecipientSources, people};
+use super::{RecipientSources, VaultFile, people};
 use crate::command::console::Console;
 use crate::command::files;
 use crate::error::{Error, Result};
-use crate::vault::edit::recipient_item;
-use crate::vault::{identity, stamp};
+use crate::vault::identity;
 
 /// `vault keygen`: a new age identity, as age-keygen writes it, in a file of its own (0600, never overwritten); `-` is stdout.
 /// Without `output` it goes to `default`, whose directory is made. The recipient is printed.
@@ -38,10 +37,8 @@ pub fn init(vault: &Path, recipients: &RecipientSources, console: &mut Console<'
     if recipients.is_empty() {
         return Err(Error::usage("a vault needs a recipient").hint("name one with -r; `regprov vault keygen` prints yours"));
     }
-    let list: String = recipients.iter().map(|r| format!("  - {}\n", recipient_item(r))).collect();
-    let stamp = stamp::new();
-    let text = format!("version: 1\nrecipients:\n{list}logins: {{}}\nvault_id: {}\nvault_serial: {}\n", stamp.id, stamp.serial);
-    files::create(vault, text.as_bytes(), 0o666)?;
+    let fresh = VaultFile::fresh(vault, &recipients)?;
+    fresh.write(fresh.text())?;
     console.note(format_args!(
         "{} is made for {}; add a login with `regprov vault set {} LOGIN --registry R --username U`",
         vault.display(),
