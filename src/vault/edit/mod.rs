@@ -5,11 +5,13 @@
 
 mod fields;
 pub(super) mod lines;
+mod recipients;
 mod set;
 mod splice;
 
 pub use fields::{Field, set_field, set_password};
 pub use lines::scalar;
+pub use recipients::{recipient_comments, recipient_item, set_recipients};
 pub use set::{LoginText, set_become, set_fingerprint, set_login};
 pub use splice::{remove_become, remove_login, rename_login, replace_seal, stamp};
 
