@@ -6,9 +6,10 @@ use zeroize::Zeroizing;
 
 use super::recipients_of;
 use crate::command::files::{self, FILE_BYTES_MAX};
+use crate::command::seen::Seen;
 use crate::error::{Error, Result};
 use crate::model::text::escape;
-use crate::model::{LoginEntry, PasswordText};
+use crate::model::{LoginEntry, PasswordText, VaultStamp};
 use crate::vault::{Recipients, VaultDocument, edit, is_age_file, stamp};
 
 /// A vault as it was read, or an inventory with `logins:` in it; and the one door through which its changed text goes back.
@@ -19,6 +20,7 @@ pub(in crate::command) struct VaultFile {
     pub(in crate::command) document: VaultDocument,
     path: PathBuf,
     text: Zeroizing<String>,
+    stamp: Option<VaultStamp>,
 }
 
 impl VaultFile {
@@ -41,7 +43,9 @@ impl VaultFile {
         // Moved, not copied: a copy would have to be wiped too.
         let text = Zeroizing::new(String::from_utf8(std::mem::take(&mut *bytes)).expect("it was checked two lines above"));
         let document = VaultDocument::parse(&name, &text)?;
-        Ok(VaultFile { name, document, path: path.to_path_buf(), text })
+        let stamp = stamp::of(&document).map_err(|why| Error::vault(format!("{name}: {why}")).hint("restore it as it was, from git or a copy"))?;
+        Seen::of_process().check(path, stamp.as_ref())?;
+        Ok(VaultFile { name, document, path: path.to_path_buf(), text, stamp })
     }
 
     /// Reads the file of a login of an inventory, which must hold it as the inventory was read.
@@ -74,7 +78,11 @@ impl VaultFile {
     /// # Errors
     /// Somebody else changed the file since it was read, or it cannot be written; then it is what it was.
     pub(in crate::command) fn write(&self, text: &str) -> Result<()> {
-        let stamped = Zeroizing::new(edit::stamp(&self.name, text, &stamp::next(&self.document))?);
-        files::replace(&self.path, self.text.as_bytes(), stamped.as_bytes())
+        let seen = Seen::of_process();
+        let stamp = seen.next(stamp::next(self.stamp.as_ref()));
+        let stamped = Zeroizing::new(edit::stamp(&self.name, text, &stamp)?);
+        files::replace(&self.path, self.text.as_bytes(), stamped.as_bytes())?;
+        seen.keep_own(&self.path, &stamp, stamped.as_bytes());
+        Ok(())
     }
 }

@@ -6,6 +6,7 @@ use std::time::SystemTime;
 use super::people;
 use crate::command::console::Console;
 use crate::command::files;
+use crate::command::seen::Seen;
 use crate::error::{Error, Result};
 use crate::vault::edit::scalar;
 use crate::vault::{Recipients, identity, stamp};
@@ -42,6 +43,7 @@ pub fn init(vault: &Path, recipients: &[String], console: &mut Console<'_>) -> R
     let stamp = stamp::new();
     let text = format!("version: 1\nrecipients:\n{list}logins: {{}}\nvault_id: {}\nvault_serial: {}\n", stamp.id, stamp.serial);
     files::create(vault, text.as_bytes(), 0o666)?;
+    Seen::of_process().keep_own(vault, &stamp, text.as_bytes());
     console.note(format_args!(
         "{} is made for {}; add a login with `regprov vault set {} LOGIN --registry R --username U`",
         vault.display(),
