@@ -5,6 +5,7 @@
 //! cannot be read or written.
 
 use std::fs::{self, File};
+use std::io::ErrorKind;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::RwLock;
@@ -186,11 +187,9 @@ impl Seen {
         if also_older || stamp.serial >= serial_before {
             let digest_before = before.filter(|seen| seen.serial == stamp.serial).and_then(|seen| seen.digest);
             if !also_older && digest_before.as_ref().zip(met.digest.as_ref()).is_some_and(|(a, b)| a != b) {
-                ui::warning(&format!(
-                    "{} is not what was seen of its serial {}: it was edited by hand, or changed twice from one state and merged as text",
-                    met.path.display(),
-                    stamp.serial
-                ));
+                // What is not sealed is edited by hand too, so nobody is warned.
+                let serial = stamp.serial;
+                tracing::info!(file = %met.path.display(), serial, "not what was seen of this serial: edited by hand, or changed twice from one state");
             }
             let digest = met.digest.clone().or(digest_before);
             self.write(&file_of_id(folder, &stamp.id), &OfId { version: Version, serial: stamp.serial, largest: largest.max(stamp.serial), digest })?;
@@ -206,7 +205,7 @@ impl Seen {
 
     /// A file of ours; one that cannot be read is as good as none, and told.
     fn read<T: for<'a> Deserialize<'a>>(&self, path: &Path) -> Option<T> {
-        if matches!(fs::symlink_metadata(path), Err(e) if e.kind() == std::io::ErrorKind::NotFound) {
+        if matches!(fs::symlink_metadata(path), Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)) {
             return None;
         }
         let read = files::read(path, STATE_BYTES_MAX).map_err(|e| e.message);

@@ -158,7 +158,7 @@ fn stamp(reader: &mut Reader<'_>, fields: &Fields<'_>, is_sealed: bool) -> Optio
 }
 
 /// The way out where a stamp is damaged.
-const STAMP_HINT: &str = "the vault commands write both, at the end of the file; take the file from git as it was";
+const STAMP_HINT: &str = "the vault commands write both, at the end of the file; restore it as it was, from git or a copy";
 
 /// `id:` travels to the nodes and names files there, so it is narrow.
 fn id(reader: &mut Reader<'_>, node: &Node) -> Option<String> {
