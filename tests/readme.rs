@@ -30,9 +30,9 @@ fn blocks(page: &str, language: &str) -> Vec<String> {
     found
 }
 
-/// The words of a command line as these pages write them: single quotes, comments, redirections.
+/// The words of a command line as these pages write them: single quotes, comments, redirections, pipes.
 fn words(line: &str) -> Vec<String> {
-    let line = line.split(" #").next().unwrap().split(" < ").next().unwrap().split(" > ").next().unwrap();
+    let line = line.split(" #").next().unwrap().split(" < ").next().unwrap().split(" > ").next().unwrap().split(" | ").next().unwrap();
     line.split_whitespace().map(|w| w.trim_matches('\'').to_string()).collect()
 }
 
@@ -61,8 +61,11 @@ fn every_long_flag_that_is_named_exists() {
     }
     let mut known = Vec::new();
     flags(&Cli::command(), &mut known);
-    // Flags of cargo, of the quickstart, of ansible-inventory and of .ci/run; they stand in the same text.
-    known.extend(["--list", "--stay", "--version", "--release", "--locked", "--example", "--path", "--test", "--bench", "--full"].map(str::to_string));
+    // Flags of cargo, of the quickstart, of ansible-inventory, of .ci/run and of docker; they stand in the same text.
+    known.extend(
+        ["--list", "--stay", "--version", "--release", "--locked", "--example", "--path", "--test", "--bench", "--full", "--password-stdin"]
+            .map(str::to_string),
+    );
     let text = page("README.md");
     for (at, _) in text.match_indices("--") {
         let flag: String = text[at..].chars().take_while(|c| c.is_ascii_lowercase() || *c == '-').collect();

@@ -13,7 +13,7 @@ use clap::{Args, Parser, Subcommand};
 pub use apply::{ApplyArgs, ApplyOutputArgs, ApplyVerifyArgs, RemoveArgs, RunArgs, WhatArgs};
 pub use look::{ExpiryArgs, ExplainArgs, HostsArgs, LintArgs, PingArgs, StatusArgs, TrustArgs, VerifyArgs};
 pub use rotate::{RotateFinishArgs, RotateLookArgs, RotateRunArgs, RotateStartArgs, RotateStatusArgs, RotateVerb};
-pub use vault::{VaultSetArgs, VaultVerb};
+pub use vault::{VaultDiffArgs, VaultField, VaultGetArgs, VaultSetArgs, VaultVerb};
 
 use crate::model::TargetKind;
 

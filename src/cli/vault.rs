@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 
 use super::{AuditArgs, IdentityArgs};
 
@@ -25,6 +25,42 @@ pub enum VaultVerb {
     },
     /// Add or change a login; the password comes from stdin, or from a prompt without echo
     Set(VaultSetArgs),
+    /// Take logins out of a vault: all that are named, or none
+    Unset {
+        /// The vault
+        vault: PathBuf,
+        /// The logins' names
+        #[arg(required_unless_present = "become_password")]
+        logins: Vec<String>,
+        /// Take the password of sudo out (`become_password:`) instead of logins
+        #[arg(long = "become", conflicts_with_all = ["logins", "with_previous"], help_heading = "What")]
+        become_password: bool,
+        /// Take out a login under rotation too, whose old password goes with it
+        #[arg(long, help_heading = "What")]
+        with_previous: bool,
+    },
+    /// Give a login another name; its seal stays
+    Rename {
+        /// The vault
+        vault: PathBuf,
+        /// The login's name
+        old: String,
+        /// Its new name
+        new: String,
+    },
+    /// Write one field of a login to stdout, for scripts
+    Get(VaultGetArgs),
+    /// List the logins' names, one a line; needs no identity
+    List {
+        /// The vault
+        vault: PathBuf,
+        /// One JSON document on stdout, with all that is not secret (schema regprov.vault/1)
+        #[arg(long, help_heading = "Output")]
+        json: bool,
+        /// What opens a vault that is encrypted as a whole; nothing else needs it.
+        #[command(flatten)]
+        identity: IdentityArgs,
+    },
     /// Show a vault's structure; needs no identity without --reveal
     Show {
         /// The vault
@@ -36,6 +72,8 @@ pub enum VaultVerb {
         #[command(flatten)]
         identity: IdentityArgs,
     },
+    /// Name the logins that differ between two states of a vault; needs no identity without --deep
+    Diff(VaultDiffArgs),
     /// Make an audit key, readable by you alone; prints its id
     AuditKey {
         /// Where to write it [default: $XDG_CONFIG_HOME/regprov/audit-key.txt]; never overwritten
@@ -91,6 +129,45 @@ pub enum VaultVerb {
     },
 }
 
+/// `regprov vault get`.
+#[derive(Args, Debug)]
+pub struct VaultGetArgs {
+    /// The vault
+    pub vault: PathBuf,
+    /// The login's name
+    pub login: String,
+    /// Which field; a password has no line break behind it, the others one
+    #[arg(long, value_name = "FIELD", value_enum, default_value_t = VaultField::Password, help_heading = "What")]
+    pub field: VaultField,
+    /// That of the old password, which a rotation under way keeps
+    #[arg(long, help_heading = "What")]
+    pub previous: bool,
+    /// Write a password to a terminal
+    #[arg(long, help_heading = "Output")]
+    pub reveal: bool,
+    /// A new file for it, readable by you alone [default: stdout]
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// What opens the seal; only `password` and `auth-hosts` stand in it.
+    #[command(flatten)]
+    pub identity: IdentityArgs,
+}
+
+/// A field of a login.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum VaultField {
+    /// Its password
+    Password,
+    /// Its account
+    Username,
+    /// Its registry
+    Registry,
+    /// When it ends; empty where that is not known
+    Expires,
+    /// Further hosts that are handed it, one a line
+    AuthHosts,
+}
+
 /// `regprov vault set`.
 #[derive(Args, Debug)]
 pub struct VaultSetArgs {
@@ -117,7 +194,37 @@ pub struct VaultSetArgs {
     /// A further host that is handed this login, such as the token server (repeatable)
     #[arg(long = "auth-host", value_name = "HOST", help_heading = "What")]
     pub auth_hosts: Vec<String>,
+    /// Make the password, of so many letters and digits, and show it to nobody; stdin is not read [default length: 32]
+    #[arg(
+        long,
+        value_name = "LENGTH",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "32",
+        value_parser = clap::value_parser!(u8).range(16..=128),
+        conflicts_with = "become_password",
+        help_heading = "What"
+    )]
+    pub generate: Option<u8>,
     /// What makes the password's fingerprint.
     #[command(flatten)]
     pub audit: AuditArgs,
+}
+
+/// `regprov vault diff`.
+#[derive(Args, Debug)]
+pub struct VaultDiffArgs {
+    /// The older state: a file, or one in git (`HEAD:vault.yml`, `main:./vault.yml`)
+    pub a: String,
+    /// The newer state
+    pub b: String,
+    /// Open passwords that were sealed anew and say whether they are the same; shows none
+    #[arg(long, help_heading = "What")]
+    pub deep: bool,
+    /// Exit with 10 when something differs
+    #[arg(long, help_heading = "Output")]
+    pub detailed_exitcode: bool,
+    /// What opens them.
+    #[command(flatten)]
+    pub identity: IdentityArgs,
 }

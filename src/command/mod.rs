@@ -8,6 +8,7 @@ pub mod console;
 pub mod expiry;
 pub mod explain;
 pub mod files;
+mod git;
 pub mod hosts;
 pub mod identity;
 pub mod journal;
@@ -52,13 +53,14 @@ pub async fn run(cli: &Cli) -> Result<u8> {
         Verb::Rotate(RotateVerb::Undo(args)) => rotate::undo(args, cli.verbose).await,
         Verb::Rotate(RotateVerb::Status(args)) => rotation::status(args, cli.verbose).await,
         Verb::Rotate(RotateVerb::Finish(args)) => rotation::finish(args, cli.verbose).await,
-        Verb::Vault(verb) => Console::of_process(|console| run_vault(verb, console)).map(|()| 0),
+        Verb::Vault(verb) => Console::of_process(|console| run_vault(verb, console)),
     }
 }
 
-/// Runs a verb of `regprov vault` with these streams.
-pub fn run_vault(verb: &VaultVerb, console: &mut Console<'_>) -> Result<()> {
-    match verb {
+/// Runs a verb of `regprov vault` with these streams and returns the exit code.
+pub fn run_vault(verb: &VaultVerb, console: &mut Console<'_>) -> Result<u8> {
+    let done = match verb {
+        VaultVerb::Diff(args) => return vault::diff(args, &IdentitySources::of_process(&args.identity.identities)?, console),
         VaultVerb::Keygen { output } => vault::keygen(output.as_deref(), identity::default_path().as_deref(), console),
         VaultVerb::Init { vault, recipients } => vault::init(vault, recipients, console),
         VaultVerb::Set(args) if args.become_password => vault::set_become_password(&args.vault, console),
@@ -71,10 +73,26 @@ pub fn run_vault(verb: &VaultVerb, console: &mut Console<'_>) -> Result<()> {
                 expires: args.expires.clone(),
                 canary: args.canary.clone(),
                 auth_hosts: args.auth_hosts.clone(),
+                generate: args.generate,
                 audit_key: audit::AuditKeySources::of_process(args.audit.audit_key.as_deref()),
             };
             vault::set(&options, console)
         }
+        VaultVerb::Unset { vault, become_password: true, .. } => vault::unset_become_password(vault, console),
+        VaultVerb::Unset { vault, logins, with_previous, .. } => vault::unset(vault, logins, *with_previous, console),
+        VaultVerb::Rename { vault, old, new } => vault::rename(vault, old, new, console),
+        VaultVerb::Get(args) => {
+            let options = vault::GetOptions {
+                vault: args.vault.clone(),
+                login: args.login.clone(),
+                field: args.field,
+                previous: args.previous,
+                reveal: args.reveal,
+                output: args.output.clone(),
+            };
+            vault::get(&options, &IdentitySources::of_process(&args.identity.identities)?, console)
+        }
+        VaultVerb::List { vault, json, identity } => vault::list(vault, *json, &IdentitySources::of_process(&identity.identities)?, console),
         VaultVerb::Show { vault, reveal, identity } => vault::show(vault, *reveal, &IdentitySources::of_process(&identity.identities)?, console),
         VaultVerb::AuditKey { output } => audit::audit_key(output.as_deref(), audit::default_path().as_deref(), console),
         VaultVerb::Fingerprint { vault, audit, identity } => {
@@ -86,5 +104,6 @@ pub fn run_vault(verb: &VaultVerb, console: &mut Console<'_>) -> Result<()> {
             vault::decrypt(file, output.as_deref(), *reveal, &IdentitySources::of_process(&identity.identities)?, console)
         }
         VaultVerb::View { file, reveal, identity } => vault::decrypt(file, None, *reveal, &IdentitySources::of_process(&identity.identities)?, console),
-    }
+    };
+    done.map(|()| 0)
 }

@@ -25,6 +25,7 @@ use fields::Reader;
 use yaml::Pos;
 use zeroize::Zeroizing;
 
+pub(crate) use fields::hint_for;
 pub use limit::{limit, select};
 
 use crate::error::{Error, Kind, Problem, Result, rule};

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde_yaml::Spanned;
 
 use crate::error::{Error, Problem, Result, rule};
+use crate::model::conflict;
 
 /// The parts of a YAML file that the vault commands use.
 #[derive(Deserialize, Default)]
@@ -73,8 +74,11 @@ pub struct VaultPrevious {
 }
 
 impl VaultDocument {
-    /// Reads a file's text. The error names file, line and column, and nothing that stands there.
+    /// Reads a file's text. The error names file, line and column, and nothing that stands there but names of logins.
     pub fn parse(file: &str, text: &str) -> Result<Self> {
+        if let Some(conflict) = conflict::find(text) {
+            return Err(Error::vault(format!("{file}:{}: {}", conflict.first, conflict.text())).hint(conflict::hint(file)));
+        }
         serde_yaml::from_str_with_options::<Option<VaultDocument>>(text, quiet()).map(Option::unwrap_or_default).map_err(|e| yaml_error(file, &e))
     }
 
@@ -146,5 +150,7 @@ mod tests {
         refused("logins:\n  a: {password: [hunter2]}\n", "v.yml:2:");
         refused("a: 1\n---\nb: 2\n", "v.yml:");
         refused("logins:\n  a: *hunter2\n", "v.yml:2:");
+        let sides = "logins:\n  a:\n<<<<<<< ours\n    password: hunter2\n=======\n    password: hunter22\n>>>>>>> theirs\n";
+        refused(sides, "v.yml:3: an unresolved merge conflict (lines 3 to 7, in login `a`)\n  hint: keep one side");
     }
 }

@@ -11,10 +11,13 @@
 //!   was sealed ([`mod@rotation`]).
 
 pub mod audit;
+pub mod diff;
 pub mod document;
 pub mod edit;
 pub mod file;
+pub mod header;
 pub mod identity;
+pub mod password;
 pub mod recipients;
 pub mod rotation;
 pub mod seal;

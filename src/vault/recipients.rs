@@ -74,9 +74,7 @@ fn parse_one(text: &str) -> std::result::Result<Key, String> {
     match text.split_whitespace().next() {
         None => Err("is empty".into()),
         Some("ssh-ed25519" | "ssh-rsa") => parse_ssh(text).map(Key::Ssh),
-        Some(word) if word.starts_with("age1pq1") => {
-            Err("is a post-quantum key, which this version does not know; use an age1... key of age 1.0 or later".into())
-        }
+        Some(word) if word.starts_with("age1pq1") => Err("is a post-quantum key, which is not supported; use an age1... key of age 1.0 or later".into()),
         Some(word) if word.starts_with("age1") && word.len() == text.len() => age::x25519::Recipient::from_str(text)
             .map(Key::Age)
             .map_err(|_| "begins as an age key but is not one: it was cut or mistyped (keys of plugins are not supported)".into()),

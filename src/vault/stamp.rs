@@ -29,14 +29,14 @@ pub fn of(document: &VaultDocument) -> Result<Option<VaultStamp>, &'static str> 
 }
 
 /// The stamp of a vault after its next change; one that has none gets its first.
-pub fn next(stamp: Option<&VaultStamp>) -> VaultStamp {
-    stamp.map_or_else(new, |stamp| VaultStamp { serial: stamp.serial.saturating_add(1), ..stamp.clone() })
+pub fn next(document: &VaultDocument) -> VaultStamp {
+    let fresh = new();
+    VaultStamp { id: document.vault_id.clone().unwrap_or(fresh.id), serial: document.vault_serial.map_or(fresh.serial, |serial| serial.saturating_add(1)) }
 }
 
 /// The stamp of what comes of two states of one vault: newer than both. `None` for two vaults.
 pub fn merged(ours: &VaultStamp, theirs: &VaultStamp) -> Option<VaultStamp> {
-    let newer = if ours.serial >= theirs.serial { ours } else { theirs };
-    (ours.id == theirs.id).then(|| next(Some(newer)))
+    (ours.id == theirs.id).then(|| VaultStamp { serial: ours.serial.max(theirs.serial).saturating_add(1), ..ours.clone() })
 }
 
 #[cfg(test)]
@@ -65,8 +65,9 @@ mod tests {
             assert_eq!(merged(&stamp("a", ours), &stamp("a", theirs)), Some(stamp("a", want)));
         }
         assert_eq!(merged(&stamp("a", 1), &stamp("b", 2)), None);
-        let first = next(None);
+        let next = |text: &str| next(&VaultDocument::parse("v", text).unwrap());
+        let first = next("");
         assert!(VaultStamp::is_id(&first.id) && first.serial == 1);
-        assert_eq!(next(Some(&first)), VaultStamp { serial: 2, ..first });
+        assert_eq!(next(&format!("vault_id: {}\nvault_serial: 1\n", first.id)), VaultStamp { serial: 2, ..first });
     }
 }

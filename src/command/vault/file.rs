@@ -9,7 +9,7 @@ use crate::command::files::{self, FILE_BYTES_MAX};
 use crate::command::seen::Seen;
 use crate::error::{Error, Result};
 use crate::model::text::escape;
-use crate::model::{LoginEntry, PasswordText, VaultStamp};
+use crate::model::{LoginEntry, PasswordText};
 use crate::vault::{Recipients, VaultDocument, edit, is_age_file, stamp};
 
 /// A vault as it was read, or an inventory with `logins:` in it; and the one door through which its changed text goes back.
@@ -20,7 +20,6 @@ pub(in crate::command) struct VaultFile {
     pub(in crate::command) document: VaultDocument,
     path: PathBuf,
     text: Zeroizing<String>,
-    stamp: Option<VaultStamp>,
 }
 
 impl VaultFile {
@@ -45,7 +44,7 @@ impl VaultFile {
         let document = VaultDocument::parse(&name, &text)?;
         let stamp = stamp::of(&document).map_err(|why| Error::vault(format!("{name}: {why}")).hint("restore it as it was, from git or a copy"))?;
         Seen::of_process().check(path, stamp.as_ref())?;
-        Ok(VaultFile { name, document, path: path.to_path_buf(), text, stamp })
+        Ok(VaultFile { name, document, path: path.to_path_buf(), text })
     }
 
     /// Reads the file of a login of an inventory, which must hold it as the inventory was read.
@@ -79,7 +78,7 @@ impl VaultFile {
     /// Somebody else changed the file since it was read, or it cannot be written; then it is what it was.
     pub(in crate::command) fn write(&self, text: &str) -> Result<()> {
         let seen = Seen::of_process();
-        let stamp = seen.next(stamp::next(self.stamp.as_ref()));
+        let stamp = seen.next(stamp::next(&self.document));
         let stamped = Zeroizing::new(edit::stamp(&self.name, text, &stamp)?);
         files::replace(&self.path, self.text.as_bytes(), stamped.as_bytes())?;
         seen.keep_own(&self.path, &stamp, stamped.as_bytes());

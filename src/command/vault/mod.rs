@@ -1,21 +1,33 @@
 //! `regprov vault`: make, fill and read vaults. A file a verb; what they share stands here.
 
+mod diff;
 mod file;
+mod get;
 mod keygen;
+mod list;
+mod read;
+mod rename;
 mod set;
 mod show;
 #[cfg(test)]
 mod tests;
+mod unset;
 mod whole;
 
+pub use diff::diff;
+pub use get::{GetOptions, get};
 pub use keygen::{init, keygen};
+pub use list::list;
+pub use rename::rename;
 pub use set::{SetOptions, set, set_become_password};
 pub use show::show;
+pub use unset::{unset, unset_become_password};
 pub use whole::{decrypt, encrypt};
 
 pub(super) use file::VaultFile;
 
 use crate::error::{Error, Result};
+use crate::inventory::hint_for;
 use crate::model::text::escape;
 use crate::model::{LoginEntry, PasswordText, PreviousPassword, Registry, Secret, Username};
 use crate::vault::{Recipients, VaultDocument, is_age_file};
@@ -45,6 +57,23 @@ pub(super) fn entry(name: &str, login: &crate::vault::document::VaultLogin, plac
         Some(PreviousPassword { username, sealed: previous.password.clone().filter(|p| is_age_file(p.as_bytes()))?, expires: None, fingerprint: None })
     });
     Ok(LoginEntry { name: name.to_string(), registry, username, password, expires: None, fingerprint: None, canary: None, previous, place })
+}
+
+/// Checks what a login is to be called.
+pub(super) fn check_login_name(name: &str) -> std::result::Result<(), String> {
+    let fits = name.starts_with(|c: char| c.is_ascii_alphanumeric()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
+    if fits { Ok(()) } else { Err("a login's name is made of letters, digits, `.`, `_` and `-`, and begins with a letter or digit".to_string()) }
+}
+
+/// That there are no logins of these names, each with the one that may be meant.
+pub(super) fn unknown(file: &str, document: &VaultDocument, names: &[&str]) -> Error {
+    let there: Vec<&str> = document.logins().map(|(name, ..)| name).collect();
+    let one =
+        |name: &str| Error { hint: hint_for(name, there.iter().copied(), "logins"), ..Error::usage(format!("{file}: there is no login `{}`", escape(name))) };
+    match names {
+        [name] => one(name),
+        _ => Error::usage(names.iter().map(|name| one(name).to_string()).collect::<Vec<_>>().join("\n")),
+    }
 }
 
 pub(super) fn people(n: usize) -> String {

@@ -9,6 +9,6 @@ mod splice;
 
 pub use lines::scalar;
 pub use set::{LoginText, set_become, set_fingerprint, set_login};
-pub use splice::{remove_login, rename_login, replace_seal, stamp};
+pub use splice::{remove_become, remove_login, rename_login, replace_seal, stamp};
 
 pub(super) use set::rest;

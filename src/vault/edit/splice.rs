@@ -60,6 +60,25 @@ pub fn rename_login(file: &str, text: &str, old: &str, new: &str) -> Result<Stri
     )
 }
 
+/// The text of `file` without the password of sudo.
+pub fn remove_become(file: &str, text: &str) -> Result<String> {
+    const KEY: &str = "become_password";
+    let refused = |why: &str| refused(file, "the password of sudo cannot be taken out", why);
+    let lines = Lines::new(text);
+    let all = 0..lines.lines.len();
+    let (at, _) = lines.find_key(KEY, 0, all.clone()).ok_or_else(|| refused("it does not stand here"))?;
+    let spliced = lines.replace(at..lines.value_of(at, 0, &all).end, &[]);
+    checked(
+        file,
+        text,
+        spliced,
+        || refused(NOT_BLOCK),
+        |top| {
+            top.shift_remove(KEY);
+        },
+    )
+}
+
 /// The text of `file` with another seal as the password of the login `name`; with `previous` as that of what its rotation replaces.
 pub fn replace_seal(file: &str, text: &str, name: &str, previous: bool, armored: &str) -> Result<String> {
     let refused = |why: &str| refused(file, &format!("login `{}` cannot be sealed again", escape(name)), why);
@@ -184,6 +203,15 @@ mod tests {
         no(rename_login("v", VAULT, "nope", "x"), "does not stand here");
         no(rename_login("v", "logins: {a: {registry: x}}\n", "a", "b"), "cannot be told");
         no(rename_login("v", "logins:\n  a: {registry: x}\n", "a", "b"), "cannot be told");
+    }
+
+    #[test]
+    fn the_password_of_sudo_goes() {
+        let with = VAULT.replace("logins:", "become_password: | # of the nodes\n  -----BEGIN\n  old\n\n# who\nlogins:");
+        same(remove_become("v", &with), &VAULT.replace("logins:", "\n# who\nlogins:"));
+        no(remove_become("v", VAULT), "does not stand here");
+        no(remove_become("v", "{become_password: x}\n"), "does not stand here");
+        no(remove_become("v", "become_password: &a x\nlogins: {a: {password: *a}}\n"), "cannot be told");
     }
 
     #[test]
