@@ -28,7 +28,7 @@
 //! `explain` ends after `observe` too: [`mod@explain`] tells what each program would make of the files of one host.
 //! `rotate start` and `undo` are that line with the registry asked before it and the vault written in between; `rotate status` and `finish` are
 //! `status` with two passwords to compare.
-//! `vault` works on the files of the admin alone.
+//! `vault` works on the files of the admin alone, and so does `import`, which makes logins of what other programs keep.
 //!
 //! # Where hosts come from
 //!
@@ -86,6 +86,7 @@
 //! | [`error`] | nothing of the crate | never |
 //! | [`format`](mod@format), [`plan`], [`node`] | `model` | never |
 //! | [`explain`] | `model`, `format` | never |
+//! | [`import`] | `model`, `format` | never |
 //! | [`inventory`] | `error`, `model`, `format` (names and input rules) | never (files, directories and programs through [`inventory::World`]) |
 //! | [`lint`] | `error`, `model`, `inventory`, `format` | never |
 //! | [`vault`] | `error`, `model` | never (bytes in, bytes out; commands read files) |
@@ -104,6 +105,7 @@ pub mod command;
 pub mod error;
 pub mod explain;
 pub mod format;
+pub mod import;
 pub mod inventory;
 pub mod lint;
 pub mod model;

@@ -1,7 +1,7 @@
 //! What `apply` and `hosts` share: reading an inventory, its vaults and its passwords.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use zeroize::Zeroizing;
 
@@ -10,6 +10,7 @@ use super::identity::IdentitySources;
 use super::journal::LastRun;
 use super::seen::{self, Met, Seen};
 use super::{files, sources};
+use crate::cli::IdentityArgs;
 use crate::error::{Error, Kind, Result, rule};
 use crate::inventory::{self, Entry, INVENTORY_BYTES_MAX, Inventory, LoadOptions, Program, Survey, World};
 use crate::model::{Expiry, Login, LoginEntry, PasswordText, Secret, VaultStamp, Within};
@@ -31,9 +32,9 @@ pub struct Opener {
 }
 
 impl Opener {
-    /// With the `--identity` flags and this process's environment.
-    pub fn of_process(files: &[PathBuf]) -> Result<Self> {
-        let sources = IdentitySources::of_process(files)?;
+    /// With these flags and this process's environment.
+    pub fn of_process(args: &IdentityArgs) -> Result<Self> {
+        let sources = IdentitySources::of_process(args)?;
         Ok(Opener { sources, identities: None, allow_commands: false, seen: Seen::of_process(), met: Vec::new(), digest: None })
     }
 

@@ -118,6 +118,12 @@ impl fmt::Display for Username {
     }
 }
 
+/// Checks a login's name: letters, digits, `.`, `_` and `-`, begun by a letter or digit.
+pub fn check_name(name: &str) -> Result<(), String> {
+    let fits = name.starts_with(|c: char| c.is_ascii_alphanumeric()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
+    if fits { Ok(()) } else { Err("a login's name is made of letters, digits, `.`, `_` and `-`, and begins with a letter or digit".into()) }
+}
+
 /// Checks a password by the rules that hold for every consumer: not empty, no NUL.
 pub fn check_password(password: &str) -> Result<(), String> {
     match password {

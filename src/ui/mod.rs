@@ -6,6 +6,7 @@ pub mod expiry;
 pub mod explain;
 pub mod fold;
 pub mod hosts;
+pub mod import;
 pub mod json;
 pub mod lint;
 pub mod log;

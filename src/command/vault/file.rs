@@ -20,6 +20,8 @@ pub(in crate::command) struct VaultFile {
     pub(in crate::command) document: VaultDocument,
     path: PathBuf,
     text: Zeroizing<String>,
+    /// Whether the file is still to be made.
+    is_new: bool,
 }
 
 impl VaultFile {
@@ -44,7 +46,16 @@ impl VaultFile {
         let document = VaultDocument::parse(&name, &text)?;
         let stamp = stamp::of(&document).map_err(|why| Error::vault(format!("{name}: {why}")).hint("restore it as it was, from git or a copy"))?;
         Seen::of_process().check(path, stamp.as_ref())?;
-        Ok(VaultFile { name, document, path: path.to_path_buf(), text })
+        Ok(VaultFile { name, document, path: path.to_path_buf(), text, is_new: false })
+    }
+
+    /// A vault without logins for these recipients, which is made when it is first written.
+    pub(in crate::command) fn fresh(path: &Path, recipients: &Recipients) -> Result<Self> {
+        let name = path.display().to_string();
+        let list: String = recipients.texts().iter().map(|text| format!("  - {}\n", edit::scalar(text))).collect();
+        let text = Zeroizing::new(format!("version: 1\nrecipients:\n{list}logins: {{}}\n"));
+        let document = VaultDocument::parse(&name, &text)?;
+        Ok(VaultFile { name, document, path: path.to_path_buf(), text, is_new: true })
     }
 
     /// Reads the file of a login of an inventory, which must hold it as the inventory was read.
@@ -72,15 +83,19 @@ impl VaultFile {
         recipients_of(&self.name, &self.document)
     }
 
-    /// The file's text gives way to this one, with the next serial.
+    /// The file's text gives way to this one, with the next serial; a new file is made.
     ///
     /// # Errors
-    /// Somebody else changed the file since it was read, or it cannot be written; then it is what it was.
+    /// Somebody else changed the file since it was read, or made it meanwhile, or it cannot be written; then it is what it was.
     pub(in crate::command) fn write(&self, text: &str) -> Result<()> {
         let seen = Seen::of_process();
         let stamp = seen.next(stamp::next(&self.document));
         let stamped = Zeroizing::new(edit::stamp(&self.name, text, &stamp)?);
-        files::replace(&self.path, self.text.as_bytes(), stamped.as_bytes())?;
+        if self.is_new {
+            files::create(&self.path, stamped.as_bytes(), 0o666)?;
+        } else {
+            files::replace(&self.path, self.text.as_bytes(), stamped.as_bytes())?;
+        }
         seen.keep_own(&self.path, &stamp, stamped.as_bytes());
         Ok(())
     }

@@ -59,12 +59,6 @@ pub(super) fn entry(name: &str, login: &crate::vault::document::VaultLogin, plac
     Ok(LoginEntry { name: name.to_string(), registry, username, password, expires: None, fingerprint: None, canary: None, previous, place })
 }
 
-/// Checks what a login is to be called.
-pub(super) fn check_login_name(name: &str) -> std::result::Result<(), String> {
-    let fits = name.starts_with(|c: char| c.is_ascii_alphanumeric()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
-    if fits { Ok(()) } else { Err("a login's name is made of letters, digits, `.`, `_` and `-`, and begins with a letter or digit".to_string()) }
-}
-
 /// That there are no logins of these names, each with the one that may be meant.
 pub(super) fn unknown(file: &str, document: &VaultDocument, names: &[&str]) -> Error {
     let there: Vec<&str> = document.logins().map(|(name, ..)| name).collect();

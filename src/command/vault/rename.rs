@@ -2,15 +2,16 @@
 
 use std::path::Path;
 
-use super::{VaultFile, check_login_name, unknown};
+use super::{VaultFile, unknown};
 use crate::command::console::Console;
 use crate::error::{Error, Result};
+use crate::model::login::check_name;
 use crate::model::text::escape;
 use crate::vault::edit::rename_login;
 
 /// `vault rename`: the login `old` is called `new`, and nothing else changes: no seal names it, so none is made anew.
 pub fn rename(vault: &Path, old: &str, new: &str, console: &mut Console<'_>) -> Result<()> {
-    check_login_name(new).map_err(Error::usage)?;
+    check_name(new).map_err(Error::usage)?;
     let vault = VaultFile::read(vault, "no login can be renamed in it")?;
     let file = &vault.name;
     if vault.document.login(old).is_none() {

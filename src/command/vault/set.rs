@@ -2,11 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{VaultFile, check_login_name, people};
+use super::{VaultFile, people};
 use crate::command::audit::AuditKeySources;
 use crate::command::console::Console;
 use crate::command::load::now;
 use crate::error::{Error, Result};
+use crate::model::login::check_name;
 use crate::model::registry::NameNote;
 use crate::model::text::{escape, shell_word};
 use crate::model::{Expiry, Registry, Repository, Username};
@@ -118,7 +119,7 @@ impl Wanted {
     /// Checks all of them and tells all problems at once.
     fn check(options: &SetOptions, old_registry: Option<&str>, old_username: Option<&str>) -> Result<Self> {
         let mut problems = Vec::new();
-        problems.extend(check_login_name(&options.login).err());
+        problems.extend(check_name(&options.login).err());
         let registry = match options.registry.as_deref().or(old_registry) {
             Some(text) => match Registry::parse(text) {
                 Ok(parsed) => Some(parsed),
