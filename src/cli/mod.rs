@@ -15,7 +15,7 @@ pub use apply::{ApplyArgs, ApplyOutputArgs, ApplyVerifyArgs, RemoveArgs, RunArgs
 pub use import::{ImportArgs, ImportVerb};
 pub use look::{ExpiryArgs, ExplainArgs, HostsArgs, LintArgs, PingArgs, StatusArgs, TrustArgs, VerifyArgs};
 pub use rotate::{RotateFinishArgs, RotateLookArgs, RotateRunArgs, RotateStartArgs, RotateStatusArgs, RotateVerb};
-pub use vault::{VaultDiffArgs, VaultField, VaultGetArgs, VaultSetArgs, VaultVerb};
+pub use vault::{RecipientArgs, VaultDiffArgs, VaultField, VaultGetArgs, VaultSetArgs, VaultVerb};
 
 use crate::model::TargetKind;
 

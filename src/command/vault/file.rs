@@ -52,7 +52,7 @@ impl VaultFile {
     /// A vault without logins for these recipients, which is made when it is first written.
     pub(in crate::command) fn fresh(path: &Path, recipients: &Recipients) -> Result<Self> {
         let name = path.display().to_string();
-        let list: String = recipients.texts().iter().map(|text| format!("  - {}\n", edit::scalar(text))).collect();
+        let list: String = recipients.iter().map(|r| format!("  - {}\n", edit::recipient_item(r))).collect();
         let text = Zeroizing::new(format!("version: 1\nrecipients:\n{list}logins: {{}}\n"));
         let document = VaultDocument::parse(&name, &text)?;
         Ok(VaultFile { name, document, path: path.to_path_buf(), text, is_new: true })
