@@ -30,6 +30,9 @@ pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub verb: Verb,
+    /// Take a vault that is older than what was seen of it on this machine, or another one than stood there
+    #[arg(long, global = true, help_heading = "Vault")]
+    pub allow_rollback: bool,
     /// Tell more on stderr: -v a line per host, -vv decisions, -vvv everything but secrets
     #[arg(short, long, action = clap::ArgAction::Count, global = true, help_heading = "Output")]
     pub verbose: u8,

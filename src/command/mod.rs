@@ -24,6 +24,7 @@ pub mod remove;
 pub mod rotate;
 pub mod rotation;
 mod routes;
+pub mod seen;
 pub mod sources;
 pub mod status;
 pub mod terminal;
@@ -39,6 +40,7 @@ use identity::IdentitySources;
 
 /// Runs the verb and returns the exit code.
 pub async fn run(cli: &Cli) -> Result<u8> {
+    seen::start(cli.allow_rollback);
     match &cli.verb {
         Verb::Apply(args) => apply::apply(args, cli.verbose).await,
         Verb::Explain(args) => explain::explain(args).await,

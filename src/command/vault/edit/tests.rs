@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::command::console::testing::Scene;
-use crate::command::vault::{SetOptions, init, keygen, set};
+use crate::command::vault::{RecipientSources, SetOptions, init, keygen, set};
 use crate::model::{Expiry, Registry, Repository, Secret, Username};
 use crate::vault::VaultDocument;
 use draft::DraftLogin;
@@ -25,7 +25,7 @@ impl Site {
         let mut scene = Scene::default();
         scene.run(|c| keygen(Some(&identity), None, c)).unwrap();
         let recipient = scene.out().trim().to_string();
-        Scene::default().run(|c| init(&vault, &[recipient], c)).unwrap();
+        Scene::default().run(|c| init(&vault, &RecipientSources::keys([recipient]), c)).unwrap();
         let identities = IdentitySources { files: vec![identity], ..Default::default() };
         let site = Site { dir, options: EditOptions { vault, login: None, identities, audit_key: AuditKeySources::default() } };
         site.set("hub", "docker.io", "acme", "hunter2");
