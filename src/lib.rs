@@ -28,7 +28,8 @@
 //! `explain` ends after `observe` too: [`mod@explain`] tells what each program would make of the files of one host.
 //! `rotate start` and `undo` are that line with the registry asked before it and the vault written in between; `rotate status` and `finish` are
 //! `status` with two passwords to compare.
-//! `vault` works on the files of the admin alone, and so does `import`, which makes logins of what other programs keep.
+//! `vault` works on the files of the admin alone, and so does `import`, which makes logins of what other programs keep; `vault edit` shows
+//! them to a program of the admin's, in a folder in memory (`src/command/vault/edit/`).
 //!
 //! # Where hosts come from
 //!

@@ -26,6 +26,19 @@ pub enum VaultVerb {
     },
     /// Add or change a login; the password comes from stdin, or from a prompt without echo
     Set(VaultSetArgs),
+    /// Open the logins in your editor ($VISUAL, $EDITOR, vi), and seal what you change
+    Edit {
+        /// The vault
+        vault: PathBuf,
+        /// The one login to edit [default: all of them, and the password of sudo]
+        login: Option<String>,
+        /// What makes the fingerprints of passwords that change.
+        #[command(flatten)]
+        audit: AuditArgs,
+        /// What opens it.
+        #[command(flatten)]
+        identity: IdentityArgs,
+    },
     /// Take logins out of a vault: all that are named, or none
     Unset {
         /// The vault

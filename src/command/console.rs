@@ -42,6 +42,19 @@ impl Console<'_> {
         })
     }
 
+    /// As [`Console::of_process`], for a command that waits for others.
+    pub async fn of_process_async<T>(run: impl AsyncFnOnce(&mut Console<'_>) -> T) -> T {
+        run(&mut Console {
+            stdin: &mut io::stdin().lock(),
+            stdin_is_terminal: io::stdin().is_terminal(),
+            stdout: &mut io::stdout().lock(),
+            stdout_is_terminal: io::stdout().is_terminal(),
+            stderr: &mut io::stderr().lock(),
+            ask: &mut ask_terminal,
+        })
+        .await
+    }
+
     /// Writes a result.
     pub fn print(&mut self, result: &[u8]) -> Result<()> {
         self.stdout.write_all(result).and_then(|()| self.stdout.flush()).map_err(|e| Error::vault(format!("the result cannot be written to stdout: {e}")))

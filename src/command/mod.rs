@@ -57,12 +57,13 @@ pub async fn run(cli: &Cli) -> Result<u8> {
         Verb::Rotate(RotateVerb::Status(args)) => rotation::status(args, cli.verbose).await,
         Verb::Rotate(RotateVerb::Finish(args)) => rotation::finish(args, cli.verbose).await,
         Verb::Import(verb) => import::import(verb).await,
-        Verb::Vault(verb) => Console::of_process(|console| run_vault(verb, console)),
+        Verb::Vault(verb) => Console::of_process_async(async |console| run_vault(verb, console).await).await,
     }
 }
 
 /// Runs a verb of `regprov vault` with these streams and returns the exit code.
-pub fn run_vault(verb: &VaultVerb, console: &mut Console<'_>) -> Result<u8> {
+pub async fn run_vault(verb: &VaultVerb, console: &mut Console<'_>) -> Result<u8> {
+    vault::sweep(console);
     let done = match verb {
         VaultVerb::Diff(args) => return vault::diff(args, &IdentitySources::of_process(&args.identity)?, console),
         VaultVerb::Keygen { output } => vault::keygen(output.as_deref(), identity::default_path().as_deref(), console),
@@ -81,6 +82,15 @@ pub fn run_vault(verb: &VaultVerb, console: &mut Console<'_>) -> Result<u8> {
                 audit_key: audit::AuditKeySources::of_process(args.audit.audit_key.as_deref()),
             };
             vault::set(&options, console)
+        }
+        VaultVerb::Edit { vault, login, audit, identity } => {
+            let options = vault::EditOptions {
+                vault: vault.clone(),
+                login: login.clone(),
+                identities: IdentitySources::of_process(identity)?,
+                audit_key: audit::AuditKeySources::of_process(audit.audit_key.as_deref()),
+            };
+            return vault::edit(&options, console).await;
         }
         VaultVerb::Unset { vault, become_password: true, .. } => vault::unset_become_password(vault, console),
         VaultVerb::Unset { vault, logins, with_previous, .. } => vault::unset(vault, logins, *with_previous, console),

@@ -171,7 +171,7 @@ fn id(reader: &mut Reader<'_>, node: &Node) -> Option<String> {
 }
 
 /// Names of logins, groups and inventories: letters, digits, `.`, `_`, `-`, at most 64.
-pub(super) fn is_name(name: &str) -> bool {
+pub(crate) fn is_name(name: &str) -> bool {
     name.len() <= 64 && name.starts_with(|c: char| c.is_ascii_alphanumeric()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
 }
 
@@ -255,12 +255,12 @@ fn previous(reader: &mut Reader<'_>, entry: &Entry, login: &str) -> Option<Previ
     Some(PreviousPassword { username: username?, sealed: password?, expires, fingerprint })
 }
 
-fn username(reader: &mut Reader<'_>, node: &Node, what: &str) -> Option<Username> {
+pub(crate) fn username(reader: &mut Reader<'_>, node: &Node, what: &str) -> Option<Username> {
     let text = reader.text(node, &format!("`username` of {what}"))?;
     Username::parse(text.value).map_err(|why| reader.fault(text.pos, format!("{what}: {why}"))).ok()
 }
 
-fn expires(reader: &mut Reader<'_>, node: &Node, what: &str) -> Option<Expiry> {
+pub(crate) fn expires(reader: &mut Reader<'_>, node: &Node, what: &str) -> Option<Expiry> {
     let text = reader.text(node, &format!("`expires` of {what}"))?;
     Expiry::parse(text.value).map_err(|why| reader.fault(text.pos, format!("{what}: {why}"))).ok()
 }
@@ -278,7 +278,7 @@ fn missing<T>(reader: &mut Reader<'_>, entry: &Entry, what: &str, key: &str) -> 
     None
 }
 
-fn registry(reader: &mut Reader<'_>, node: &Node, what: &str, notes: &mut Vec<Problem>) -> Option<Registry> {
+pub(crate) fn registry(reader: &mut Reader<'_>, node: &Node, what: &str, notes: &mut Vec<Problem>) -> Option<Registry> {
     let text = reader.text(node, &format!("`registry` of {what}"))?;
     if text.value.contains('@') {
         // `https://user:password@host`: nothing of it is shown.

@@ -6,14 +6,14 @@
 //! The way through: `yaml` (a tree that knows its places), `schema` and `document` (each key by itself), `source` (hosts that others
 //! list), `resolve` (what they mean together), then [`limit()`] and [`select`] (which part of it this run is about).
 
-mod document;
-mod fields;
+pub(crate) mod document;
+pub(crate) mod fields;
 mod hostlist;
 mod limit;
 mod resolve;
 mod schema;
 mod source;
-mod yaml;
+pub(crate) mod yaml;
 
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,7 @@
 //! `regprov vault`: make, fill and read vaults. A file a verb; what they share stands here.
 
 mod diff;
+mod edit;
 mod file;
 mod get;
 mod keygen;
@@ -16,6 +17,7 @@ mod unset;
 mod whole;
 
 pub use diff::diff;
+pub use edit::{EditOptions, edit, sweep};
 pub use get::{GetOptions, get};
 pub use keygen::{init, keygen};
 pub use list::list;

@@ -3,11 +3,13 @@
 //! The lines are found by a simple reading of block style ([`lines`]); whether that reading was right is decided by parsing the result:
 //! everything but what was to be changed must be equal in value. What is not block style is refused.
 
+mod fields;
 pub(super) mod lines;
 mod recipients;
 mod set;
 mod splice;
 
+pub use fields::{Field, set_field, set_password};
 pub use lines::scalar;
 pub use recipients::{recipient_comments, recipient_item, set_recipients};
 pub use set::{LoginText, set_become, set_fingerprint, set_login};

@@ -157,7 +157,7 @@ pub(super) fn checked(file: &str, text: &str, spliced: String, refused: impl Fn(
     if bare(got) == bare(want) { Ok(spliced) } else { Err(refused()) }
 }
 
-fn logins(top: &mut Map<String, Value>) -> &mut Map<String, Value> {
+pub(super) fn logins(top: &mut Map<String, Value>) -> &mut Map<String, Value> {
     let logins = top.entry("logins").or_insert_with(|| Value::Object(Map::new()));
     if !logins.is_object() {
         *logins = Value::Object(Map::new());
