@@ -33,7 +33,7 @@ fn blocks(page: &str, language: &str) -> Vec<String> {
 /// The words of a command line as these pages write them: single quotes, comments, redirections, pipes.
 fn words(line: &str) -> Vec<String> {
     let line = line.split(" #").next().unwrap().split(" < ").next().unwrap().split(" > ").next().unwrap().split(" | ").next().unwrap();
-    line.split_whitespace().map(|w| w.trim_matches('\'').to_string()).collect()
+    regprov::model::text::words(line).unwrap_or_else(|why| panic!("{line} {why}"))
 }
 
 #[test]

@@ -147,10 +147,23 @@ pub struct TimeoutArgs {
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Vault")]
 pub struct IdentityArgs {
-    /// age identity file (repeatable) [default: REGPROV_IDENTITY_FILE, REGPROV_IDENTITY (the key itself),
-    /// $XDG_CONFIG_HOME/regprov/identity.txt]
+    /// age identity file or SSH private key (repeatable) [default: REGPROV_IDENTITY_FILE, REGPROV_IDENTITY_COMMAND,
+    /// REGPROV_IDENTITY (the key itself), $XDG_CONFIG_HOME/regprov/identity.txt]
     #[arg(long = "identity", value_name = "FILE")]
     pub identities: Vec<PathBuf>,
+    /// Program that prints an identity, with its arguments, such as 'pass show regprov/identity' (repeatable); no shell reads it
+    #[arg(long = "identity-command", value_name = "COMMAND")]
+    pub commands: Vec<String>,
+    /// Read an identity from this descriptor, a file or a pipe that your shell opened (repeatable)
+    #[arg(long = "identity-fd", value_name = "N", value_parser = clap::value_parser!(i32).range(0..))]
+    pub descriptors: Vec<i32>,
+}
+
+impl IdentityArgs {
+    /// Whether any of them was given.
+    pub fn is_given(&self) -> bool {
+        !(self.identities.is_empty() && self.commands.is_empty() && self.descriptors.is_empty())
+    }
 }
 
 /// What compares passwords without opening them.

@@ -32,7 +32,7 @@ use crate::ui;
 /// Brings the hosts to their wanted state and returns the exit code.
 pub async fn apply(args: &ApplyArgs, verbose: u8) -> Result<u8> {
     // Everything that can be wrong with the input is found here, before the first connection.
-    let mut opener = Opener::of_process(&args.vault.identity.identities)?.allow_commands(args.sources.allow_commands);
+    let mut opener = Opener::of_process(&args.vault.identity)?.allow_commands(args.sources.allow_commands);
     let mut inventory = opener.inventory(&args.inventory, args.vault.allow_plaintext, args.what.allow_expired)?;
     if args.what.prune {
         may_take(&inventory)?;

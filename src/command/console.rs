@@ -5,7 +5,7 @@ use std::io::{self, IsTerminal, Read, Write};
 
 use zeroize::Zeroizing;
 
-use super::terminal;
+use super::{given, terminal};
 use crate::error::{Error, Result};
 use crate::model::Secret;
 use crate::model::login::check_password;
@@ -69,6 +69,8 @@ impl Console<'_> {
                 return Err(Error::usage("the two passwords differ; nothing was written"));
             }
             first
+        } else if given::stdin_is_taken() {
+            return Err(Error::usage(format!("{what}: stdin holds the identity already (--identity-fd 0)")).hint("give the identity another descriptor"));
         } else {
             read_password(self.stdin)?
         };

@@ -1,7 +1,7 @@
 //! What `apply` and `hosts` share: reading an inventory, its vaults and its passwords.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use zeroize::Zeroizing;
 
@@ -9,6 +9,7 @@ use super::console::ask_terminal;
 use super::identity::IdentitySources;
 use super::journal::LastRun;
 use super::{files, sources};
+use crate::cli::IdentityArgs;
 use crate::error::{Error, Kind, Result, rule};
 use crate::inventory::{self, Entry, INVENTORY_BYTES_MAX, Inventory, LoadOptions, Program, Survey, World};
 use crate::model::{Expiry, Login, LoginEntry, PasswordText, Secret, Within};
@@ -24,9 +25,9 @@ pub struct Opener {
 }
 
 impl Opener {
-    /// With the `--identity` flags and this process's environment.
-    pub fn of_process(files: &[PathBuf]) -> Result<Self> {
-        Ok(Opener { sources: IdentitySources::of_process(files)?, identities: None, allow_commands: false })
+    /// With these flags and this process's environment.
+    pub fn of_process(args: &IdentityArgs) -> Result<Self> {
+        Ok(Opener { sources: IdentitySources::of_process(args)?, identities: None, allow_commands: false })
     }
 
     /// Lets the inventory run programs wherever it comes from (`--allow-commands`).

@@ -9,6 +9,7 @@ pub mod expiry;
 pub mod explain;
 pub mod files;
 mod git;
+pub mod given;
 pub mod hosts;
 pub mod identity;
 pub mod import;
@@ -17,6 +18,7 @@ pub mod lint;
 pub mod load;
 pub mod ping;
 pub mod process;
+pub mod program;
 pub mod reach;
 pub mod remove;
 pub mod rotate;
@@ -60,7 +62,7 @@ pub async fn run(cli: &Cli) -> Result<u8> {
 /// Runs a verb of `regprov vault` with these streams and returns the exit code.
 pub fn run_vault(verb: &VaultVerb, console: &mut Console<'_>) -> Result<u8> {
     let done = match verb {
-        VaultVerb::Diff(args) => return vault::diff(args, &IdentitySources::of_process(&args.identity.identities)?, console),
+        VaultVerb::Diff(args) => return vault::diff(args, &IdentitySources::of_process(&args.identity)?, console),
         VaultVerb::Keygen { output } => vault::keygen(output.as_deref(), identity::default_path().as_deref(), console),
         VaultVerb::Init { vault, recipients } => vault::init(vault, recipients, console),
         VaultVerb::Set(args) if args.become_password => vault::set_become_password(&args.vault, console),
@@ -90,20 +92,20 @@ pub fn run_vault(verb: &VaultVerb, console: &mut Console<'_>) -> Result<u8> {
                 reveal: args.reveal,
                 output: args.output.clone(),
             };
-            vault::get(&options, &IdentitySources::of_process(&args.identity.identities)?, console)
+            vault::get(&options, &IdentitySources::of_process(&args.identity)?, console)
         }
-        VaultVerb::List { vault, json, identity } => vault::list(vault, *json, &IdentitySources::of_process(&identity.identities)?, console),
-        VaultVerb::Show { vault, reveal, identity } => vault::show(vault, *reveal, &IdentitySources::of_process(&identity.identities)?, console),
+        VaultVerb::List { vault, json, identity } => vault::list(vault, *json, &IdentitySources::of_process(identity)?, console),
+        VaultVerb::Show { vault, reveal, identity } => vault::show(vault, *reveal, &IdentitySources::of_process(identity)?, console),
         VaultVerb::AuditKey { output } => audit::audit_key(output.as_deref(), audit::default_path().as_deref(), console),
         VaultVerb::Fingerprint { vault, audit, identity } => {
             let key = audit::AuditKeySources::of_process(audit.audit_key.as_deref());
-            audit::fingerprint(vault, &key, &IdentitySources::of_process(&identity.identities)?, console)
+            audit::fingerprint(vault, &key, &IdentitySources::of_process(identity)?, console)
         }
         VaultVerb::Encrypt { file, recipients, output } => vault::encrypt(file, recipients, output.as_deref(), console),
         VaultVerb::Decrypt { file, output, reveal, identity } => {
-            vault::decrypt(file, output.as_deref(), *reveal, &IdentitySources::of_process(&identity.identities)?, console)
+            vault::decrypt(file, output.as_deref(), *reveal, &IdentitySources::of_process(identity)?, console)
         }
-        VaultVerb::View { file, reveal, identity } => vault::decrypt(file, None, *reveal, &IdentitySources::of_process(&identity.identities)?, console),
+        VaultVerb::View { file, reveal, identity } => vault::decrypt(file, None, *reveal, &IdentitySources::of_process(identity)?, console),
     };
     done.map(|()| 0)
 }

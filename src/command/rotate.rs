@@ -113,7 +113,7 @@ pub async fn undo(args: &RotateRunArgs, verbose: u8) -> Result<u8> {
 }
 
 fn opener(args: &RotateRunArgs) -> Result<Opener> {
-    Ok(Opener::of_process(&args.vault.identity.identities)?.allow_commands(args.sources.allow_commands))
+    Ok(Opener::of_process(&args.vault.identity)?.allow_commands(args.sources.allow_commands))
 }
 
 /// The login of this name.

@@ -30,7 +30,7 @@ use crate::vault::AuditKey;
 /// Looks at the hosts' files, prints what differs, and returns the exit code: 10 where something does. Nothing is written, so a signal ends
 /// it at once, with what is known by then.
 pub async fn status(args: &StatusArgs, verbose: u8) -> Result<u8> {
-    let mut opener = Opener::of_process(&args.vault.identity.identities)?.allow_commands(args.sources.allow_commands);
+    let mut opener = Opener::of_process(&args.vault.identity)?.allow_commands(args.sources.allow_commands);
     // Plain and expired logins do no harm here; the latter are told on their rows.
     let mut inventory = opener.inventory(&args.inventory, true, true)?;
     let chosen = opener.limit(&inventory, args.limit.as_deref())?;
@@ -51,7 +51,7 @@ pub async fn status(args: &StatusArgs, verbose: u8) -> Result<u8> {
     let wanted = |entry: &&LoginEntry| hosts.iter().flat_map(|h| &h.targets).any(|t| t.logins.contains(&entry.name));
     let entries: Vec<&LoginEntry> = inventory.logins.iter().filter(wanted).collect();
     let is_chosen = |name: &str| args.logins.is_empty() || args.logins.iter().any(|l| l == name);
-    let (logins, same) = comparison(&mut opener, &entries, &is_chosen, &args.audit, !args.vault.identity.identities.is_empty())?;
+    let (logins, same) = comparison(&mut opener, &entries, &is_chosen, &args.audit, args.vault.identity.is_given())?;
     let narrowed = |mut row: StatusRow| {
         for files in row.result.iter_mut().filter(|_| !whole) {
             // Targets that were not chosen are not gone.
