@@ -45,7 +45,10 @@ fn secrets_of_all_forms_are_read() {
     );
     check(&json, &[HUB]);
     check(&format!(r#"{{"apiVersion":"v1","kind":"List","items":[{json}]}}"#), &[HUB]);
-    check(&format!("# a comment\n---\n{}---\nkind: ConfigMap\ndata:\n  x: y\n", secret(&base64(CONFIG))), &[HUB, "note 1 other object holds no registry login..."]);
+    check(
+        &format!("# a comment\n---\n{}---\nkind: ConfigMap\ndata:\n  x: y\n", secret(&base64(CONFIG))),
+        &[HUB, "note 1 other object holds no registry login..."],
+    );
     check(&format!("kind: SecretList\nitems:\n- {}", secret(&base64(CONFIG)).trim_end().replace('\n', "\n  ")), &[HUB]);
     let plain = secret("x")
         .replace("data:\n  .dockerconfigjson: x", &format!("stringData:\n  .dockerconfigjson: '{CONFIG}'\ndata:\n  .dockerconfigjson: {}", base64("{}")));
