@@ -76,6 +76,7 @@
 //!
 //! On a node the files, and a record of what in them is ours. Here a journal ([`command::journal`]): how each host ended,
 //! without anything secret, written as it happens, so that `--resume` and `--limit @failed` know it however the run ended.
+//! Beside it, what was seen of vaults ([`command::seen`]): a vault that is older, or another one in its place, is refused.
 //!
 //! # The modules, and what each may use
 //!
@@ -94,7 +95,7 @@
 //! | [`registry`] | `model` | HTTP, the system's CAs, the proxies of the environment |
 //! | [`ui`] | `model` | the terminal |
 //! | [`cli`] | `model` | never |
-//! | [`command`] | all above | the admin's files and known_hosts, the journal, questions on the terminal, what names hosts |
+//! | [`command`] | all above | the admin's files and known_hosts, the journal, what was seen of vaults, questions on the terminal, what names hosts |
 //! | `main` | `cli`, `command`, `ui`, `error` | exit code |
 //!
 //! `tests/architecture.rs` holds the sources to both tables.

@@ -15,7 +15,7 @@ pub use apply::{ApplyArgs, ApplyOutputArgs, ApplyVerifyArgs, RemoveArgs, RunArgs
 pub use import::{ImportArgs, ImportVerb};
 pub use look::{ExpiryArgs, ExplainArgs, HostsArgs, LintArgs, PingArgs, StatusArgs, TrustArgs, VerifyArgs};
 pub use rotate::{RotateFinishArgs, RotateLookArgs, RotateRunArgs, RotateStartArgs, RotateStatusArgs, RotateVerb};
-pub use vault::{VaultDiffArgs, VaultField, VaultGetArgs, VaultSetArgs, VaultVerb};
+pub use vault::{RecipientArgs, VaultDiffArgs, VaultField, VaultGetArgs, VaultSetArgs, VaultVerb};
 
 use crate::model::TargetKind;
 
@@ -30,6 +30,9 @@ pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub verb: Verb,
+    /// Take a vault that is older than what was seen of it on this machine, or another one than stood there
+    #[arg(long, global = true, help_heading = "Vault")]
+    pub allow_rollback: bool,
     /// Tell more on stderr: -v a line per host, -vv decisions, -vvv everything but secrets
     #[arg(short, long, action = clap::ArgAction::Count, global = true, help_heading = "Output")]
     pub verbose: u8,

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Subcommand, ValueEnum};
 
 use super::{AuditArgs, IdentityArgs};
 
@@ -16,12 +16,13 @@ pub enum VaultVerb {
         output: Option<PathBuf>,
     },
     /// Make an empty vault for these recipients
+    #[command(group(ArgGroup::new("who").required(true).multiple(true).args(["recipients", "recipients_file"])))]
     Init {
         /// The vault to make; never overwritten
         vault: PathBuf,
-        /// Public key that can open it: age1..., ssh-ed25519 ... or ssh-rsa ... (repeatable)
-        #[arg(short, long = "recipient", value_name = "RECIPIENT", required = true)]
-        recipients: Vec<String>,
+        /// Who can open it.
+        #[command(flatten)]
+        recipients: RecipientArgs,
     },
     /// Add or change a login; the password comes from stdin, or from a prompt without echo
     Set(VaultSetArgs),
@@ -91,13 +92,13 @@ pub enum VaultVerb {
         #[command(flatten)]
         identity: IdentityArgs,
     },
-    /// Encrypt a whole file
+    /// Encrypt a whole file; without -r and -R for those in its own `recipients:`
     Encrypt {
         /// The file
         file: PathBuf,
-        /// Public key that can open it (repeatable) [default: the file's own `recipients:`]
-        #[arg(short, long = "recipient", value_name = "RECIPIENT")]
-        recipients: Vec<String>,
+        /// Who can open it.
+        #[command(flatten)]
+        recipients: RecipientArgs,
         /// Where to write it [default: in place]
         #[arg(short, long, value_name = "FILE")]
         output: Option<PathBuf>,
@@ -127,6 +128,17 @@ pub enum VaultVerb {
         #[command(flatten)]
         identity: IdentityArgs,
     },
+}
+
+/// Public keys to seal for.
+#[derive(Args, Debug)]
+pub struct RecipientArgs {
+    /// Public key that can open it: age1..., ssh-ed25519 ... or ssh-rsa ... (repeatable)
+    #[arg(short, long = "recipient", value_name = "RECIPIENT", help_heading = "Who can open it")]
+    pub recipients: Vec<String>,
+    /// File of such keys, one a line, as `age -R` or GitHub's lists have them; `-` is stdin (repeatable)
+    #[arg(short = 'R', long, value_name = "FILE", help_heading = "Who can open it")]
+    pub recipients_file: Vec<PathBuf>,
 }
 
 /// `regprov vault get`.

@@ -50,6 +50,16 @@ pub fn create_dir_private(path: &Path) -> Result<()> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|e| trouble(path, "cannot be made", &e))
 }
 
+/// Writes a file of regprov's own (0600), whatever is there: readers see the old or the new.
+pub fn put_private(path: &Path, content: &[u8]) -> Result<()> {
+    let (temporary, mut file) = temporary_beside(path)?;
+    let result = file.write_all(content).and_then(|()| file.sync_all()).and_then(|()| fs::rename(&temporary, path));
+    result.map_err(|e| {
+        let _ = fs::remove_file(&temporary);
+        trouble(path, "cannot be written", &e)
+    })
+}
+
 /// Replaces a regular file's content in one step: readers see the old or the new, also after a crash. Mode and owner stay.
 /// `old` is what was read; when something else is there by now, nothing is written. Links are refused: the file behind one
 /// is to be named itself.

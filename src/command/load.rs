@@ -8,11 +8,12 @@ use zeroize::Zeroizing;
 use super::console::ask_terminal;
 use super::identity::IdentitySources;
 use super::journal::LastRun;
+use super::seen::{self, Met, Seen};
 use super::{files, sources};
 use crate::cli::IdentityArgs;
 use crate::error::{Error, Kind, Result, rule};
 use crate::inventory::{self, Entry, INVENTORY_BYTES_MAX, Inventory, LoadOptions, Program, Survey, World};
-use crate::model::{Expiry, Login, LoginEntry, PasswordText, Secret, Within};
+use crate::model::{Expiry, Login, LoginEntry, PasswordText, Secret, VaultStamp, Within};
 use crate::transport::clock::since_1970;
 use crate::ui;
 use crate::vault::{Identities, decrypt, is_age_file, open_become, open_login};
@@ -22,12 +23,19 @@ pub struct Opener {
     sources: IdentitySources,
     identities: Option<Identities>,
     allow_commands: bool,
+    /// What this user has seen of vaults.
+    seen: Seen,
+    /// The vaults that were met, until it is known that all is well with the inventory.
+    met: Vec<Met>,
+    /// The digest of the vault that was read last.
+    digest: Option<String>,
 }
 
 impl Opener {
     /// With these flags and this process's environment.
     pub fn of_process(args: &IdentityArgs) -> Result<Self> {
-        Ok(Opener { sources: IdentitySources::of_process(args)?, identities: None, allow_commands: false })
+        let sources = IdentitySources::of_process(args)?;
+        Ok(Opener { sources, identities: None, allow_commands: false, seen: Seen::of_process(), met: Vec::new(), digest: None })
     }
 
     /// Lets the inventory run programs wherever it comes from (`--allow-commands`).
@@ -47,6 +55,10 @@ impl Opener {
     pub fn read(&mut self, path: &Path) -> Result<Zeroizing<String>> {
         // A wrong path is wrong input; inside the inventory it is told with its place.
         let bytes = files::read(path, INVENTORY_BYTES_MAX as u64).map_err(|e| Error { kind: Kind::Usage, ..e })?;
+        self.decoded(path, bytes)
+    }
+
+    fn decoded(&mut self, path: &Path, bytes: Zeroizing<Vec<u8>>) -> Result<Zeroizing<String>> {
         let bytes = match is_age_file(&bytes) {
             true => decrypt(&bytes, self.identities()?).map_err(|e| e.explain(&path.display().to_string()))?,
             false => bytes,
@@ -57,6 +69,7 @@ impl Opener {
     /// The inventory, with its notes told as warnings.
     pub fn inventory(&mut self, path: &Path, allow_plaintext: bool, allow_expired: bool) -> Result<Inventory> {
         let inventory = inventory::load(path, self, LoadOptions { allow_plaintext, allow_expired, now: now() })?;
+        self.keep_met();
         for note in &inventory.notes {
             ui::warning(&note.to_string());
         }
@@ -66,6 +79,7 @@ impl Opener {
     /// As [`Opener::inventory`], with plain passwords and logins that have ended, and without the warnings about ends.
     pub fn inventory_without_ends(&mut self, path: &Path) -> Result<Inventory> {
         let inventory = inventory::load(path, self, LoadOptions { allow_plaintext: true, allow_expired: true, now: now() })?;
+        self.keep_met();
         for note in inventory.notes.iter().filter(|n| ![rule::EXPIRED, rule::EXPIRES_SOON].contains(&n.rule)) {
             ui::warning(&note.to_string());
         }
@@ -74,7 +88,15 @@ impl Opener {
 
     /// The inventory as far as it can be read, and what is wrong with it; nothing is told.
     pub fn survey(&mut self, path: &Path, allow_plaintext: bool, allow_expired: bool) -> Result<Survey> {
-        inventory::survey(path, self, LoadOptions { allow_plaintext, allow_expired, now: now() })
+        let survey = inventory::survey(path, self, LoadOptions { allow_plaintext, allow_expired, now: now() })?;
+        if survey.faults.is_empty() {
+            self.keep_met();
+        }
+        Ok(survey)
+    }
+
+    fn keep_met(&mut self) {
+        self.seen.keep(&std::mem::take(&mut self.met));
     }
 
     /// The positions of the hosts that a `--limit` means; all of them without one.
@@ -193,6 +215,20 @@ pub fn known(inventory: &Inventory, names: &[&str]) -> Vec<usize> {
 impl World for Opener {
     fn read(&mut self, path: &Path) -> Result<Zeroizing<String>> {
         Opener::read(self, path)
+    }
+
+    fn read_vault(&mut self, path: &Path) -> Result<Zeroizing<String>> {
+        let bytes = files::read(path, INVENTORY_BYTES_MAX as u64).map_err(|e| Error { kind: Kind::Usage, ..e })?;
+        self.digest = Some(seen::digest(&bytes));
+        self.decoded(path, bytes)
+    }
+
+    fn stamped(&mut self, path: &Path, stamp: Option<&VaultStamp>, is_vault: bool) -> Result<()> {
+        self.seen.check(path, stamp)?;
+        // An inventory is edited by hand, so what else it holds tells nothing.
+        let digest = self.digest.take().filter(|_| is_vault);
+        self.met.extend(stamp.map(|stamp| Met { path: path.to_path_buf(), stamp: stamp.clone(), digest }));
+        Ok(())
     }
 
     fn list(&mut self, path: &Path) -> Result<Option<Vec<Entry>>> {

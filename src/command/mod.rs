@@ -24,6 +24,7 @@ pub mod remove;
 pub mod rotate;
 pub mod rotation;
 mod routes;
+pub mod seen;
 pub mod sources;
 pub mod status;
 pub mod terminal;
@@ -39,6 +40,7 @@ use identity::IdentitySources;
 
 /// Runs the verb and returns the exit code.
 pub async fn run(cli: &Cli) -> Result<u8> {
+    seen::start(cli.allow_rollback);
     match &cli.verb {
         Verb::Apply(args) => apply::apply(args, cli.verbose).await,
         Verb::Explain(args) => explain::explain(args).await,
@@ -64,7 +66,7 @@ pub fn run_vault(verb: &VaultVerb, console: &mut Console<'_>) -> Result<u8> {
     let done = match verb {
         VaultVerb::Diff(args) => return vault::diff(args, &IdentitySources::of_process(&args.identity)?, console),
         VaultVerb::Keygen { output } => vault::keygen(output.as_deref(), identity::default_path().as_deref(), console),
-        VaultVerb::Init { vault, recipients } => vault::init(vault, recipients, console),
+        VaultVerb::Init { vault, recipients } => vault::init(vault, &vault::RecipientSources::of(recipients), console),
         VaultVerb::Set(args) if args.become_password => vault::set_become_password(&args.vault, console),
         VaultVerb::Set(args) => {
             let options = vault::SetOptions {
@@ -101,7 +103,7 @@ pub fn run_vault(verb: &VaultVerb, console: &mut Console<'_>) -> Result<u8> {
             let key = audit::AuditKeySources::of_process(audit.audit_key.as_deref());
             audit::fingerprint(vault, &key, &IdentitySources::of_process(identity)?, console)
         }
-        VaultVerb::Encrypt { file, recipients, output } => vault::encrypt(file, recipients, output.as_deref(), console),
+        VaultVerb::Encrypt { file, recipients, output } => vault::encrypt(file, &vault::RecipientSources::of(recipients), output.as_deref(), console),
         VaultVerb::Decrypt { file, output, reveal, identity } => {
             vault::decrypt(file, output.as_deref(), *reveal, &IdentitySources::of_process(identity)?, console)
         }

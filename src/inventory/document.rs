@@ -10,7 +10,8 @@ use super::yaml::{self, Entry, Node, Pos, Value};
 use super::{sanitize, schema};
 use crate::error::{Problem, rule};
 use crate::model::registry::{NameNote, Registry};
-use crate::model::{Expiry, Fingerprint, PasswordText, PreviousPassword, Repository, Secret, Username};
+use crate::model::text::shell_word;
+use crate::model::{Expiry, Fingerprint, PasswordText, PreviousPassword, Repository, Secret, Username, VaultStamp};
 
 /// What a file says of logins.
 pub(super) struct Document {
@@ -22,8 +23,17 @@ pub(super) struct Document {
     pub(super) logins: Vec<LoginItem>,
     /// `become_password:`, with line and column from 1.
     pub(super) become_password: Option<(PasswordText, u64, u64)>,
+    /// `vault_id:` and `vault_serial:`.
+    pub(super) stamp: Option<VaultStamp>,
     /// What was put right or looks wrong without being an error.
     pub(super) notes: Vec<Problem>,
+}
+
+impl Document {
+    /// Whether a password stands in it, sealed or not.
+    pub(super) fn holds_passwords(&self) -> bool {
+        self.become_password.is_some() || self.logins.iter().any(|l| l.password.is_some())
+    }
 }
 
 /// One login of a file.
@@ -102,8 +112,53 @@ pub(super) fn read(reader: &mut Reader<'_>, fields: &Fields<'_>) -> Document {
             }
         }
     });
-    Document { id, recipients, logins, become_password, notes }
+    let sealed = |password: &Option<PasswordText>| matches!(password, Some(PasswordText::Sealed(_)));
+    let is_sealed = become_password.as_ref().is_some_and(|(password, ..)| matches!(password, PasswordText::Sealed(_)))
+        || logins.iter().any(|l| l.previous.is_some() || sealed(&l.password));
+    let stamp = stamp(reader, fields, is_sealed);
+    Document { id, recipients, logins, become_password, stamp, notes }
 }
+
+/// `vault_id:` and `vault_serial:`. They stand at the end, so a file with sealed passwords and without them was cut.
+fn stamp(reader: &mut Reader<'_>, fields: &Fields<'_>, is_sealed: bool) -> Option<VaultStamp> {
+    let (id, serial) = (fields.get("vault_id"), fields.get("vault_serial"));
+    match (id, serial) {
+        (None, None) => {
+            if is_sealed {
+                let hint = format!("when it is whole, `regprov vault rekey {}` writes them", shell_word(reader.file));
+                reader.fault_hint(
+                    Pos::default(),
+                    "its last lines are missing, `vault_id` and `vault_serial`: it was cut, or it comes from an older regprov",
+                    hint,
+                );
+            }
+            return None;
+        }
+        (Some(there), None) => reader.fault_hint(there.key_pos, "`vault_id` stands here without `vault_serial`", STAMP_HINT),
+        (None, Some(there)) => reader.fault_hint(there.key_pos, "`vault_serial` stands here without `vault_id`", STAMP_HINT),
+        (Some(_), Some(_)) => {}
+    }
+    let id = id.and_then(|entry| {
+        let text = reader.text(&entry.value, "`vault_id`")?;
+        if !VaultStamp::is_id(text.value) {
+            reader.fault_hint(text.pos, "`vault_id` must be `v` and 16 hexadecimal digits in lower case", STAMP_HINT);
+            return None;
+        }
+        Some(text.value.to_string())
+    });
+    let serial = serial.and_then(|entry| {
+        let number = reader.number(&entry.value, "`vault_serial`")?;
+        if number.value == 0 {
+            reader.fault_hint(number.pos, "`vault_serial` must be 1 or more", STAMP_HINT);
+            return None;
+        }
+        Some(number.value)
+    });
+    Some(VaultStamp { id: id?, serial: serial? })
+}
+
+/// The way out where a stamp is damaged.
+const STAMP_HINT: &str = "the vault commands write both, at the end of the file; restore it as it was, from git or a copy";
 
 /// `id:` travels to the nodes and names files there, so it is narrow.
 fn id(reader: &mut Reader<'_>, node: &Node) -> Option<String> {

@@ -31,7 +31,7 @@ pub use limit::{limit, select};
 use crate::error::{Error, Kind, Problem, Result, rule};
 use crate::model::text::{escape, shell_word};
 use crate::model::verify::VerifyMode;
-use crate::model::{Host, LoginEntry, PasswordText, Portion, Target, Within};
+use crate::model::{Host, LoginEntry, PasswordText, Portion, Target, VaultStamp, Within};
 use document::{Document, LoginItem};
 
 /// Bytes that an inventory or a vault may have.
@@ -132,6 +132,22 @@ pub trait World {
     /// Of [`Kind::Usage`], or of another kind when a file that is encrypted cannot be opened.
     fn read(&mut self, path: &Path) -> Result<Zeroizing<String>>;
 
+    /// As [`World::read`], of a vault.
+    ///
+    /// # Errors
+    /// As there.
+    fn read_vault(&mut self, path: &Path) -> Result<Zeroizing<String>> {
+        self.read(path)
+    }
+
+    /// The file that was read last holds passwords, or this stamp; `is_vault` is whether it is a vault and nothing else.
+    ///
+    /// # Errors
+    /// It must not be used: it is not what it was, or another one than was there before.
+    fn stamped(&mut self, _path: &Path, _stamp: Option<&VaultStamp>, _is_vault: bool) -> Result<()> {
+        Ok(())
+    }
+
     /// What is in a directory, sorted by name; `None` when the path is no directory.
     ///
     /// # Errors
@@ -201,7 +217,7 @@ pub fn survey(path: &Path, world: &mut dyn World, options: LoadOptions) -> Resul
 ///
 /// # Errors
 /// All problems at once, of [`Kind::Usage`]; an error of another kind that `world` returns (a vault that cannot be opened)
-/// ends the reading and is returned as it is.
+/// ends the reading and is returned as it is, as is one that says that a file must not be used.
 pub fn load(path: &Path, world: &mut dyn World, options: LoadOptions) -> Result<Inventory> {
     let (inventory, problems) = read(path, world, options)?;
     if problems.is_empty() { Ok(inventory) } else { Err(told(problems)) }
@@ -239,6 +255,9 @@ fn read(path: &Path, world: &mut dyn World, options: LoadOptions) -> Result<(Inv
     let login_faults = reader.problems.len() - faults_at_top;
     let mut parts = schema::read(&mut reader, &fields);
     let part_faults = reader.problems.len() - login_faults;
+    if document.holds_passwords() || document.stamp.is_some() {
+        world.stamped(path, document.stamp.as_ref(), false)?;
+    }
 
     let mut sources = vec![(file.clone(), document)];
     let vaults_complete = read_vaults(path, &parts.vaults, &file, world, &mut sources, &mut problems)?;
@@ -317,9 +336,12 @@ fn read_vaults(
             problems.push(at(format!("`vault` names {} twice", path.display()), None));
             continue;
         }
-        match world.read(&path) {
+        match world.read_vault(&path) {
             Ok(text) => match document::parse_vault(&path.display().to_string(), &text) {
-                Ok(document) => sources.push((path.display().to_string(), document)),
+                Ok(document) => {
+                    world.stamped(&path, document.stamp.as_ref(), true)?;
+                    sources.push((path.display().to_string(), document));
+                }
                 Err(faults) => {
                     problems.extend(faults);
                     complete = false;

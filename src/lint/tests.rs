@@ -52,7 +52,10 @@ fn site(targets: &str, logins: &[(&str, &str, &str)]) -> String {
         })
         .collect();
     let names: Vec<String> = (0..logins.len()).map(|i| format!("l{i}")).collect();
-    format!("version: 1\ngroups:\n  g:\n    hosts: gpu[1-2]\n    logins: [{}]\n    targets: [{targets}]\nlogins:\n{lines}", names.join(", "))
+    format!(
+        "version: 1\ngroups:\n  g:\n    hosts: gpu[1-2]\n    logins: [{}]\n    targets: [{targets}]\nlogins:\n{lines}vault_id: v0123456789abcdef\nvault_serial: 1\n",
+        names.join(", ")
+    )
 }
 
 /// One login, in Docker's file and enroot's.

@@ -8,6 +8,7 @@ use age::{DecryptError, Decryptor, Encryptor};
 use zeroize::Zeroizing;
 
 use super::header::{Header, MAGIC};
+use super::recipients::Named;
 use super::{Identities, Recipients};
 use crate::error::{Error, Result};
 use crate::model::Secret;
@@ -47,12 +48,24 @@ pub fn recipient_count(bytes: &[u8]) -> Option<usize> {
 }
 
 /// Seals bytes for all recipients, as armor that ends with a line feed. Fails only without recipients.
+///
+/// Nothing outside says for whom: age's own keys leave no trace in a header, and a whole file keeps that.
 pub fn encrypt(content: &[u8], recipients: &Recipients) -> Result<String> {
+    armor(content, recipients, None)
+}
+
+/// As [`encrypt`], for a value in a file that lists its recipients in the clear: a stanza more says that it is for exactly these.
+pub fn encrypt_value(content: &[u8], recipients: &Recipients) -> Result<String> {
+    armor(content, recipients, Some(&Named { digest: recipients.digest() }))
+}
+
+fn armor(content: &[u8], recipients: &Recipients, named: Option<&Named>) -> Result<String> {
     let failed = |why: String| Error::internal(format!("age could not encrypt: {why}"));
-    let encryptor = Encryptor::with_recipients(recipients.as_age()).map_err(|e| match e {
-        age::EncryptError::MissingRecipients => Error::vault("there is no recipient to encrypt for").hint("name one with -r, or list it under `recipients:`"),
-        other => failed(other.to_string()),
-    })?;
+    if recipients.is_empty() {
+        return Err(Error::vault("there is no recipient to encrypt for").hint("name one with -r, or list it under `recipients:`"));
+    }
+    let all = recipients.as_age().chain(named.map(|named| named as &dyn age::Recipient));
+    let encryptor = Encryptor::with_recipients(all).map_err(|e| failed(e.to_string()))?;
     let mut armored = Vec::new();
     let write = |armored: &mut Vec<u8>| -> io::Result<()> {
         let mut writer = encryptor.wrap_output(ArmoredWriter::wrap_output(armored, Format::AsciiArmor)?)?;

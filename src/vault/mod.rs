@@ -18,6 +18,7 @@ pub mod file;
 pub mod header;
 pub mod identity;
 pub mod password;
+pub mod recipient_file;
 pub mod recipients;
 pub mod rotation;
 pub mod seal;
@@ -27,7 +28,7 @@ pub use audit::AuditKey;
 pub use document::VaultDocument;
 pub use file::{OpenError, decrypt, encrypt, is_age_file};
 pub use identity::Identities;
-pub use recipients::Recipients;
+pub use recipients::{Fit, Recipient, Recipients};
 pub use seal::{SealedValue, open_become, open_login, seal, seal_become};
 
 #[cfg(test)]

@@ -83,7 +83,7 @@ pub fn seal(value: &SealedValue, recipients: &Recipients) -> Result<String> {
         256 + 6 * (written.registry.len() + written.username.len() + written.password.len() + written.auth_hosts.iter().map(|h| h.len() + 3).sum::<usize>());
     let mut json = Zeroizing::new(Vec::with_capacity(capacity));
     serde_json::to_writer(&mut *json, &written).map_err(|_| Error::internal("a sealed value is not JSON"))?;
-    file::encrypt(&json, recipients)
+    file::encrypt_value(&json, recipients)
 }
 
 /// The JSON of the password of sudo. It has no registry and a `use`, so that it opens under no login, and no login under it.
@@ -113,7 +113,7 @@ pub fn seal_become(password: &Secret, recipients: &Recipients) -> Result<String>
     let written = WrittenBecome { v: SEAL_VERSION, r#use: USE_BECOME, password: password.expose() };
     let mut json = Zeroizing::new(Vec::with_capacity(64 + 6 * written.password.len()));
     serde_json::to_writer(&mut *json, &written).map_err(|_| Error::internal("a sealed value is not JSON"))?;
-    file::encrypt(&json, recipients)
+    file::encrypt_value(&json, recipients)
 }
 
 /// Checks the password of sudo: it goes to sudo as one line.

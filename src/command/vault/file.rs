@@ -6,6 +6,7 @@ use zeroize::Zeroizing;
 
 use super::recipients_of;
 use crate::command::files::{self, FILE_BYTES_MAX};
+use crate::command::seen::Seen;
 use crate::error::{Error, Result};
 use crate::model::text::escape;
 use crate::model::{LoginEntry, PasswordText};
@@ -43,13 +44,15 @@ impl VaultFile {
         // Moved, not copied: a copy would have to be wiped too.
         let text = Zeroizing::new(String::from_utf8(std::mem::take(&mut *bytes)).expect("it was checked two lines above"));
         let document = VaultDocument::parse(&name, &text)?;
+        let stamp = stamp::of(&document).map_err(|why| Error::vault(format!("{name}: {why}")).hint("restore it as it was, from git or a copy"))?;
+        Seen::of_process().check(path, stamp.as_ref())?;
         Ok(VaultFile { name, document, path: path.to_path_buf(), text, is_new: false })
     }
 
     /// A vault without logins for these recipients, which is made when it is first written.
     pub(in crate::command) fn fresh(path: &Path, recipients: &Recipients) -> Result<Self> {
         let name = path.display().to_string();
-        let list: String = recipients.texts().iter().map(|text| format!("  - {}\n", edit::scalar(text))).collect();
+        let list: String = recipients.iter().map(|r| format!("  - {}\n", edit::recipient_item(r))).collect();
         let text = Zeroizing::new(format!("version: 1\nrecipients:\n{list}logins: {{}}\n"));
         let document = VaultDocument::parse(&name, &text)?;
         Ok(VaultFile { name, document, path: path.to_path_buf(), text, is_new: true })
@@ -85,10 +88,15 @@ impl VaultFile {
     /// # Errors
     /// Somebody else changed the file since it was read, or made it meanwhile, or it cannot be written; then it is what it was.
     pub(in crate::command) fn write(&self, text: &str) -> Result<()> {
-        let stamped = Zeroizing::new(edit::stamp(&self.name, text, &stamp::next(&self.document))?);
+        let seen = Seen::of_process();
+        let stamp = seen.next(stamp::next(&self.document));
+        let stamped = Zeroizing::new(edit::stamp(&self.name, text, &stamp)?);
         if self.is_new {
-            return files::create(&self.path, stamped.as_bytes(), 0o666);
+            files::create(&self.path, stamped.as_bytes(), 0o666)?;
+        } else {
+            files::replace(&self.path, self.text.as_bytes(), stamped.as_bytes())?;
         }
-        files::replace(&self.path, self.text.as_bytes(), stamped.as_bytes())
+        seen.keep_own(&self.path, &stamp, stamped.as_bytes());
+        Ok(())
     }
 }

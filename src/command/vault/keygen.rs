@@ -3,11 +3,11 @@
 use std::path::Path;
 use std::time::SystemTime;
 
-use super::{VaultFile, people};
+use super::{RecipientSources, VaultFile, people};
 use crate::command::console::Console;
 use crate::command::files;
 use crate::error::{Error, Result};
-use crate::vault::{Recipients, identity};
+use crate::vault::identity;
 
 /// `vault keygen`: a new age identity, as age-keygen writes it, in a file of its own (0600, never overwritten); `-` is stdout.
 /// Without `output` it goes to `default`, whose directory is made. The recipient is printed.
@@ -32,8 +32,8 @@ pub fn keygen(output: Option<&Path>, default: Option<&Path>, console: &mut Conso
 }
 
 /// `vault init`: a new vault for these recipients, without logins.
-pub fn init(vault: &Path, recipients: &[String], console: &mut Console<'_>) -> Result<()> {
-    let recipients = Recipients::parse(recipients.iter().map(String::as_str))?;
+pub fn init(vault: &Path, recipients: &RecipientSources, console: &mut Console<'_>) -> Result<()> {
+    let recipients = recipients.load(console)?;
     if recipients.is_empty() {
         return Err(Error::usage("a vault needs a recipient").hint("name one with -r; `regprov vault keygen` prints yours"));
     }

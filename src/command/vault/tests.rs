@@ -25,7 +25,7 @@ impl Site {
         scene.run(|c| keygen(None, Some(&identity), c)).unwrap();
         let recipient = scene.out().trim().to_string();
         let site = Site { dir, sources: IdentitySources { default: Some(identity), ..Default::default() } };
-        Scene::default().run(|c| init(&site.path("vault.yml"), &[recipient], c)).unwrap();
+        Scene::default().run(|c| init(&site.path("vault.yml"), &RecipientSources::keys([recipient]), c)).unwrap();
         site
     }
 
@@ -93,7 +93,7 @@ fn init_makes_a_vault_once() {
     let text = site.text("vault.yml");
     assert!(text.starts_with("version: 1\nrecipients:\n  - age1") && text.contains("\nlogins: {}\nvault_id: v"), "{text}");
     assert!(text.ends_with("\nvault_serial: 1\n"), "{text}");
-    let again = |r: &[String]| Scene::default().run(|c| init(&site.path("vault.yml"), r, c));
+    let again = |r: &[String]| Scene::default().run(|c| init(&site.path("vault.yml"), &RecipientSources::keys(r.to_vec()), c));
     refused(again(&[identity::generate().1]), Kind::Vault, &["exists already"]);
     refused(again(&["age1x".into(), "x".into()]), Kind::Vault, &["recipient 1 ", "recipient 2 "]);
     refused(again(&[]), Kind::Usage, &["needs a recipient"]);
@@ -228,9 +228,9 @@ fn whole_files_go_there_and_back() {
     let site = Site::new();
     let plain = site.text("vault.yml");
     let vault = site.path("vault.yml");
-    Scene::default().run(|c| encrypt(&vault, &[], None, c)).unwrap();
+    Scene::default().run(|c| encrypt(&vault, &RecipientSources::default(), None, c)).unwrap();
     assert!(is_age_file(site.text("vault.yml").as_bytes()));
-    refused(Scene::default().run(|c| encrypt(&vault, &[], None, c)), Kind::Vault, &["encrypted already"]);
+    refused(Scene::default().run(|c| encrypt(&vault, &RecipientSources::default(), None, c)), Kind::Vault, &["encrypted already"]);
     assert!(site.show(false).unwrap().contains("no logins"));
     let mut scene = Scene::default();
     scene.run(|c| decrypt(&vault, None, false, &site.sources, c)).unwrap();
@@ -247,7 +247,7 @@ fn whole_files_go_there_and_back() {
 fn a_terminal_sees_no_whole_file_without_reveal() {
     let site = Site::new();
     let vault = site.path("vault.yml");
-    Scene::default().run(|c| encrypt(&vault, &[], None, c)).unwrap();
+    Scene::default().run(|c| encrypt(&vault, &RecipientSources::default(), None, c)).unwrap();
     let mut scene = Scene { on_terminal: true, ..Scene::default() };
     refused(scene.run(|c| decrypt(&vault, None, false, &site.sources, c)), Kind::Usage, &["--reveal"]);
     assert_eq!(scene.out(), "");
@@ -259,7 +259,9 @@ fn a_terminal_sees_no_whole_file_without_reveal() {
 fn any_file_is_encrypted_for_recipients_that_are_named() {
     let site = Site::new();
     fs::write(site.path("note"), "hunter2").unwrap();
-    let run = |recipients: &[String], output: Option<&Path>| Scene::default().run(|c| encrypt(&site.path("note"), recipients, output, c));
+    let run = |recipients: &[String], output: Option<&Path>| {
+        Scene::default().run(|c| encrypt(&site.path("note"), &RecipientSources::keys(recipients.to_vec()), output, c))
+    };
     refused(run(&[], None), Kind::Usage, &["add -r"]);
     refused(run(&["x".into()], None), Kind::Vault, &["recipient 1 "]);
     assert_eq!(site.text("note"), "hunter2");
@@ -429,7 +431,7 @@ fn a_list_needs_no_identity_and_holds_no_secret() {
         serde_json::json!({"login": "ngc", "registry": "nvcr.io", "username": "robot-b", "expires": "2099-01-01", "password": "sealed", "sealed_for": 1,
             "previous": {"username": "robot-a", "password": "sealed", "sealed_for": 1}})
     );
-    Scene::default().run(|c| encrypt(&site.path("vault.yml"), &[], None, c)).unwrap();
+    Scene::default().run(|c| encrypt(&site.path("vault.yml"), &RecipientSources::default(), None, c)).unwrap();
     refused(run(false, &nobody), Kind::Vault, &["none was given"]);
     assert_eq!(run(false, &site.sources).unwrap(), "bare\nempty\nhalf\nhub\nhub2\nngc\n");
 }

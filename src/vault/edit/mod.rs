@@ -4,10 +4,12 @@
 //! everything but what was to be changed must be equal in value. What is not block style is refused.
 
 pub(super) mod lines;
+mod recipients;
 mod set;
 mod splice;
 
 pub use lines::scalar;
+pub use recipients::{recipient_comments, recipient_item, set_recipients};
 pub use set::{LoginText, set_become, set_fingerprint, set_login};
 pub use splice::{remove_become, remove_login, rename_login, replace_seal, stamp};
 

@@ -131,15 +131,15 @@ const ID: &str = "vault_id";
 /// The key of a stamp's serial.
 const SERIAL: &str = "vault_serial";
 
-const NOT_BLOCK: &str = "its lines cannot be told from others";
+pub(super) const NOT_BLOCK: &str = "its lines cannot be told from others";
 
-fn refused(file: &str, what: &str, why: &str) -> Error {
+pub(super) fn refused(file: &str, what: &str, why: &str) -> Error {
     let error = Error::vault(format!("{file}: {what}: {why}; nothing was written"));
     if why == NOT_BLOCK { error.hint("write the file in block style, without anchors and tags") } else { error }
 }
 
 /// `spliced`, when its value is that of `text` after `change`.
-fn checked(file: &str, text: &str, spliced: String, refused: impl Fn() -> Error, change: impl FnOnce(&mut Map<String, Value>)) -> Result<String> {
+pub(super) fn checked(file: &str, text: &str, spliced: String, refused: impl Fn() -> Error, change: impl FnOnce(&mut Map<String, Value>)) -> Result<String> {
     let value = |text: &str| -> Result<Map<String, Value>> {
         let value: Value = serde_yaml::from_str_with_options(text, quiet()).map_err(|e| yaml_error(file, &e))?;
         Ok(if let Value::Object(map) = value { map } else { Map::new() })
