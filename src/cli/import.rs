@@ -9,6 +9,45 @@ use super::AuditArgs;
 /// `regprov import ...`.
 #[derive(Debug, Subcommand)]
 pub enum ImportVerb {
+    /// Docker's config.json
+    DockerConfig {
+        /// The file; `-` is stdin [default: $DOCKER_CONFIG/config.json, else ~/.docker/config.json]
+        file: Option<PathBuf>,
+        /// Ask the credential helpers that the file names (docker-credential-NAME) for the passwords that they keep
+        #[arg(long, help_heading = "What")]
+        ask_helpers: bool,
+        /// What becomes of the logins.
+        #[command(flatten)]
+        import: ImportArgs,
+    },
+    /// The auth.json of podman, skopeo and buildah
+    Podman {
+        /// The file; `-` is stdin [default: the first that is there of $REGISTRY_AUTH_FILE, $XDG_RUNTIME_DIR/containers/auth.json,
+        /// ~/.config/containers/auth.json]
+        file: Option<PathBuf>,
+        /// Ask the credential helpers that the file names (docker-credential-NAME) for the passwords that they keep
+        #[arg(long, help_heading = "What")]
+        ask_helpers: bool,
+        /// What becomes of the logins.
+        #[command(flatten)]
+        import: ImportArgs,
+    },
+    /// enroot's .credentials
+    Enroot {
+        /// The file; `-` is stdin [default: $ENROOT_CONFIG_PATH/.credentials, else ~/.config/enroot/.credentials]
+        file: Option<PathBuf>,
+        /// What becomes of the logins.
+        #[command(flatten)]
+        import: ImportArgs,
+    },
+    /// Pull Secrets of Kubernetes, in YAML or JSON
+    K8sSecret {
+        /// The file, as of `kubectl get secret -o yaml`; `-` is stdin
+        file: PathBuf,
+        /// What becomes of the logins.
+        #[command(flatten)]
+        import: ImportArgs,
+    },
     /// SINGULARITY_DOCKER_* and APPTAINER_DOCKER_* of the environment, or of a file that sets them
     Env {
         /// A file of `export NAME=VALUE` lines, for sh or systemd; `-` is stdin [default: the environment]

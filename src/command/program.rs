@@ -1,7 +1,7 @@
 //! Programs that are run for what they print: names of hosts, identities, passwords.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
@@ -44,6 +44,35 @@ pub struct Terms {
 /// It cannot be started, fails, takes too long or prints too much; what it said on standard error is quoted, unless that is ours. Nothing
 /// that it printed is.
 pub fn run(program: &Program, terms: &Terms) -> Result<Zeroizing<Vec<u8>>> {
+    let reply = converse(program, terms, None)?;
+    if reply.success { Ok(reply.stdout) } else { Err(Error::usage(reply.failure)) }
+}
+
+/// The longest question, in bytes: a pipe takes it at once, so that asking never waits.
+const QUESTION_BYTES_MAX: usize = 4 << 10;
+
+/// What a program answered.
+pub struct Reply {
+    /// Whether it ended well.
+    pub success: bool,
+    /// What it printed.
+    pub stdout: Zeroizing<Vec<u8>>,
+    /// How it ended, with what it said on standard error, for a message; nothing that it printed.
+    pub failure: String,
+}
+
+/// As [`run`], of a program that is asked something on its standard input and may answer that it fails. Nobody is there to help it.
+///
+/// # Errors
+/// As there, but for a program that fails; the question is too long.
+pub fn ask(program: &Program, terms: &Terms, question: &[u8]) -> Result<Reply> {
+    if question.len() > QUESTION_BYTES_MAX {
+        return Err(Error::usage(format!("`{}` cannot be asked with more than {QUESTION_BYTES_MAX} bytes", sanitize(&program.argv[0]))));
+    }
+    converse(program, &Terms { with_person: false, ..*terms }, Some(question))
+}
+
+fn converse(program: &Program, terms: &Terms, question: Option<&[u8]>) -> Result<Reply> {
     let name = sanitize(&program.argv[0]);
     let mut command = Command::new(&program.argv[0]);
     command.args(&program.argv[1..]).stdout(Stdio::piped());
@@ -51,7 +80,7 @@ pub fn run(program: &Program, terms: &Terms) -> Result<Zeroizing<Vec<u8>>> {
     let has_group = terminal.is_none();
     match terminal {
         Some(terminal) => command.stdin(terminal),
-        None => command.stdin(Stdio::null()).process_group(0),
+        None => command.stdin(if question.is_some() { Stdio::piped() } else { Stdio::null() }).process_group(0),
     };
     command.stderr(if terms.with_person { Stdio::inherit() } else { Stdio::piped() });
     for (key, _) in std::env::vars_os() {
@@ -61,7 +90,7 @@ pub fn run(program: &Program, terms: &Terms) -> Result<Zeroizing<Vec<u8>>> {
         }
     }
     die_with_us(&mut command);
-    let child = command.spawn().map_err(|e| {
+    let mut child = command.spawn().map_err(|e| {
         let why = match e.kind() {
             io::ErrorKind::NotFound if !program.argv[0].contains('/') => "it is not in PATH".to_string(),
             io::ErrorKind::NotFound => "there is no such program".to_string(),
@@ -70,6 +99,10 @@ pub fn run(program: &Program, terms: &Terms) -> Result<Zeroizing<Vec<u8>>> {
         };
         Error::usage(format!("`{name}` cannot be run: {why}")).hint(program.hint.clone())
     })?;
+    // Closed at once behind the question. Who does not read it closes the pipe, and what it prints says more.
+    if let (Some(mut stdin), Some(question)) = (child.stdin.take(), question) {
+        let _ = stdin.write_all(question);
+    }
     let mut running = Running { child, has_group, ended: false };
     let told = running.talk(terms);
     let complaint = |stderr: &[u8]| match sanitize(String::from_utf8_lossy(stderr).trim()) {
@@ -77,8 +110,9 @@ pub fn run(program: &Program, terms: &Terms) -> Result<Zeroizing<Vec<u8>>> {
         said => format!("; it said: {said}"),
     };
     match told {
-        Ok(ended) if ended.status.success() => Ok(ended.stdout),
-        Ok(Ended { status, stderr, .. }) => Err(Error::usage(format!("`{name}` failed ({status}){}", complaint(&stderr)))),
+        Ok(Ended { status, stdout, stderr }) => {
+            Ok(Reply { success: status.success(), stdout, failure: format!("`{name}` failed ({status}){}", complaint(&stderr)) })
+        }
         Err(Cut::Late(stderr)) => Err(Error::usage(format!("`{name}` did not end within {} s and was killed{}", terms.deadline.as_secs(), complaint(&stderr)))),
         Err(Cut::Long) => Err(Error::usage(format!("`{name}` printed more than {} bytes and was killed", terms.output_bytes_max))),
         Err(Cut::Io(e)) => Err(Error::internal(format!("`{name}` cannot be read from: {e}"))),
@@ -251,6 +285,17 @@ mod tests {
         let much = run_within(&sh("head -c 3000000 /dev/zero; head -c 3000000 /dev/zero >&2"), LONG, 3_000_000).unwrap();
         assert_eq!(much.len(), 3_000_000);
         assert_eq!(printed("cat; echo end"), b"end\n", "its input is empty");
+    }
+
+    #[test]
+    fn a_program_is_asked_on_its_input() {
+        let terms = Terms { deadline: LONG, output_bytes_max: 1000, is_secret: true, with_person: false };
+        let reply = ask(&sh("read -r x; echo got $x; cat; echo no >&2; exit 3"), &terms, b"it\nall").unwrap();
+        assert_eq!((reply.success, reply.stdout.as_slice()), (false, b"got it\nall".as_slice()));
+        assert!(reply.failure.contains("failed (exit status: 3); it said: no"), "{}", reply.failure);
+        // One that does not read is no error of ours.
+        assert!(ask(&sh("exec <&-; sleep 0.1; echo x"), &terms, b"it").unwrap().success);
+        assert!(ask(&sh("cat"), &terms, &[b'x'; QUESTION_BYTES_MAX + 1]).is_err());
     }
 
     #[test]

@@ -4,7 +4,10 @@
 //! password. What becomes of the logins in a vault is [`plan`]ned here too; the commands read, ask, seal and write.
 
 mod advice;
+pub mod auths;
+pub mod enroot;
 pub mod env;
+pub mod kubernetes;
 mod names;
 pub mod plan;
 

@@ -3,6 +3,8 @@
 //! A kind reads its source to [`Found`]; [`Sealing`] shows what was found, asks, and writes all of it or nothing.
 
 mod env;
+mod files;
+mod helper;
 mod sealing;
 mod source;
 
@@ -17,6 +19,22 @@ use source::Source;
 /// Reads, shows, asks and seals. Returns the exit code.
 pub async fn import(verb: &ImportVerb) -> Result<u8> {
     match verb {
+        ImportVerb::DockerConfig { file, ask_helpers, import } => {
+            let (found, source) = files::docker(file.as_deref(), *ask_helpers)?;
+            seal(found, &source, import).await
+        }
+        ImportVerb::Podman { file, ask_helpers, import } => {
+            let (found, source) = files::podman(file.as_deref(), *ask_helpers)?;
+            seal(found, &source, import).await
+        }
+        ImportVerb::Enroot { file, import } => {
+            let (found, source) = files::enroot(file.as_deref())?;
+            seal(found, &source, import).await
+        }
+        ImportVerb::K8sSecret { file, import } => {
+            let (found, source) = files::kubernetes(file)?;
+            seal(found, &source, import).await
+        }
         ImportVerb::Env { file, registry, import } => {
             let (found, source) = env::read(file.as_deref(), registry)?;
             seal(found, &source, import).await

@@ -52,6 +52,11 @@ impl Source {
         Ok((source, text))
     }
 
+    /// What is wrong with it; `why` goes on from its name.
+    pub(super) fn wrong(&self, why: &str) -> Error {
+        Error::usage(format!("{} {why}", self.name))
+    }
+
     /// What is left to be done about it, once the logins are sealed.
     pub(super) fn what_is_left(&self) -> Vec<String> {
         let mut lines = Vec::new();
