@@ -29,7 +29,8 @@
 //! `rotate start` and `undo` are that line with the registry asked before it and the vault written in between; `rotate status` and `finish` are
 //! `status` with two passwords to compare.
 //! `vault` works on the files of the admin alone, and so does `import`, which makes logins of what other programs keep; `vault edit` shows
-//! them to a program of the admin's, in a folder in memory (`src/command/vault/edit/`).
+//! them to a program of the admin's, in a folder in memory (`src/command/vault/edit/`). `harbor` works on them and on a Harbor's API, and what
+//! is made there goes into a vault.
 //!
 //! # Where hosts come from
 //!

@@ -1,6 +1,7 @@
 //! The command line: clap's types and their help, nothing else. No flag takes a secret.
 
 mod apply;
+mod harbor;
 mod import;
 mod look;
 mod rotate;
@@ -12,6 +13,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 
 pub use apply::{ApplyArgs, ApplyOutputArgs, ApplyVerifyArgs, RemoveArgs, RunArgs, WhatArgs};
+pub use harbor::{HarborArgs, HarborVerb, RobotCreateArgs, RobotDeleteArgs, RobotListArgs, RobotRotateArgs, RobotVerb};
 pub use import::{ImportArgs, ImportVerb};
 pub use look::{ExpiryArgs, ExplainArgs, HostsArgs, LintArgs, PingArgs, StatusArgs, TrustArgs, VerifyArgs};
 pub use rotate::{RotateFinishArgs, RotateLookArgs, RotateRunArgs, RotateStartArgs, RotateStatusArgs, RotateVerb};
@@ -70,6 +72,9 @@ pub enum Verb {
     /// Make, fill and read vaults
     #[command(subcommand)]
     Vault(VaultVerb),
+    /// Robot accounts of Harbor, from its API into a vault
+    #[command(subcommand)]
+    Harbor(HarborVerb),
 }
 
 /// What an inventory may do, for every verb that reads one.

@@ -73,6 +73,13 @@ impl Console<'_> {
         Ok(())
     }
 
+    /// A password that somebody knows: from stdin when something is piped in (one line break at its end is taken off), else asked for once.
+    pub fn password(&mut self, what: &str) -> Result<Secret> {
+        let password = if self.stdin_is_terminal { (self.ask)(what)? } else { read_password(self.stdin)? };
+        check_password(password.expose()).map_err(Error::usage)?;
+        Ok(password)
+    }
+
     /// A new password: from stdin when something is piped in (one line break at its end is taken off), else asked for twice.
     pub fn new_password(&mut self, what: &str) -> Result<Secret> {
         let password = if self.stdin_is_terminal {

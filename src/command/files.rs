@@ -101,6 +101,13 @@ pub fn replaceable(path: &Path) -> Result<Metadata> {
     Ok(meta)
 }
 
+/// Finds out whether [`replace`] could write beside this file: makes a file there, and takes it away again.
+pub fn can_be_replaced(path: &Path) -> Result<()> {
+    let (temporary, file) = temporary_beside(path)?;
+    drop(file);
+    fs::remove_file(&temporary).map_err(|e| trouble(&temporary, "cannot be taken away", &e))
+}
+
 /// A new file, 0600, in the same directory, under a name that nobody can foresee.
 fn temporary_beside(path: &Path) -> Result<(PathBuf, File)> {
     let mut nonce = [0; 8];

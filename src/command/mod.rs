@@ -10,6 +10,7 @@ pub mod explain;
 pub mod files;
 mod git;
 pub mod given;
+pub mod harbor;
 pub mod hosts;
 pub mod identity;
 pub mod import;
@@ -56,6 +57,7 @@ pub async fn run(cli: &Cli) -> Result<u8> {
         Verb::Rotate(RotateVerb::Undo(args)) => rotate::undo(args, cli.verbose).await,
         Verb::Rotate(RotateVerb::Status(args)) => rotation::status(args, cli.verbose).await,
         Verb::Rotate(RotateVerb::Finish(args)) => rotation::finish(args, cli.verbose).await,
+        Verb::Harbor(verb) => harbor::harbor(verb).await,
         Verb::Import(verb) => import::import(verb).await,
         Verb::Vault(verb) => Console::of_process_async(async |console| run_vault(verb, console).await).await,
     }

@@ -37,7 +37,7 @@ impl Expiry {
     }
 
     /// A moment in seconds since 1970; `None` before it and after the year 9999, which RFC 3339 cannot write.
-    fn of_unix(unix: i64) -> Option<Self> {
+    pub fn of_unix(unix: i64) -> Option<Self> {
         let moment = OffsetDateTime::from_unix_timestamp(unix).ok().filter(|_| unix > 0)?;
         Some(Expiry { text: moment.format(&Rfc3339).ok()?, unix })
     }

@@ -13,6 +13,7 @@ pub mod log;
 pub mod ping;
 pub mod progress;
 pub mod recap;
+pub mod robots;
 pub mod rotation;
 pub mod sarif;
 pub mod status;

@@ -75,6 +75,15 @@ impl VaultFile {
         &self.text
     }
 
+    /// Finds out whether this text could be written, and writes nothing: for what must not fail later.
+    ///
+    /// # Errors
+    /// Those of [`write`](Self::write), but that somebody may change the file until then.
+    pub(in crate::command) fn can_be_written(&self, text: &str) -> Result<()> {
+        edit::stamp(&self.name, text, &stamp::next(&self.document)).map(Zeroizing::new)?;
+        files::can_be_replaced(&self.path)
+    }
+
     /// Those for whom it is sealed.
     ///
     /// # Errors
