@@ -88,7 +88,7 @@
 //! | [`error`] | nothing of the crate | never |
 //! | [`format`](mod@format), [`plan`], [`node`] | `model` | never |
 //! | [`explain`] | `model`, `format` | never |
-//! | [`import`] | `model`, `format` | never |
+//! | [`import`] | `error`, `model`, `format`, `inventory` | never |
 //! | [`inventory`] | `error`, `model`, `format` (names and input rules) | never (files, directories and programs through [`inventory::World`]) |
 //! | [`lint`] | `error`, `model`, `inventory`, `format` | never |
 //! | [`vault`] | `error`, `model` | never (bytes in, bytes out; commands read files) |

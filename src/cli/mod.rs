@@ -14,7 +14,7 @@ use clap::{Args, Parser, Subcommand};
 
 pub use apply::{ApplyArgs, ApplyOutputArgs, ApplyVerifyArgs, RemoveArgs, RunArgs, WhatArgs};
 pub use harbor::{HarborArgs, HarborVerb, RobotCreateArgs, RobotDeleteArgs, RobotListArgs, RobotRotateArgs, RobotVerb};
-pub use import::{ImportArgs, ImportVerb};
+pub use import::{DeepopsArgs, ImportArgs, ImportVerb, VaultPasswordArgs};
 pub use look::{ExpiryArgs, ExplainArgs, HostsArgs, LintArgs, PingArgs, StatusArgs, TrustArgs, VerifyArgs};
 pub use rotate::{RotateFinishArgs, RotateLookArgs, RotateRunArgs, RotateStartArgs, RotateStatusArgs, RotateVerb};
 pub use vault::{RecipientArgs, VaultDiffArgs, VaultField, VaultGetArgs, VaultSetArgs, VaultVerb};
@@ -175,7 +175,7 @@ impl IdentityArgs {
 }
 
 /// What compares passwords without opening them.
-#[derive(Args, Debug, Default)]
+#[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Vault")]
 pub struct AuditArgs {
     /// Audit key file, by which passwords are known again [default: REGPROV_AUDIT_KEY_FILE, $XDG_CONFIG_HOME/regprov/audit-key.txt]

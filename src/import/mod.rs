@@ -4,7 +4,9 @@
 //! password. What becomes of the logins in a vault is [`plan`]ned here too; the commands read, ask, seal and write.
 
 mod advice;
+pub mod ansible_vault;
 pub mod auths;
+pub mod deepops;
 pub mod enroot;
 pub mod env;
 pub mod kubernetes;

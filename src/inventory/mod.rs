@@ -27,6 +27,8 @@ use zeroize::Zeroizing;
 
 pub(crate) use fields::hint_for;
 pub use limit::{limit, select};
+pub(crate) use source::ansible_vars;
+pub use source::{Layout, LayoutGroup, layout as ansible_layout};
 
 use crate::error::{Error, Kind, Problem, Result, rule};
 use crate::model::text::{escape, shell_word};

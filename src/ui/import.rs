@@ -43,6 +43,20 @@ pub fn table(rows: &[Row], left: &[(String, String)]) -> String {
     out
 }
 
+/// What of a source of hosts becomes what, and for how many hosts: a line each.
+pub fn mapped(rows: &[[String; 3]]) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+    table.set_header(["ANSIBLE", "REGPROV", "HOSTS"]);
+    for row in rows {
+        table.add_row(row.each_ref().map(|cell| line(cell)));
+    }
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    format!("{}\n\n", table.trim_fmt())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -2,6 +2,8 @@
 //!
 //! A kind reads its source to [`Found`]; [`Sealing`] shows what was found, asks, and writes all of it or nothing.
 
+mod ansible_vault;
+mod deepops;
 mod env;
 mod files;
 mod helper;
@@ -19,6 +21,7 @@ use source::Source;
 /// Reads, shows, asks and seals. Returns the exit code.
 pub async fn import(verb: &ImportVerb) -> Result<u8> {
     match verb {
+        ImportVerb::Deepops(args) => deepops::import(args).await,
         ImportVerb::DockerConfig { file, ask_helpers, import } => {
             let (found, source) = files::docker(file.as_deref(), *ask_helpers)?;
             seal(found, &source, import).await
@@ -53,7 +56,7 @@ async fn seal(found: Found, source: &Source, args: &ImportArgs) -> Result<u8> {
         return sealing.nothing();
     }
     agree(&sealing.question(), args.yes).await?;
-    sealing.write()?;
+    sealing.seal()?.write()?;
     for line in source.what_is_left() {
         ui::note(&line);
     }

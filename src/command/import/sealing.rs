@@ -94,11 +94,16 @@ impl Sealing {
         format!("seal {} into {into}?", logins(self.plan.logins.len()))
     }
 
-    /// Seals all of them and writes the vault once.
+    /// The names of the logins, each with its registry.
+    pub(super) fn names(&self) -> Vec<(String, String)> {
+        self.plan.logins.iter().map(|planned| (planned.name.clone(), planned.login.registry.to_string())).collect()
+    }
+
+    /// Seals all of them; nothing is written yet.
     ///
     /// # Errors
-    /// One cannot be sealed, or the vault cannot be written; then it is what it was.
-    pub(super) fn write(self) -> Result<()> {
+    /// One cannot be sealed, or not be set in this vault.
+    pub(super) fn seal(self) -> Result<Sealed> {
         let Some(Into { vault, recipients }) = self.into else { return Err(Error::internal("there is no vault to write")) };
         let file = &vault.name;
         let mut text = Zeroizing::new(vault.text().to_string());
@@ -124,8 +129,31 @@ impl Sealing {
                 ui::note(&format!("login `{name}`: auth hosts stand inside the seal; if the old one named any, give them again with `regprov vault set`"));
             }
         }
-        vault.write(&text)?;
-        ui::note(&format!("{} sealed in {file} for {}", is_are(count), people(recipients.len())));
+        Ok(Sealed { vault, text, count, recipients: recipients.len() })
+    }
+}
+
+/// A vault's text with what was found in it, to be written once.
+pub(super) struct Sealed {
+    vault: VaultFile,
+    text: Zeroizing<String>,
+    count: usize,
+    recipients: usize,
+}
+
+impl Sealed {
+    /// The vault's text, but for its stamp.
+    pub(super) fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Writes the vault.
+    ///
+    /// # Errors
+    /// It cannot be written; then it is what it was.
+    pub(super) fn write(self) -> Result<()> {
+        self.vault.write(&self.text)?;
+        ui::note(&format!("{} sealed in {} for {}", is_are(self.count), self.vault.name, people(self.recipients)));
         Ok(())
     }
 }

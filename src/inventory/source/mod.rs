@@ -7,7 +7,10 @@ mod ansible;
 mod command;
 mod slurm;
 
-use std::collections::{BTreeMap, HashMap};
+pub(crate) use ansible::value as ansible_vars;
+pub use ansible::{Layout, LayoutGroup, layout};
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -236,13 +239,19 @@ fn may_run(inventory: &Path, parts: &Parts, sources: &[Placed<Source>], gather: 
             reader.fault_hint(pos, format!("`{key}` runs a program, and {why}"), hint);
         }
     }
+    let mut told = BTreeSet::new();
     for source in sources {
         let Source::Ansible { path, group } = &source.value else { continue };
+        // Once for each file, however many groups it is the source of.
+        if told.contains(path) {
+            continue;
+        }
         let Some(Ok(ansible)) = gather.ansible.get(path).cloned() else { continue };
         let Ok(members) = ansible.members(group.as_deref()) else { continue };
         let Some(host) = members.proxy_command else { continue };
         let why = std::iter::once(inventory).chain(ansible.files.iter().map(PathBuf::as_path)).find_map(|f| gather.world.may_not_run(f));
         if let Some(why) = why {
+            told.insert(path);
             reader.fault_hint(source.pos, format!("ProxyCommand of host `{host}` in {path} runs a program, and {why}"), hint);
         }
     }
