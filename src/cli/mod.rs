@@ -17,7 +17,7 @@ pub use harbor::{HarborArgs, HarborVerb, RobotCreateArgs, RobotDeleteArgs, Robot
 pub use import::{DeepopsArgs, ImportArgs, ImportVerb, VaultPasswordArgs};
 pub use look::{ExpiryArgs, ExplainArgs, HostsArgs, LintArgs, PingArgs, StatusArgs, TrustArgs, VerifyArgs};
 pub use rotate::{RotateFinishArgs, RotateLookArgs, RotateRunArgs, RotateStartArgs, RotateStatusArgs, RotateVerb};
-pub use vault::{RecipientArgs, VaultDiffArgs, VaultField, VaultGetArgs, VaultSetArgs, VaultVerb};
+pub use vault::{RecipientArgs, VaultDiffArgs, VaultField, VaultGetArgs, VaultRekeyArgs, VaultSetArgs, VaultVerb};
 
 use crate::model::TargetKind;
 

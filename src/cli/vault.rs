@@ -105,6 +105,20 @@ pub enum VaultVerb {
         #[command(flatten)]
         identity: IdentityArgs,
     },
+    /// Add and remove recipients of vaults, and seal what they hold anew for those; all files change, or none
+    Rekey(VaultRekeyArgs),
+    /// Check vaults without an identity: form, recipients, every password sealed for exactly those
+    Check {
+        /// The vaults, or inventories with `logins:` in them
+        #[arg(required = true, value_name = "VAULT")]
+        vaults: Vec<PathBuf>,
+        /// Open everything too; needs the identity
+        #[arg(long, help_heading = "What")]
+        deep: bool,
+        /// What opens it.
+        #[command(flatten)]
+        identity: IdentityArgs,
+    },
     /// Encrypt a whole file; without -r and -R for those in its own `recipients:`
     Encrypt {
         /// The file
@@ -191,6 +205,26 @@ pub enum VaultField {
     Expires,
     /// Further hosts that are handed it, one a line
     AuthHosts,
+}
+
+/// `regprov vault rekey`.
+#[derive(Args, Debug)]
+pub struct VaultRekeyArgs {
+    /// The vaults, or inventories with `logins:` in them
+    #[arg(required = true, value_name = "VAULT")]
+    pub vaults: Vec<PathBuf>,
+    /// Public key to add to each (repeatable)
+    #[arg(long, value_name = "RECIPIENT", help_heading = "Who can open it")]
+    pub add: Vec<String>,
+    /// File of such keys, one a line, as `age -R` or GitHub's lists have them; `-` is stdin (repeatable)
+    #[arg(short = 'R', long, value_name = "FILE", help_heading = "Who can open it")]
+    pub recipients_file: Vec<PathBuf>,
+    /// Recipient to take out: its key, 12 or more characters that begin only it, or its comment (repeatable)
+    #[arg(long, value_name = "RECIPIENT", help_heading = "Who can open it")]
+    pub remove: Vec<String>,
+    /// What opens it.
+    #[command(flatten)]
+    pub identity: IdentityArgs,
 }
 
 /// `regprov vault set`.

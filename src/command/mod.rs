@@ -115,6 +115,12 @@ pub async fn run_vault(verb: &VaultVerb, console: &mut Console<'_>) -> Result<u8
             let key = audit::AuditKeySources::of_process(audit.audit_key.as_deref());
             audit::fingerprint(vault, &key, &IdentitySources::of_process(identity)?, console)
         }
+        VaultVerb::Rekey(args) => {
+            let add = vault::RecipientSources { keys: args.add.clone(), files: args.recipients_file.clone() };
+            let options = vault::RekeyOptions { vaults: args.vaults.clone(), add, remove: args.remove.clone() };
+            vault::rekey(&options, &IdentitySources::of_process(&args.identity)?, console)
+        }
+        VaultVerb::Check { vaults, deep, identity } => vault::check(vaults, *deep, &IdentitySources::of_process(identity)?, console),
         VaultVerb::Encrypt { file, recipients, output } => vault::encrypt(file, &vault::RecipientSources::of(recipients), output.as_deref(), console),
         VaultVerb::Decrypt { file, output, reveal, identity } => {
             vault::decrypt(file, output.as_deref(), *reveal, &IdentitySources::of_process(identity)?, console)

@@ -214,6 +214,25 @@ pub fn survey(path: &Path, world: &mut dyn World, options: LoadOptions) -> Resul
     Ok(Survey { inventory, faults: faults.into_iter().map(sanitize).collect() })
 }
 
+/// What is wrong with the form of one file, a vault or an inventory, by itself: keys and values, not what they mean together with others.
+pub fn examine(file: &str, text: &str) -> Vec<Problem> {
+    let root = match yaml::parse(file, text) {
+        Ok(root) => root,
+        Err(problem) => return vec![sanitize(*problem)],
+    };
+    let is_inventory =
+        matches!(&root.value, yaml::Value::Map(entries) if entries.iter().any(|e| ["vault", "defaults", "groups", "hosts"].contains(&e.key.as_str())));
+    if !is_inventory {
+        return document::parse_vault(file, text).err().unwrap_or_default();
+    }
+    let mut problems = Vec::new();
+    let mut reader = Reader { file, problems: &mut problems };
+    let fields = reader.keyed(&root, "the inventory", schema::TOP_KEYS);
+    document::read(&mut reader, &fields);
+    schema::read(&mut reader, &fields);
+    problems.into_iter().map(sanitize).collect()
+}
+
 /// Reads an inventory and its vaults and resolves every host. The paths that `world` is asked for are those in the inventory,
 /// relative to the inventory's directory.
 ///

@@ -4,12 +4,14 @@
 //! inventory's business.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::Deserialize;
 use serde_yaml::Spanned;
 
 use crate::error::{Error, Problem, Result, rule};
 use crate::model::conflict;
+use crate::model::text::escape;
 
 /// The parts of a YAML file that the vault commands use.
 #[derive(Deserialize, Default)]
@@ -73,7 +75,39 @@ pub struct VaultPrevious {
     pub password: Option<String>,
 }
 
+/// Where a seal stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SealPlace {
+    /// The password of sudo.
+    Become,
+    /// The password of this login.
+    Login(String),
+    /// What a rotation of this login replaces.
+    Previous(String),
+}
+
+impl fmt::Display for SealPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SealPlace::Become => write!(f, "the password of sudo (`become_password`)"),
+            SealPlace::Login(name) => write!(f, "the password of login `{}`", escape(name)),
+            SealPlace::Previous(name) => write!(f, "the `previous` password of login `{}`", escape(name)),
+        }
+    }
+}
+
 impl VaultDocument {
+    /// Every password that it holds, sealed or not, with the line and the column of its login (0 for that of sudo).
+    pub fn passwords(&self) -> Vec<(SealPlace, &str, (u64, u64))> {
+        let sudo = self.become_password.as_deref().map(|text| (SealPlace::Become, text, (0, 0)));
+        let logins = self.logins().flat_map(|(name, login, line, column)| {
+            let own = login.password.as_deref().map(|text| (SealPlace::Login(name.to_string()), text, (line, column)));
+            let previous = login.previous.as_ref().and_then(|p| p.password.as_deref());
+            own.into_iter().chain(previous.map(|text| (SealPlace::Previous(name.to_string()), text, (line, column))))
+        });
+        sudo.into_iter().chain(logins).collect()
+    }
+
     /// Reads a file's text. The error names file, line and column, and nothing that stands there but names of logins.
     pub fn parse(file: &str, text: &str) -> Result<Self> {
         if let Some(conflict) = conflict::find(text) {

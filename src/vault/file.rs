@@ -36,6 +36,11 @@ pub fn header(bytes: &[u8]) -> std::result::Result<Header, OpenError> {
     Header::parse(&binary)
 }
 
+/// As [`header`], of a file whose armor is whole.
+pub fn whole_header(bytes: &[u8]) -> std::result::Result<Header, OpenError> {
+    read(bytes).map(|(header, _)| header)
+}
+
 /// Whether this age file is sealed with a passphrase instead of for recipients.
 pub fn is_passphrase_file(bytes: &[u8]) -> bool {
     header(bytes).is_ok_and(|header| header.is_passphrase())

@@ -11,6 +11,7 @@
 //!   was sealed ([`mod@rotation`]).
 
 pub mod audit;
+pub mod check;
 pub mod diff;
 pub mod document;
 pub mod edit;
@@ -20,6 +21,7 @@ pub mod identity;
 pub mod password;
 pub mod recipient_file;
 pub mod recipients;
+pub mod rekey;
 pub mod rotation;
 pub mod seal;
 pub mod stamp;

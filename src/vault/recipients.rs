@@ -89,6 +89,12 @@ impl Recipient {
         behind_kind.split_once(char::is_whitespace).map(|(_, comment)| comment.trim_start())
     }
 
+    /// Whether a seal with this header may be for it. age's own keys leave no trace, so that any of them may be.
+    pub(super) fn may_be_in(&self, header: &Header) -> bool {
+        let (kind, tag) = self.trace();
+        header.recipients().any(|s| s.kind == kind && tag.as_ref().is_none_or(|tag| s.args.first() == Some(tag)))
+    }
+
     /// What can be seen of it in a seal: the kind of its stanza, and the tag of an SSH key (c2sp.org/age, "SSH": the first four bytes of
     /// the SHA-256 of the key as SSH writes it). age's own keys leave no trace.
     fn trace(&self) -> (String, Option<String>) {
@@ -108,19 +114,25 @@ impl Recipients {
     /// Reads one recipient from each entry. Bad ones are all named by their position, none is dropped and none is quoted: it
     /// might be a secret key in the wrong place.
     pub fn parse<'a>(entries: impl IntoIterator<Item = &'a str>) -> Result<Self> {
+        let told = |wrong: Vec<(usize, String)>| wrong.iter().map(|(i, why)| format!("recipient {} {why}", i + 1)).collect::<Vec<_>>().join("\n");
+        Recipients::parse_each(entries).map_err(|wrong| Error::vault(told(wrong)))
+    }
+
+    /// As [`Recipients::parse`]; says of each that is wrong its position, from 0, and why, as the end of a sentence.
+    pub(super) fn parse_each<'a>(entries: impl IntoIterator<Item = &'a str>) -> std::result::Result<Self, Vec<(usize, String)>> {
         let mut recipients = Recipients::default();
-        let mut problems = Vec::new();
+        let mut wrong = Vec::new();
         let mut seen = HashMap::new();
         for (i, entry) in entries.into_iter().enumerate() {
             match Recipient::parse(entry) {
                 Ok(recipient) => match seen.insert(recipient.key(), i + 1) {
-                    Some(first) => problems.push(format!("recipient {} is the same key as recipient {first}", i + 1)),
+                    Some(first) => wrong.push((i, format!("is the same key as recipient {first}"))),
                     None => recipients.list.push(recipient),
                 },
-                Err(Refusal::Secret(why) | Refusal::Unusable(why) | Refusal::Wrong(why)) => problems.push(format!("recipient {} {why}", i + 1)),
+                Err(Refusal::Secret(why) | Refusal::Unusable(why) | Refusal::Wrong(why)) => wrong.push((i, why)),
             }
         }
-        if problems.is_empty() { Ok(recipients) } else { Err(Error::vault(problems.join("\n"))) }
+        if wrong.is_empty() { Ok(recipients) } else { Err(wrong) }
     }
 
     /// These, each once; of equal keys the first.

@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
 use super::recipients_of;
-use crate::command::files::{self, FILE_BYTES_MAX};
+use crate::command::files::{self, FILE_BYTES_MAX, Replacement};
 use crate::command::seen::Seen;
 use crate::error::{Error, Result};
 use crate::model::text::escape;
-use crate::model::{LoginEntry, PasswordText};
+use crate::model::{LoginEntry, PasswordText, VaultStamp};
 use crate::vault::{Recipients, VaultDocument, edit, is_age_file, stamp};
 
 /// A vault as it was read, or an inventory with `logins:` in it; and the one door through which its changed text goes back.
@@ -97,15 +97,34 @@ impl VaultFile {
     /// # Errors
     /// Somebody else changed the file since it was read, or made it meanwhile, or it cannot be written; then it is what it was.
     pub(in crate::command) fn write(&self, text: &str) -> Result<()> {
-        let seen = Seen::of_process();
-        let stamp = seen.next(stamp::next(&self.document));
-        let stamped = Zeroizing::new(edit::stamp(&self.name, text, &stamp)?);
         if self.is_new {
+            let seen = Seen::of_process();
+            let (stamp, stamped) = self.stamped(text, &seen)?;
             files::create(&self.path, stamped.as_bytes(), 0o666)?;
-        } else {
-            files::replace(&self.path, self.text.as_bytes(), stamped.as_bytes())?;
+            seen.keep_own(&self.path, &stamp, stamped.as_bytes());
+            return Ok(());
         }
-        seen.keep_own(&self.path, &stamp, stamped.as_bytes());
+        Self::write_all(&[(self, text)])
+    }
+
+    /// As [`VaultFile::write`], of several files that were read: all of them change, or none.
+    ///
+    /// # Errors
+    /// As [`files::replace_all`].
+    pub(in crate::command) fn write_all(changes: &[(&VaultFile, &str)]) -> Result<()> {
+        let seen = Seen::of_process();
+        let stamped = changes.iter().map(|(file, text)| file.stamped(text, &seen)).collect::<Result<Vec<_>>>()?;
+        let files = || changes.iter().map(|(file, _)| *file).zip(&stamped);
+        let all: Vec<_> = files().map(|(file, (_, new))| Replacement { path: &file.path, old: file.text.as_bytes(), new: new.as_bytes() }).collect();
+        files::replace_all(&all)?;
+        files().for_each(|(file, (stamp, new))| seen.keep_own(&file.path, stamp, new.as_bytes()));
         Ok(())
+    }
+
+    /// A text of this vault with the next serial, and that.
+    fn stamped(&self, text: &str, seen: &Seen) -> Result<(VaultStamp, Zeroizing<String>)> {
+        let stamp = seen.next(stamp::next(&self.document));
+        let text = Zeroizing::new(edit::stamp(&self.name, text, &stamp)?);
+        Ok((stamp, text))
     }
 }

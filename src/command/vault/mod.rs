@@ -1,5 +1,6 @@
 //! `regprov vault`: make, fill and read vaults. A file a verb; what they share stands here.
 
+mod check;
 mod diff;
 mod edit;
 mod file;
@@ -8,6 +9,7 @@ mod keygen;
 mod list;
 mod read;
 mod recipients;
+mod rekey;
 mod rename;
 mod set;
 mod show;
@@ -16,12 +18,14 @@ mod tests;
 mod unset;
 mod whole;
 
+pub use check::check;
 pub use diff::diff;
 pub use edit::{EditOptions, edit, sweep};
 pub use get::{GetOptions, get};
 pub use keygen::{init, keygen};
 pub use list::list;
 pub use recipients::RecipientSources;
+pub use rekey::{RekeyOptions, rekey};
 pub use rename::rename;
 pub use set::{SetOptions, set, set_become_password};
 pub use show::show;
@@ -36,12 +40,17 @@ use crate::model::text::escape;
 use crate::model::{LoginEntry, PasswordText, PreviousPassword, Registry, Secret, Username};
 use crate::vault::{Recipients, VaultDocument, is_age_file};
 
-pub(super) fn recipients_of(file: &str, document: &VaultDocument) -> Result<Recipients> {
+/// The recipients that a file lists, perhaps none.
+pub(super) fn listed_of(file: &str, document: &VaultDocument) -> Result<Recipients> {
     let texts = document.recipients.as_deref().unwrap_or_default();
-    let recipients = Recipients::parse(texts.iter().map(String::as_str)).map_err(|mut e| {
+    Recipients::parse(texts.iter().map(String::as_str)).map_err(|mut e| {
         e.message = e.message.lines().map(|line| format!("{file}: {line}")).collect::<Vec<_>>().join("\n");
         e
-    })?;
+    })
+}
+
+pub(super) fn recipients_of(file: &str, document: &VaultDocument) -> Result<Recipients> {
+    let recipients = listed_of(file, document)?;
     if recipients.is_empty() {
         return Err(Error::vault(format!("{file} names no recipient to seal for"))
             .hint("add\n    recipients:\n      - age1...\n  to it; `regprov vault keygen` prints your recipient"));

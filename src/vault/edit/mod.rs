@@ -11,8 +11,8 @@ mod splice;
 
 pub use fields::{Field, set_field, set_password};
 pub use lines::scalar;
-pub use recipients::{recipient_comments, recipient_item, set_recipients};
+pub use recipients::{RecipientPlace, become_line, recipient_item, recipient_places, set_recipients};
 pub use set::{LoginText, set_become, set_fingerprint, set_login};
-pub use splice::{remove_become, remove_login, rename_login, replace_seal, stamp};
+pub use splice::{remove_become, remove_login, rename_login, replace_seal, replace_seals, stamp};
 
 pub(super) use set::rest;

@@ -20,13 +20,29 @@ pub fn recipient_item(recipient: &Recipient) -> String {
     format!("{}{comment}", scalar(recipient.text()))
 }
 
-/// The comments behind the items of `recipients:`, in their order; none where the list is not one item a line.
-pub fn recipient_comments(text: &str, document: &VaultDocument) -> Vec<Option<String>> {
+/// Where a recipient stands in a list.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RecipientPlace {
+    /// Its line, from 1; 0 where the list is not one item a line.
+    pub line: u64,
+    /// The comment behind it.
+    pub comment: Option<String>,
+}
+
+/// The places of the items of `recipients:`, in their order.
+pub fn recipient_places(text: &str, document: &VaultDocument) -> Vec<RecipientPlace> {
     let listed = document.recipients.as_deref().unwrap_or_default();
     let lines = Lines::new(text);
-    let Some(list) = List::find(&lines).filter(|list| list.items.len() == listed.len()) else { return vec![None; listed.len()] };
-    let comment = |i: &usize| split_comment(lines.lines[*i].trim().trim_start_matches('-').trim()).1.trim().trim_start_matches('#').trim().to_string();
-    list.items.iter().map(comment).map(|c| Some(c).filter(|c| !c.is_empty())).collect()
+    let Some(list) = List::find(&lines).filter(|list| list.items.len() == listed.len()) else { return vec![RecipientPlace::default(); listed.len()] };
+    let comment = |i: usize| split_comment(lines.lines[i].trim().trim_start_matches('-').trim()).1.trim().trim_start_matches('#').trim().to_string();
+    let place = |i: &usize| RecipientPlace { line: *i as u64 + 1, comment: Some(comment(*i)).filter(|c| !c.is_empty()) };
+    list.items.iter().map(place).collect()
+}
+
+/// The line of `become_password:`, from 1; 0 where it does not stand at the left margin.
+pub fn become_line(text: &str) -> u64 {
+    let lines = Lines::new(text);
+    lines.find_key("become_password", 0, 0..lines.lines.len()).map_or(0, |(at, _)| at as u64 + 1)
 }
 
 /// The text of `file` without the recipients at the positions `gone`, and with these behind the others. Other lines are byte for byte what
@@ -163,10 +179,11 @@ mod tests {
     }
 
     #[test]
-    fn comments_of_items() {
-        let comments = |text: &str| recipient_comments(text, &VaultDocument::parse("v", text).unwrap());
-        assert_eq!(comments("recipients:\n  - age1a # alice\n  - age1b\n"), [Some("alice".to_string()), None]);
-        assert_eq!(comments("recipients: [a, b] # who\n"), [None, None]);
-        assert_eq!(comments("logins: {}\n"), []);
+    fn places_of_items() {
+        let places = |text: &str| recipient_places(text, &VaultDocument::parse("v", text).unwrap());
+        let place = |line, comment: Option<&str>| RecipientPlace { line, comment: comment.map(str::to_string) };
+        assert_eq!(places("recipients:\n  - age1a # alice\n\n  - 'age1b'\n"), [place(2, Some("alice")), place(4, None)]);
+        assert_eq!(places("recipients: [a, b] # who\n"), [place(0, None), place(0, None)]);
+        assert_eq!(places("logins: {}\n"), []);
     }
 }

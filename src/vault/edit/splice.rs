@@ -6,7 +6,7 @@ use super::lines::{Lines, password_lines_of, scalar, split_comment};
 use crate::error::{Error, Result};
 use crate::model::VaultStamp;
 use crate::model::text::escape;
-use crate::vault::document::{VaultDocument, quiet, yaml_error};
+use crate::vault::document::{SealPlace, VaultDocument, quiet, yaml_error};
 
 /// The text of `file` without the login `name`, and without the comment that stands right above it.
 pub fn remove_login(file: &str, text: &str, name: &str) -> Result<String> {
@@ -81,30 +81,53 @@ pub fn remove_become(file: &str, text: &str) -> Result<String> {
 
 /// The text of `file` with another seal as the password of the login `name`; with `previous` as that of what its rotation replaces.
 pub fn replace_seal(file: &str, text: &str, name: &str, previous: bool, armored: &str) -> Result<String> {
-    let refused = |why: &str| refused(file, &format!("login `{}` cannot be sealed again", escape(name)), why);
-    let lines = Lines::new(text);
-    let (mut fields, mut indent) = lines.fields_of(name).ok_or_else(|| refused(NOT_BLOCK))?;
-    if previous {
-        let (at, _) = lines.find_key("previous", indent, fields.clone()).ok_or_else(|| refused("no rotation of it is under way"))?;
-        fields = lines.value_of(at, indent, &fields);
-        indent = fields.clone().find_map(|i| lines.indent(i)).ok_or_else(|| refused(NOT_BLOCK))?;
+    let place = if previous { SealPlace::Previous(name.to_string()) } else { SealPlace::Login(name.to_string()) };
+    replace_seals(file, text, &[(place, armored.to_string())])
+}
+
+/// The text of `file` with other seals in these places.
+pub fn replace_seals(file: &str, text: &str, seals: &[(SealPlace, String)]) -> Result<String> {
+    let mut spliced = text.to_string();
+    for (place, armored) in seals {
+        spliced = splice_seal(&spliced, place, armored).map_err(|why| refused(file, &format!("{place} cannot be sealed again"), why))?;
     }
-    let (at, value) = lines.find_key("password", indent, fields.clone()).ok_or_else(|| refused("it has no password"))?;
-    let comment = split_comment(value).1;
-    let spliced = lines.replace(at..lines.value_of(at, indent, &fields).end, &password_lines_of("password", armored, indent, 2, comment));
-    checked(
-        file,
-        text,
-        spliced,
-        || refused(NOT_BLOCK),
-        |top| {
-            let login = logins(top).get_mut(name).and_then(Value::as_object_mut);
-            let holder = if previous { login.and_then(|l| l.get_mut("previous")).and_then(Value::as_object_mut) } else { login };
+    let refused = || refused(file, "its passwords cannot be sealed again", NOT_BLOCK);
+    checked(file, text, spliced, refused, |top| {
+        for (place, armored) in seals {
+            let (holder, key) = match place {
+                SealPlace::Become => (Some(&mut *top), "become_password"),
+                SealPlace::Login(name) => (logins(top).get_mut(name).and_then(Value::as_object_mut), "password"),
+                SealPlace::Previous(name) => {
+                    let login = logins(top).get_mut(name).and_then(Value::as_object_mut);
+                    (login.and_then(|l| l.get_mut("previous")).and_then(Value::as_object_mut), "password")
+                }
+            };
             if let Some(holder) = holder {
-                holder.insert("password".to_string(), Value::String(armored.to_string()));
+                holder.insert(key.to_string(), Value::String(armored.clone()));
             }
-        },
-    )
+        }
+    })
+}
+
+fn splice_seal(text: &str, place: &SealPlace, armored: &str) -> std::result::Result<String, &'static str> {
+    let lines = Lines::new(text);
+    let (fields, indent, key) = match place {
+        SealPlace::Become => (0..lines.lines.len(), 0, "become_password"),
+        SealPlace::Login(name) => {
+            let (fields, indent) = lines.fields_of(name).ok_or(NOT_BLOCK)?;
+            (fields, indent, "password")
+        }
+        SealPlace::Previous(name) => {
+            let (fields, indent) = lines.fields_of(name).ok_or(NOT_BLOCK)?;
+            let (at, _) = lines.find_key("previous", indent, fields.clone()).ok_or("no rotation of it is under way")?;
+            let fields = lines.value_of(at, indent, &fields);
+            let indent = fields.clone().find_map(|i| lines.indent(i)).ok_or(NOT_BLOCK)?;
+            (fields, indent, "password")
+        }
+    };
+    let (at, value) = lines.find_key(key, indent, fields.clone()).ok_or("it has no password")?;
+    let comment = split_comment(value).1;
+    Ok(lines.replace(at..lines.value_of(at, indent, &fields).end, &password_lines_of(key, armored, indent, 2, comment)))
 }
 
 /// The text of `file` with this stamp. A new one stands behind everything else, so that a file that was cut has none.
