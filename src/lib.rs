@@ -30,7 +30,7 @@
 //! `status` with two passwords to compare.
 //! `vault` works on the files of the admin alone, and so does `import`, which makes logins of what other programs keep; `vault edit` shows
 //! them to a program of the admin's, in a folder in memory (`src/command/vault/edit/`). `harbor` works on them and on a Harbor's API, and what
-//! is made there goes into a vault.
+//! is made there goes into a vault. `git-setup` lets git call `vault` for what it shows, merges and commits of them.
 //!
 //! # Where hosts come from
 //!
@@ -97,7 +97,7 @@
 //! | [`registry`] | `model` | HTTP, the system's CAs, the proxies of the environment |
 //! | [`ui`] | `model` | the terminal |
 //! | [`cli`] | `model` | never |
-//! | [`command`] | all above | the admin's files and known_hosts, the journal, what was seen of vaults, questions on the terminal, what names hosts |
+//! | [`command`] | all above | the admin's files and known_hosts, the journal, what was seen of vaults, questions on the terminal, what names hosts, git |
 //! | `main` | `cli`, `command`, `ui`, `error` | exit code |
 //!
 //! `tests/architecture.rs` holds the sources to both tables.

@@ -17,7 +17,7 @@ pub use harbor::{HarborArgs, HarborVerb, RobotCreateArgs, RobotDeleteArgs, Robot
 pub use import::{DeepopsArgs, ImportArgs, ImportVerb, VaultPasswordArgs};
 pub use look::{ExpiryArgs, ExplainArgs, HostsArgs, LintArgs, PingArgs, StatusArgs, TrustArgs, VerifyArgs};
 pub use rotate::{RotateFinishArgs, RotateLookArgs, RotateRunArgs, RotateStartArgs, RotateStatusArgs, RotateVerb};
-pub use vault::{RecipientArgs, VaultDiffArgs, VaultField, VaultGetArgs, VaultRekeyArgs, VaultSetArgs, VaultVerb};
+pub use vault::{GitSetupArgs, MergeDriverArgs, RecipientArgs, VaultDiffArgs, VaultField, VaultGetArgs, VaultRekeyArgs, VaultSetArgs, VaultVerb};
 
 use crate::model::TargetKind;
 
@@ -75,6 +75,8 @@ pub enum Verb {
     /// Robot accounts of Harbor, from its API into a vault
     #[command(subcommand)]
     Harbor(HarborVerb),
+    /// Let git show, merge and check vaults by their logins, in this clone
+    GitSetup(GitSetupArgs),
 }
 
 /// What an inventory may do, for every verb that reads one.

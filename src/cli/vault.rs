@@ -86,6 +86,18 @@ pub enum VaultVerb {
         #[command(flatten)]
         identity: IdentityArgs,
     },
+    /// For git: the structure of a vault, with marks for what is sealed
+    #[command(hide = true)]
+    Textconv {
+        /// The file
+        file: PathBuf,
+    },
+    /// For git: merge a vault by login
+    #[command(hide = true)]
+    MergeDriver(MergeDriverArgs),
+    /// For git: refuse staged vaults that must not be committed
+    #[command(hide = true)]
+    PreCommit,
     /// Name the logins that differ between two states of a vault; needs no identity without --deep
     Diff(VaultDiffArgs),
     /// Make an audit key, readable by you alone; prints its id
@@ -270,6 +282,29 @@ pub struct VaultSetArgs {
     pub audit: AuditArgs,
 }
 
+/// `regprov vault merge-driver`, as git calls it: `%O %A %B %P %L %S %X %Y`.
+#[derive(Args, Debug)]
+pub struct MergeDriverArgs {
+    /// The common ancestor
+    pub base: PathBuf,
+    /// Ours; the result is written here
+    pub ours: PathBuf,
+    /// Theirs
+    pub theirs: PathBuf,
+    /// The vault's path, for messages
+    #[arg(default_value = "the vault")]
+    pub path: String,
+    /// How many characters a conflict marker has
+    #[arg(default_value_t = 7, value_parser = clap::value_parser!(u16).range(1..))]
+    pub marker_size: u16,
+    /// What the common ancestor is called
+    pub label_base: Option<String>,
+    /// What ours is called; a git older than 2.44 leaves `%X`
+    pub label_ours: Option<String>,
+    /// What theirs is called
+    pub label_theirs: Option<String>,
+}
+
 /// `regprov vault diff`.
 #[derive(Args, Debug)]
 pub struct VaultDiffArgs {
@@ -286,4 +321,18 @@ pub struct VaultDiffArgs {
     /// What opens them.
     #[command(flatten)]
     pub identity: IdentityArgs,
+}
+
+/// `regprov git-setup`.
+#[derive(Args, Debug)]
+pub struct GitSetupArgs {
+    /// The vaults [default: the files of this work tree that look like vaults]
+    #[arg(value_name = "VAULT")]
+    pub vaults: Vec<PathBuf>,
+    /// Tell what would be done, and do nothing
+    #[arg(long, help_heading = "What")]
+    pub check: bool,
+    /// Take out what git-setup made, and nothing else
+    #[arg(long, conflicts_with = "vaults", help_heading = "What")]
+    pub undo: bool,
 }

@@ -2,7 +2,8 @@
 
 use std::ffi::OsStr;
 use std::io;
-use std::path::Path;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use crate::error::{Error, Result};
@@ -46,4 +47,17 @@ pub(in crate::command) fn cannot_run(e: &io::Error) -> Error {
         io::ErrorKind::NotFound => Error::usage("git is not in PATH"),
         _ => Error::usage(format!("git cannot be run: {e}")),
     }
+}
+
+/// The top of the work tree that we are in.
+///
+/// # Errors
+/// There is none.
+pub(in crate::command) fn top() -> Result<PathBuf> {
+    let output = output(None, ["rev-parse", "--show-toplevel"])?;
+    let path = output.stdout.strip_suffix(b"\n").unwrap_or(&output.stdout);
+    if !output.status.success() || path.is_empty() {
+        return Err(Error::usage(format!("this is no work tree of git: {}", said(&output))).hint("run it in the clone whose vaults you mean"));
+    }
+    Ok(PathBuf::from(OsStr::from_bytes(path)))
 }

@@ -9,6 +9,7 @@ pub mod expiry;
 pub mod explain;
 pub mod files;
 mod git;
+pub mod git_setup;
 pub mod given;
 pub mod harbor;
 pub mod hosts;
@@ -58,6 +59,7 @@ pub async fn run(cli: &Cli) -> Result<u8> {
         Verb::Rotate(RotateVerb::Status(args)) => rotation::status(args, cli.verbose).await,
         Verb::Rotate(RotateVerb::Finish(args)) => rotation::finish(args, cli.verbose).await,
         Verb::Harbor(verb) => harbor::harbor(verb).await,
+        Verb::GitSetup(args) => Console::of_process(|console| git_setup::git_setup(args, console)).map(|()| 0),
         Verb::Import(verb) => import::import(verb).await,
         Verb::Vault(verb) => Console::of_process_async(async |console| run_vault(verb, console).await).await,
     }
@@ -67,6 +69,9 @@ pub async fn run(cli: &Cli) -> Result<u8> {
 pub async fn run_vault(verb: &VaultVerb, console: &mut Console<'_>) -> Result<u8> {
     vault::sweep(console);
     let done = match verb {
+        VaultVerb::MergeDriver(args) => return vault::merge_driver(args, console),
+        VaultVerb::PreCommit => return vault::pre_commit(console),
+        VaultVerb::Textconv { file } => vault::textconv(file, console),
         VaultVerb::Diff(args) => return vault::diff(args, &IdentitySources::of_process(&args.identity)?, console),
         VaultVerb::Keygen { output } => vault::keygen(output.as_deref(), identity::default_path().as_deref(), console),
         VaultVerb::Init { vault, recipients } => vault::init(vault, &vault::RecipientSources::of(recipients), console),

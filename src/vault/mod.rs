@@ -12,12 +12,15 @@
 
 pub mod audit;
 pub mod check;
+pub mod commit;
 pub mod diff;
 pub mod document;
 pub mod edit;
 pub mod file;
 pub mod header;
 pub mod identity;
+pub mod merge;
+pub mod outline;
 pub mod password;
 pub mod recipient_file;
 pub mod recipients;
