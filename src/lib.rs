@@ -38,6 +38,9 @@
 //! Sources are parsed as purely as the rest. What they need of the world they ask an [`inventory::World`] for, which reads
 //! files, lists directories, runs programs and says whether this file may run any; [`command::load::Opener`] is the real one.
 //!
+//! A password that comes anew for each run (`password_command:`, `password_file:`) is had likewise: `inventory` reads where from, and
+//! `src/command/dynamic.rs` has it when [`command::load::Opener`] opens the logins of a run.
+//!
 //! # How a host is reached
 //!
 //! - `src/command/routes.rs` lays flags, inventory and ssh_config (`ssh -G`) over each other, reads keys and known_hosts, and gives each

@@ -129,14 +129,15 @@ fn every_link_leads_somewhere() {
     assert!(count >= 4);
 }
 
-/// The YAML blocks of the README: the first inventory, the sources of hosts, the reference inventory, and its vault and the first's.
-fn yaml_blocks() -> [String; 4] {
-    blocks(&page("README.md"), "yaml").try_into().unwrap_or_else(|found: Vec<String>| panic!("{} YAML blocks instead of 4", found.len()))
+/// The YAML blocks of the README: the first inventory, the sources of hosts, the reference inventory, its vault and the first's, and a vault
+/// whose passwords come anew for each run.
+fn yaml_blocks() -> [String; 5] {
+    blocks(&page("README.md"), "yaml").try_into().unwrap_or_else(|found: Vec<String>| panic!("{} YAML blocks instead of 5", found.len()))
 }
 
 #[test]
 fn every_yaml_block_loads() {
-    let [first, _, reference, vault] = yaml_blocks();
+    let [first, _, reference, vault, anew] = yaml_blocks();
     // 2026-01-01, before anything in the README ends.
     let options = LoadOptions { now: 1_767_225_600, ..LoadOptions::default() };
     for (text, hosts) in [(first, 4), (reference, 130)] {
@@ -150,6 +151,9 @@ fn every_yaml_block_loads() {
         assert!(inventory.notes.is_empty(), "{:?}", inventory.notes);
         assert_eq!(inventory.logins.iter().map(|l| l.name.as_str()).collect::<Vec<_>>(), ["hub", "ngc"]);
     }
+    let text = anew.clone() + "groups:\n  g: {hosts: gpu1, logins: [ecr, ci], targets: [docker]}\n";
+    let inventory = inventory::load(Path::new("inventory.yml"), &mut |_: &Path| Ok(text.clone()), options).unwrap_or_else(|e| panic!("{e}\n{text}"));
+    assert!(inventory.logins.len() == 2 && inventory.logins.iter().all(|l| l.password.dynamic().is_some()), "{:?}", inventory.notes);
 }
 
 /// The sources of the README, with what they read and print.

@@ -83,7 +83,8 @@ pub enum Verb {
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "What")]
 pub struct SourceArgs {
-    /// Let the inventory run programs (`command:`, `proxy_command:`) in CI, or when others can write it
+    /// Let the inventory run programs (`command:`, `proxy_command:`, `password_command:`) and read any `password_file:` in CI, or when others
+    /// can write it
     #[arg(long)]
     pub allow_commands: bool,
 }

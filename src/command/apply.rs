@@ -78,7 +78,7 @@ impl Ready {
     pub(super) async fn new(opener: &mut Opener, inventory: Inventory, chosen: &[usize], selection: Selection, args: &ApplyArgs) -> Result<Ready> {
         let hosts = targeted(&inventory, chosen, &args.ssh, args.what.prune)?;
         let logins = open(opener, &inventory, &hosts, args.vault.allow_plaintext)?;
-        check_expiry(logins.values(), args.what.allow_expired)?;
+        check_expiry(logins.values(), &inventory.logins, args.what.allow_expired)?;
         check(&hosts, &logins)?;
         let checking = checking(args, &inventory, &logins)?;
         let become_password = become_password(opener, &inventory, &hosts, args.ssh.ask_become_pass, args.vault.allow_plaintext)?;

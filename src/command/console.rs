@@ -8,10 +8,7 @@ use zeroize::Zeroizing;
 use super::{given, terminal};
 use crate::error::{Error, Result};
 use crate::model::Secret;
-use crate::model::login::check_password;
-
-/// The longest password that is read, in bytes. Tokens of cloud registries reach 2 KiB, key files 3 KiB.
-const PASSWORD_BYTES_MAX: usize = 64 << 10;
+use crate::model::login::{self, PASSWORD_BYTES_MAX, check_password};
 
 /// The streams of a command and the one way to ask its user.
 pub struct Console<'a> {
@@ -104,12 +101,7 @@ fn read_password(stdin: &mut dyn Read) -> Result<Secret> {
     // Room for more than is read, so that the buffer never moves and leaves no copy behind.
     let mut bytes = Zeroizing::new(Vec::with_capacity(PASSWORD_BYTES_MAX + 64));
     stdin.take(PASSWORD_BYTES_MAX as u64 + 1).read_to_end(&mut bytes).map_err(|e| Error::usage(format!("the password cannot be read from stdin: {e}")))?;
-    if bytes.len() > PASSWORD_BYTES_MAX {
-        return Err(Error::usage(format!("what comes over stdin is longer than {} KiB; that is no password", PASSWORD_BYTES_MAX >> 10)));
-    }
-    let text = std::str::from_utf8(&bytes).map_err(|_| Error::usage("the password on stdin is not UTF-8"))?;
-    let text = text.strip_suffix("\r\n").or_else(|| text.strip_suffix('\n')).unwrap_or(text);
-    Ok(Secret::new(text.to_string()))
+    login::read_password(&bytes).map_err(|why| Error::usage(format!("what comes over stdin {why}")))
 }
 
 /// Asks on the controlling terminal, without echo. An error without one.

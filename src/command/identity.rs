@@ -248,7 +248,7 @@ pub(super) fn read_private(noun: &str, hint: &str, path: &Path) -> Result<Zeroiz
 }
 
 /// Refuses a regular file that group or others can read or write.
-fn owner_alone(what: &str, meta: &fs::Metadata, hint: &str) -> Result<()> {
+pub(super) fn owner_alone(what: &str, meta: &fs::Metadata, hint: &str) -> Result<()> {
     if meta.is_file() && meta.mode() & 0o066 != 0 {
         return Err(Error::vault(format!("{what} can be read or changed by others (mode {:04o})", meta.mode() & 0o7777)).hint(hint));
     }

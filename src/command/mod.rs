@@ -5,6 +5,7 @@ pub mod audit;
 pub mod auth_hosts;
 pub mod become_password;
 pub mod console;
+mod dynamic;
 pub mod expiry;
 pub mod explain;
 pub mod files;

@@ -37,6 +37,13 @@ pub struct Terms {
     pub with_person: bool,
 }
 
+impl Terms {
+    /// Room for all that it may print when that is a secret, so that it does not move and leave copies behind.
+    fn room(&self) -> usize {
+        if self.is_secret { self.output_bytes_max + 1 + CHUNK_BYTES } else { 0 }
+    }
+}
+
 /// Runs a program without a shell, and returns what it printed. Without a person its input is empty, and at the deadline it is killed with
 /// all that it started; with one and a terminal, it is killed alone. What opens vaults is not in its environment.
 ///
@@ -119,6 +126,31 @@ fn converse(program: &Program, terms: &Terms, question: Option<&[u8]>) -> Result
     }
 }
 
+/// Reads a file or a pipe to its end, as what a program prints is read; a pipe that nobody writes into is waited for until the deadline.
+///
+/// # Errors
+/// It cannot be read, takes too long or holds too much; the end of a sentence that names it.
+pub fn read(mut file: File, terms: &Terms) -> std::result::Result<Zeroizing<Vec<u8>>, String> {
+    let deadline = Instant::now() + terms.deadline;
+    let told = |e: io::Error| format!("cannot be read: {e}");
+    let mut content = Zeroizing::new(Vec::with_capacity(terms.room()));
+    never_block(file.as_raw_fd()).map_err(told)?;
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(format!("did not end within {} s", terms.deadline.as_secs()));
+        }
+        wait_for([Some(file.as_raw_fd()), None], left).map_err(told)?;
+        let ended = drain(&mut Some(&mut file), &mut content, terms.output_bytes_max + 1).map_err(told)?;
+        if content.len() > terms.output_bytes_max {
+            return Err(format!("holds more than {} bytes", terms.output_bytes_max));
+        }
+        if ended {
+            return Ok(content);
+        }
+    }
+}
+
 /// The controlling terminal, to read from and write to; `None` without one.
 fn terminal() -> Option<File> {
     OpenOptions::new().read(true).write(true).custom_flags(libc::O_NOCTTY).open("/dev/tty").ok()
@@ -165,9 +197,7 @@ impl Running {
         let bytes_max = terms.output_bytes_max;
         let mut out = self.child.stdout.take();
         let mut err = self.child.stderr.take();
-        // Room for all of it, so that a secret does not move and leave copies behind.
-        let room = if terms.is_secret { bytes_max + 1 + CHUNK_BYTES } else { 0 };
-        let (mut stdout, mut stderr) = (Zeroizing::new(Vec::with_capacity(room)), Vec::new());
+        let (mut stdout, mut stderr) = (Zeroizing::new(Vec::with_capacity(terms.room())), Vec::new());
         for fd in [out.as_ref().map(AsRawFd::as_raw_fd), err.as_ref().map(AsRawFd::as_raw_fd)].into_iter().flatten() {
             never_block(fd).map_err(Cut::Io)?;
         }
@@ -306,6 +336,24 @@ mod tests {
             assert_eq!(out.len(), 40_000);
             assert_eq!(out.capacity() == room, is_secret, "it is as large as it was made");
         }
+    }
+
+    #[test]
+    fn a_pipe_is_read_to_its_end_or_its_deadline() {
+        use std::io::Write as _;
+        let terms = Terms { deadline: Duration::from_secs(1), output_bytes_max: 100, is_secret: true, with_person: false };
+        let piped = |text: &[u8], stays: bool| {
+            let (reader, mut writer) = io::pipe().unwrap();
+            writer.write_all(text).unwrap();
+            let writer = stays.then_some(writer);
+            let got = read(File::from(std::os::fd::OwnedFd::from(reader)), &terms).map(|bytes| bytes.to_vec());
+            drop(writer);
+            got
+        };
+        assert_eq!(piped(b"abc\n", false).unwrap(), b"abc\n");
+        assert_eq!(piped(&[7; 100], false).unwrap(), [7; 100]);
+        assert_eq!(piped(&[7; 101], true).unwrap_err(), "holds more than 100 bytes");
+        assert_eq!(piped(b"abc", true).unwrap_err(), "did not end within 1 s");
     }
 
     #[test]

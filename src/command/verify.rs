@@ -32,7 +32,7 @@ pub async fn verify(args: &VerifyArgs) -> Result<u8> {
     let entries = chosen(&inventory.logins, &args.logins)?;
     let mut logins = opener.logins(&entries, args.vault.allow_plaintext)?;
     // What has ended by its own words is shown to its registry all the same: what that says counts.
-    check_expiry(&logins, true)?;
+    check_expiry(&logins, &inventory.logins, true)?;
     let mut verified = Verified { logins: Vec::new(), required: args.required };
     for round in 0..ROUNDS_MAX {
         // One that is known already need not be asked again.

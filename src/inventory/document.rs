@@ -9,9 +9,10 @@ use super::fields::{Fields, Keys, Reader};
 use super::yaml::{self, Entry, Node, Pos, Value};
 use super::{sanitize, schema};
 use crate::error::{Problem, rule};
+use crate::model::login::check_auth_host;
 use crate::model::registry::{NameNote, Registry};
 use crate::model::text::shell_word;
-use crate::model::{Expiry, Fingerprint, PasswordText, PreviousPassword, Repository, Secret, Username, VaultStamp};
+use crate::model::{Dynamic, DynamicSource, Expiry, Fingerprint, PasswordText, PreviousPassword, Repository, Secret, Username, VaultStamp};
 
 /// What a file says of logins.
 pub(super) struct Document {
@@ -67,8 +68,8 @@ const ARMOR_BEGIN: &str = "-----BEGIN AGE ENCRYPTED FILE-----";
 const ARMOR_END: &str = "-----END AGE ENCRYPTED FILE-----";
 
 const LOGIN_KEYS: Keys = Keys {
-    known: &["registry", "username", "password", "expires", "fingerprint", "canary", "previous"],
-    reserved: &["auth_hosts", "command", "password_command", "kubernetes"],
+    known: &["registry", "username", "password", "password_command", "password_file", "auth_hosts", "expires", "fingerprint", "canary", "previous"],
+    reserved: &["command", "kubernetes"],
     private: true,
 };
 
@@ -222,13 +223,59 @@ fn login(reader: &mut Reader<'_>, entry: &Entry, notes: &mut Vec<Problem>) -> Op
         let text = reader.text(node, &format!("`canary` of {what}"))?;
         Repository::parse(text.value).map_err(|why| reader.fault(text.pos, format!("`canary` of {what}: {why}"))).ok()
     });
-    let password = fields.value("password").and_then(|node| password(reader, node, &what));
+    let password = dynamic(reader, &fields, &what).or_else(|| password(reader, fields.value("password")?, &what));
     let previous = fields.get("previous").and_then(|entry| previous(reader, entry, &what));
     if reader.problems.len() > before {
         return None;
     }
     let Pos { line, column } = entry.key_pos;
     Some(LoginItem { name: name.clone(), registry: registry?, username: username?, password, expires, fingerprint, canary, previous, line, column })
+}
+
+/// `password_command:` or `password_file:`, and `auth_hosts:` beside them. What goes with a sealed password alone is a fault here.
+fn dynamic(reader: &mut Reader<'_>, fields: &Fields<'_>, what: &str) -> Option<PasswordText> {
+    let is_there = |key: &&str| fields.value(key).is_some_and(|node| !node.is_null());
+    let ways: Vec<&str> = ["password", "password_command", "password_file"].into_iter().filter(is_there).collect();
+    if let [first, second, ..] = ways[..] {
+        let pos = fields.get(second).expect("it was found").key_pos;
+        reader.fault_hint(pos, format!("{what} has both `{first}` and `{second}`"), "keep one of them");
+    }
+    let auth_hosts = fields.get("auth_hosts");
+    let Some(key) = ways.into_iter().find(|key| *key != "password") else {
+        if let Some(entry) = auth_hosts {
+            reader.fault_hint(
+                entry.key_pos,
+                format!("{what}: `auth_hosts` goes with `password_command` and `password_file` alone"),
+                "those of a sealed password stand in its seal: `regprov vault set VAULT LOGIN --auth-host HOST`",
+            );
+        }
+        return None;
+    };
+    for other in ["fingerprint", "previous"].into_iter().filter(is_there) {
+        let pos = fields.get(other).expect("it was found").key_pos;
+        reader.fault_hint(pos, format!("{what}: `{other}` goes with a sealed password, not with `{key}`"), "take it out");
+    }
+    let node = fields.value(key).expect("it was found");
+    let label = format!("`{key}` of {what}");
+    let source = match key {
+        "password_command" => DynamicSource::Command(reader.argv(node, &label)?),
+        _ => {
+            let path = reader.text(node, &label)?;
+            if path.value.is_empty() || path.value.contains('\0') || (path.value.starts_with('~') && !path.value.starts_with("~/")) {
+                reader.fault_hint(path.pos, format!("{label} is no path"), "write one that is absolute, relative to this file, or begins with `~/`");
+                return None;
+            }
+            DynamicSource::File(path.value.to_string())
+        }
+    };
+    let mut hosts = Vec::new();
+    for host in auth_hosts.and_then(|entry| reader.texts(&entry.value, &format!("`auth_hosts` of {what}"))).unwrap_or_default() {
+        match check_auth_host(host.value) {
+            Ok(()) => hosts.push(host.value.to_string()),
+            Err(why) => reader.fault(host.pos, format!("{what}: {why}")),
+        }
+    }
+    Some(PasswordText::Dynamic(Dynamic { source, auth_hosts: hosts }))
 }
 
 /// `previous:`, as `regprov rotate start` writes it.
@@ -244,7 +291,7 @@ fn previous(reader: &mut Reader<'_>, entry: &Entry, login: &str) -> Option<Previ
     let password = match fields.get("password") {
         Some(field) if !field.value.is_null() => match password(reader, &field.value, &what) {
             Some(PasswordText::Sealed(sealed)) => Some(sealed),
-            Some(PasswordText::Plain(_)) => {
+            Some(_) => {
                 reader.fault_hint(field.key_pos, format!("the password of {what} stands in the clear"), "`regprov rotate start` writes it, sealed");
                 None
             }

@@ -401,9 +401,11 @@ fn collect_logins(sources: &[(String, Document)], options: LoadOptions, problems
                     reader.fault_of(rule::EXPIRED, pos, message, Some(hint.to_string()));
                 }
             }
-            if item.expires.is_none() && item.username.as_str() == "AWS" && item.registry.is_ecr() {
-                let message = format!("login `{}` is a token of Amazon ECR, which ends after 12 h, and has no `expires`", item.name);
-                notes.push(Problem::at(&place, rule::ECR_EXPIRY, message));
+            let is_dynamic = item.password.as_ref().is_some_and(|p| p.dynamic().is_some());
+            if item.expires.is_none() && !is_dynamic && item.registry.is_ecr() {
+                let message = format!("login `{}` is for Amazon ECR, whose tokens end after 12 h, and has neither `password_command` nor `expires`", item.name);
+                let hint = "`password_command: [aws, ecr, get-login-password]` has a new one for each run".to_string();
+                notes.push(Problem { hint: Some(hint), ..Problem::at(&place, rule::ECR_EXPIRY, message) });
             }
             found.insert(
                 &item.name,

@@ -156,7 +156,7 @@ impl Endings {
         let mut sealed = 0;
         let mut rows: Vec<Ending> = logins
             .map(|(entry, opened)| {
-                sealed += usize::from(opened.is_none());
+                sealed += usize::from(opened.is_none() && entry.password.dynamic().is_none());
                 let found = opened.and_then(Login::expiry_in_password).filter(|f| entry.expires.as_ref().is_none_or(|e| f.unix < e.unix));
                 let in_password = found.is_some();
                 let expiry = found.or_else(|| entry.expires.clone());

@@ -30,7 +30,7 @@ pub use file::{FileMode, Observed, ObservedFile, RemotePath, Stat, StatKind};
 pub use fingerprint::Fingerprint;
 pub use host::{Address, Connection, Hop, Host, HostKeyPin, Jump, SSH_PORT};
 pub use image::Image;
-pub use login::{Login, LoginEntry, PasswordText, PreviousPassword, Username};
+pub use login::{Dynamic, DynamicSource, Login, LoginEntry, PasswordText, PreviousPassword, Username};
 pub use mirror::Mirror;
 pub use pace::{Pace, Portion};
 pub use registry::Registry;

@@ -116,6 +116,20 @@ fn fields(old_name: &str, a: &VaultLogin, new_name: &str, b: &VaultLogin, same: 
     for (key, old, new) in [("registry", &a.registry, &b.registry), ("username", &a.username, &b.username)] {
         details.extend(value(key, old, new));
     }
+    for (key, is_same, was, is) in [
+        ("password_command", a.password_command == b.password_command, a.password_command.is_some(), b.password_command.is_some()),
+        ("password_file", a.password_file == b.password_file, a.password_file.is_some(), b.password_file.is_some()),
+        ("auth_hosts", a.auth_hosts == b.auth_hosts, a.auth_hosts.is_some(), b.auth_hosts.is_some()),
+    ] {
+        let how = if !was {
+            "set"
+        } else if !is {
+            "taken out"
+        } else {
+            "changed"
+        };
+        details.extend((!is_same).then(|| format!("{key} {how}")));
+    }
     let began = a.previous.is_none() && b.previous.as_ref().is_some_and(|p| p.password == a.password);
     let undone = b.previous.is_none() && a.previous.as_ref().is_some_and(|p| p.password.as_deref().map(str::trim) == b.password.as_deref().map(str::trim));
     let one_account = (&a.registry, &a.username) == (&b.registry, &b.username);

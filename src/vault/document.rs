@@ -53,9 +53,33 @@ pub struct VaultLogin {
     /// The password: armor, or text in the clear. It is never shown.
     #[serde(default)]
     pub password: Option<String>,
+    /// What prints the password for each run, instead of a password that stands here.
+    #[serde(default)]
+    pub password_command: Option<Vec<String>>,
+    /// The file that has it for each run.
+    #[serde(default)]
+    pub password_file: Option<String>,
+    /// The auth hosts beside those two.
+    #[serde(default)]
+    pub auth_hosts: Option<Vec<String>>,
     /// What a rotation that is under way replaces.
     #[serde(default)]
     pub previous: Option<VaultPrevious>,
+}
+
+impl VaultLogin {
+    /// The key by which the password comes anew for each run, when it does.
+    pub fn dynamic_key(&self) -> Option<&'static str> {
+        let command = self.password_command.as_ref().map(|_| "password_command");
+        command.or(self.password_file.as_ref().map(|_| "password_file"))
+    }
+
+    /// Refuses to set a password where one comes anew for each run: two ways at once are an error of the inventory.
+    pub fn settable(&self, file: &str, name: &str) -> Result<()> {
+        let Some(key) = self.dynamic_key() else { return Ok(()) };
+        let message = format!("{file}: login `{}` takes its password from `{key}`, anew for each run; nothing was written", escape(name));
+        Err(Error::usage(message).hint(format!("take `{key}` out of it first, or set another login")))
+    }
 }
 
 /// The account and the password that a login had before its rotation; see [`super::rotation`].

@@ -60,7 +60,7 @@ struct AccountJson<'a> {
     password: PasswordJson,
 }
 
-/// How a password is kept: `sealed`, and for how many; `damaged`, `clear`, or `none`.
+/// How a password is kept: `sealed`, and for how many; `damaged`, `clear`, `command` or `file` (had anew for each run), or `none`.
 #[derive(Serialize)]
 struct PasswordJson {
     password: &'static str,
@@ -69,6 +69,14 @@ struct PasswordJson {
 }
 
 impl PasswordJson {
+    fn of_login(login: &VaultLogin) -> Self {
+        match login.dynamic_key() {
+            None => Self::of(login.password.as_deref()),
+            Some("password_command") => PasswordJson { password: "command", sealed_for: None },
+            Some(_) => PasswordJson { password: "file", sealed_for: None },
+        }
+    }
+
     fn of(password: Option<&str>) -> Self {
         let (password, sealed_for) = match password {
             None => ("none", None),
@@ -99,7 +107,7 @@ fn login_json<'a>(name: &'a str, login: &'a VaultLogin) -> LoginJson<'a> {
         login: name,
         registry: login.registry.as_deref(),
         canary: login.canary.as_deref(),
-        account: AccountJson { username: login.username.as_deref(), expires: login.expires.as_deref(), password: PasswordJson::of(login.password.as_deref()) },
+        account: AccountJson { username: login.username.as_deref(), expires: login.expires.as_deref(), password: PasswordJson::of_login(login) },
         previous: login.previous.as_ref().map(|p| AccountJson {
             username: p.username.as_deref(),
             expires: p.expires.as_deref(),

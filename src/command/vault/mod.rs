@@ -39,7 +39,7 @@ pub(super) use file::VaultFile;
 use crate::error::{Error, Result};
 use crate::inventory::hint_for;
 use crate::model::text::escape;
-use crate::model::{LoginEntry, PasswordText, PreviousPassword, Registry, Secret, Username};
+use crate::model::{Dynamic, DynamicSource, LoginEntry, PasswordText, PreviousPassword, Registry, Secret, Username};
 use crate::vault::{Recipients, VaultDocument, is_age_file};
 
 /// The recipients that a file lists, perhaps none.
@@ -65,8 +65,13 @@ pub(super) fn entry(name: &str, login: &crate::vault::document::VaultLogin, plac
     let missing = |field: &str| wrong(format!("{field} is missing"));
     let (registry, _) = Registry::parse(login.registry.as_deref().ok_or_else(|| missing("registry"))?).map_err(wrong)?;
     let username = Username::parse(login.username.as_deref().ok_or_else(|| missing("username"))?).map_err(wrong)?;
-    let password = login.password.clone().ok_or_else(|| missing("password"))?;
-    let password = if is_age_file(password.as_bytes()) { PasswordText::Sealed(password) } else { PasswordText::Plain(Secret::new(password)) };
+    let command = login.password_command.clone().map(DynamicSource::Command);
+    let password = match (command.or(login.password_file.clone().map(DynamicSource::File)), login.password.clone()) {
+        (Some(source), _) => PasswordText::Dynamic(Dynamic { source, auth_hosts: login.auth_hosts.clone().unwrap_or_default() }),
+        (None, None) => return Err(missing("password")),
+        (None, Some(text)) if is_age_file(text.as_bytes()) => PasswordText::Sealed(text),
+        (None, Some(text)) => PasswordText::Plain(Secret::new(text)),
+    };
     let previous = login.previous.as_ref().and_then(|previous| {
         let username = Username::parse(previous.username.as_deref()?).ok()?;
         Some(PreviousPassword { username, sealed: previous.password.clone().filter(|p| is_age_file(p.as_bytes()))?, expires: None, fingerprint: None })

@@ -46,6 +46,7 @@ pub fn set(options: &SetOptions, console: &mut Console<'_>) -> Result<()> {
     let audit_key = options.audit_key.load()?;
     let recipients = vault.recipients()?;
     let old = vault.document.login(&options.login);
+    old.map_or(Ok(()), |old| old.settable(file, &options.login))?;
     let wanted = Wanted::check(options, old.and_then(|o| o.registry.as_deref()), old.and_then(|o| o.username.as_deref()))?;
     match wanted.note {
         NameNote::None => {}

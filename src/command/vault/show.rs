@@ -22,11 +22,15 @@ pub fn show(vault: &Path, reveal: bool, sources: &IdentitySources, console: &mut
     let mut problems = Vec::new();
     let cell = |text: Option<&str>| zeroize::Zeroizing::new(text.map_or("-".to_string(), escape));
     for (name, login, line, column) in document.logins() {
-        let sealed = sealed_for(login.password.as_deref(), recipients.len());
+        let dynamic = login.dynamic_key();
+        let sealed = dynamic.map_or_else(|| sealed_for(login.password.as_deref(), recipients.len()), |key| format!("nobody: {key}"));
         let mut row = vec![cell(Some(name)), cell(login.registry.as_deref()), cell(login.username.as_deref()), cell(login.expires.as_deref()), sealed.into()];
         let opening = identities.as_ref().filter(|_| reveal);
         let entry = || entry(name, login, format!("{file}:{line}:{column}"));
-        if let Some(identities) = opening {
+        if let (Some(_), Some(_)) = (opening, dynamic) {
+            // It is had by whoever runs with it, not here.
+            row.push(cell(None));
+        } else if let Some(identities) = opening {
             match entry().and_then(|entry| open_login(&entry, identities, true)) {
                 Ok(opened) => row.push(cell(Some(opened.password.expose()))),
                 Err(e) => problems.push(e.to_string()),

@@ -113,20 +113,7 @@ pub(super) fn read(reader: &mut Reader<'_>, node: &Node, what: &str) -> Option<P
             Source::Ansible { path: path.value.to_string(), group }
         }
         "command" => {
-            let label = format!("`command` of {label}");
-            if !matches!(entry.value.value, Value::Seq(_)) {
-                reader.fault_hint(
-                    entry.value.pos,
-                    format!("{label} must be a list, not {}", entry.value.word()),
-                    "there is no shell: write `[PROGRAM, ARGUMENT]`",
-                );
-                return None;
-            }
-            let argv: Vec<String> = reader.texts(&entry.value, &label)?.into_iter().map(|t| t.value.to_string()).collect();
-            if argv.first().is_none_or(String::is_empty) || argv.iter().any(|a| a.contains('\0')) {
-                reader.fault(entry.value.pos, format!("{label} names no program"));
-                return None;
-            }
+            let argv = reader.argv(&entry.value, &format!("`command` of {label}"))?;
             Source::Command { argv, group }
         }
         _ => {
