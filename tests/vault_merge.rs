@@ -113,7 +113,9 @@ const BOTH: [(&str, &str); 2] = [("hub", "hunter2"), ("ngc", "hunter3")];
 fn what_does_not_meet_merges_by_itself() {
     let all = |more: &[(&'static str, &'static str)]| [&BOTH[..], more].concat();
     let quay = ("quay", "hunter4");
-    let cases: [(&str, &[Edit], &[Edit], &[Edit], Vec<(&str, &str)>); 11] = [
+    // A name, what all have, what each side does, and the passwords that come of it.
+    type Case<'a> = (&'a str, &'a [Edit], &'a [Edit], &'a [Edit], Vec<(&'a str, &'a str)>);
+    let cases: [Case<'_>; 11] = [
         ("both add", &[], &[Set("quay", "quay.io", "hunter4")], &[Set("ghcr", "ghcr.io", "hunter5")], all(&[quay, ("ghcr", "hunter5")])),
         ("both add the same", &[], &[Set("quay", "quay.io", "hunter4"), Bump], &[Set("quay", "quay.io", "hunter4")], all(&[quay])),
         (
@@ -173,7 +175,9 @@ fn what_does_not_meet_merges_by_itself() {
 #[ignore = "needs git"]
 fn what_meets_is_asked_for_by_its_login() {
     let sealed = "both sides sealed its password anew";
-    let cases: [(&[Edit], &[Edit], &[&str], usize); 6] = [
+    // What each side does, what is said, and how many conflicts there are.
+    type Case<'a> = (&'a [Edit], &'a [Edit], &'a [&'a str], usize);
+    let cases: [Case<'_>; 6] = [
         (
             &[Set("ngc", "nvcr.io", "hunter6"), Set("hub", "docker.io", "hunter7")],
             &[Set("ngc", "nvcr.io", "hunter8")],
@@ -196,17 +200,16 @@ fn what_meets_is_asked_for_by_its_login() {
         let (code, _, err) = repo.try_git("commit -q -m merged");
         assert!(code == 1 && err.contains("vault.yml:") && err.contains("an unresolved merge conflict"), "{err}");
         let text = repo.read("vault.yml");
-        let mut keep = true;
-        let resolved: String = text
-            .lines()
-            .filter(|line| match line.split(' ').next().unwrap() {
-                "<<<<<<<" => false,
-                "=======" => std::mem::replace(&mut keep, false) && false,
-                ">>>>>>>" => std::mem::replace(&mut keep, true) && false,
-                _ => keep,
-            })
-            .map(|line| format!("{line}\n"))
-            .collect();
+        let (mut keep, mut resolved) = (true, String::new());
+        for line in text.lines() {
+            match line.split(' ').next() {
+                Some("<<<<<<<") => {}
+                Some("=======") => keep = false,
+                Some(">>>>>>>") => keep = true,
+                _ if keep => resolved.push_str(&format!("{line}\n")),
+                _ => {}
+            }
+        }
         repo.write("vault.yml", &resolved);
         repo.git("add vault.yml");
         repo.git("commit -q -m merged");

@@ -116,7 +116,7 @@ impl AnsibleVault {
 /// The bytes of hexadecimal digits; `None` where something else stands among them.
 fn unhex(digits: impl Iterator<Item = u8>) -> Option<Vec<u8>> {
     let values: Vec<u8> = digits.map(|b| char::from(b).to_digit(16).and_then(|d| u8::try_from(d).ok())).collect::<Option<_>>()?;
-    (values.len() % 2 == 0).then(|| values.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]).collect())
+    values.len().is_multiple_of(2).then(|| values.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]).collect())
 }
 
 impl fmt::Display for Fault {

@@ -114,9 +114,11 @@ fn removed(names: &[String], files: &[VaultFile], listed: &[Recipients]) -> Resu
         let nth = format!("--remove number {}", i + 1);
         let key = Recipients::parse([name]).ok().and_then(|one| one.iter().next().map(Recipient::key)).unwrap_or_else(|| name.to_string());
         let begins = |key: &str| name.chars().count() >= PREFIX_CHARS_MIN && key.split(' ').chain([key]).any(|part| part.starts_with(name));
-        let ways: [&dyn Fn(&str, &BTreeSet<String>) -> bool; 3] = [&|k, _| k == key, &|_, comments| comments.contains(name), &|k, _| begins(k)];
-        let matching = ways.iter().map(|way| all.iter().filter(|(k, (_, comments))| way(k, comments)).map(|(_, (r, _))| r).collect::<Vec<_>>());
-        match matching.into_iter().find(|m| !m.is_empty()).as_deref() {
+        let matching = |way: &dyn Fn(&str, &BTreeSet<String>) -> bool| -> Vec<&Recipient> {
+            all.iter().filter(|(key, (_, comments))| way(key, comments)).map(|(_, (recipient, _))| recipient).collect()
+        };
+        let ways = [matching(&|k, _| k == key), matching(&|_, comments| comments.contains(name)), matching(&|k, _| begins(k))];
+        match ways.into_iter().find(|m| !m.is_empty()).as_deref() {
             Some([one]) => found.push((*one).clone()),
             Some(several) => {
                 let keys: Vec<String> = several.iter().map(|r| format!("    {}", escape(r.text()))).collect();
