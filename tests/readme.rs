@@ -151,7 +151,7 @@ fn every_yaml_block_loads() {
         assert!(inventory.notes.is_empty(), "{:?}", inventory.notes);
         assert_eq!(inventory.logins.iter().map(|l| l.name.as_str()).collect::<Vec<_>>(), ["hub", "ngc"]);
     }
-    let text = anew.clone() + "groups:\n  g: {hosts: gpu1, logins: [ecr, ci], targets: [docker]}\n";
+    let text = anew.clone() + "\ngroups:\n  g: {hosts: gpu1, logins: [ecr, ci], targets: [docker]}\n";
     let inventory = inventory::load(Path::new("inventory.yml"), &mut |_: &Path| Ok(text.clone()), options).unwrap_or_else(|e| panic!("{e}\n{text}"));
     assert!(inventory.logins.len() == 2 && inventory.logins.iter().all(|l| l.password.dynamic().is_some()), "{:?}", inventory.notes);
 }

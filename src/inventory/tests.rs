@@ -287,7 +287,7 @@ fn logins() {
     refused_login("l: {registry: r, username: u, expires: soon}", "4:42: login `l`: expires is neither a date");
     refused_login("l: {registry: r, username: u, expires: 2027}", "4:42: `expires` of login `l` must be text, not a number");
     refused_login("l: {registry: r, username: u, pasword: x}", "4:33: unknown key `pasword` in login `l`");
-    refused_login("l: {registry: r, username: u, auth_hosts: [x]}", "4:33: `auth_hosts` in login `l` is not supported yet");
+    refused_login("l: {registry: r, username: u, auth_hosts: [x]}", "4:33: login `l`: `auth_hosts` goes with `password_command` and `password_file` alone");
     let shown = refused_login("l: {registry: r, username: $oauthtoken, expires: 2027-03-01}", "4:3: login `l` has no password");
     assert!(shown.contains("regprov vault set inv/i.yml l --registry r --username '$oauthtoken' --expires 2027-03-01"), "{shown}");
     refused_login(&format!("l: {{registry: r, username: u, expires: 2025-12-31, password: {SEAL}}}\n{STAMP}"), "4:3: login `l` for r has expired (2025-12-31)");
@@ -582,7 +582,7 @@ fn notes() {
         "inv/i.yml: host i gets no login",
         "inv/i.yml:4:3: group `e` has no hosts",
         "inv/i.yml:5:3: group `t` has targets but no logins",
-        "inv/i.yml:7:3: login `ecr` is a token of Amazon ECR, which ends after 12 h",
+        "inv/i.yml:7:3: login `ecr` is for Amazon ECR, whose tokens end after 12 h, and has neither `password_command` nor `expires`",
         "inv/i.yml:8:3: login `hub` is used nowhere",
         "inv/i.yml:8:19: login `hub`: `hub.docker.com` is Docker Hub's web site",
     ];

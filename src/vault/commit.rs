@@ -156,7 +156,10 @@ mod tests {
         check_text(&vault("|\n      -----BEGIN AGE ENCRYPTED FILE-----\n      hunter2"), &["v.yml:7: the password of login `hub` is no whole seal"]);
         check_text(&good.replace("[age1x]", "[age1x, age1y]"), &["v.yml:7: the password of login `hub` is sealed for 1 recipients, and the file lists 2"]);
         check_text(&good.replace("recipients: [age1x]\n", ""), &[]);
-        check_text(&good.replace("vault_id", "become_password: hunter2\nvault_id"), &["v.yml:15: the password of sudo stands in the clear"]);
+        check_text(
+            &good.replace("vault_id", "become_password: hunter2\nvault_id"),
+            &[&format!("v.yml:{}: the password of sudo stands in the clear", good.lines().count())],
+        );
         check_text(
             &good.replace("    username", "    previous:\n      password: hunter2\n    username"),
             &["v.yml:6: the previous password of login `hub` stands in the clear"],

@@ -54,7 +54,8 @@ pub(super) async fn import(args: &DeepopsArgs) -> Result<u8> {
     let logins = sealing.names();
     let text = Inventory { id: &id, made_from: &made_from, vault: VAULT, ansible: &place.ansible, layout: &layout, group, logins: &logins }.text();
     let sealed = sealing.seal()?;
-    let mut preview = Preview { opener: &mut opener, inventory: (&place.inventory, &text), vault: (&place.vault, sealed.text()) };
+    let vault = sealed.text()?;
+    let mut preview = Preview { opener: &mut opener, inventory: (&place.inventory, &text), vault: (&place.vault, &vault) };
     let options = LoadOptions { allow_plaintext: false, allow_expired: true, now: now() };
     inventory::load(&place.inventory, &mut preview, options)
         .map_err(|e| Error { message: format!("what it would be cannot be read back; nothing was written\n{}", e.message), ..e })?;

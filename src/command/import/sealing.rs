@@ -142,9 +142,12 @@ pub(super) struct Sealed {
 }
 
 impl Sealed {
-    /// The vault's text, but for its stamp.
-    pub(super) fn text(&self) -> &str {
-        &self.text
+    /// What the vault will hold.
+    ///
+    /// # Errors
+    /// As those of [`VaultFile::as_written`].
+    pub(super) fn text(&self) -> Result<Zeroizing<String>> {
+        self.vault.as_written(&self.text)
     }
 
     /// Writes the vault.

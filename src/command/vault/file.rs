@@ -84,6 +84,14 @@ impl VaultFile {
         files::can_be_replaced(&self.path)
     }
 
+    /// What the file will hold once [`write`](Self::write) is given this text.
+    ///
+    /// # Errors
+    /// The text is no vault.
+    pub(in crate::command) fn as_written(&self, text: &str) -> Result<Zeroizing<String>> {
+        self.stamped(text, &Seen::of_process()).map(|(_, text)| text)
+    }
+
     /// Those for whom it is sealed.
     ///
     /// # Errors

@@ -5,8 +5,6 @@
 //! community.docker's `docker_login`, one registry after the other. The playbook runs it as root on `hostlist`, which is `all` by default.
 
 mod inventory;
-#[cfg(test)]
-mod tests;
 
 pub use inventory::{Inventory, Mapped, mapped};
 
@@ -306,3 +304,6 @@ fn others_left(names: &[&str], why: &str) -> Option<Left> {
         n => Some(Left::new(format!("variables {told} and {} more", n - NAMES_TOLD), why)),
     }
 }
+
+#[cfg(test)]
+mod tests;
