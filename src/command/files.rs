@@ -1,9 +1,11 @@
 //! The admin's own files: read with a limit, made exclusively, replaced atomically.
 
-use std::fs::{self, File, Metadata, OpenOptions};
+use std::collections::BTreeMap;
+use std::fs::{self, File, Metadata, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use zeroize::Zeroizing;
 
@@ -11,6 +13,9 @@ use crate::error::{Error, Result};
 
 /// The largest vault, inventory or whole encrypted file that is read, in bytes. age's own test vectors reach 17 MB.
 pub const FILE_BYTES_MAX: u64 = 32 << 20;
+
+/// How long a command waits for another that replaces files in the same directory; that takes a few syncs.
+const LOCK_WAIT: Duration = Duration::from_secs(10);
 
 /// Reads a file whole; what it holds is wiped on drop. Errors name the file and the reason.
 pub fn read(path: &Path, bytes_max: u64) -> Result<Zeroizing<Vec<u8>>> {
@@ -83,6 +88,7 @@ pub fn replace(path: &Path, old: &[u8], content: &[u8]) -> Result<()> {
 /// A crash (or SIGKILL) in between leaves each file whole, some old and some new, and temporary files beside them.
 pub fn replace_all(files: &[Replacement<'_>]) -> Result<()> {
     let staged = files.iter().map(|file| Staged::new(file, files.len() > 1)).collect::<Result<Vec<_>>>()?;
+    let _locks = lock(files)?;
     staged.iter().try_for_each(Staged::check)?;
     for (i, file) in staged.iter().enumerate() {
         if let Err(e) = file.new.put(file.replaced.path) {
@@ -98,6 +104,30 @@ pub fn replace_all(files: &[Replacement<'_>]) -> Result<()> {
     }
     let synced = staged.iter().map(|file| file.replaced.path).map(|path| (path, sync_parent(path)));
     synced.into_iter().try_for_each(|(path, synced)| synced.map_err(|e| trouble(path, "was replaced, but its directory cannot be synced", &e)))
+}
+
+/// Nobody else who asks for the same replaces files in these directories until this is dropped: between the last look at a file and its
+/// replacement another could replace it too, and what it wrote would be lost. The lock is on the directory, since the file goes. Where
+/// there are no locks on directories (NFS), there is none.
+fn lock(files: &[Replacement<'_>]) -> Result<Vec<File>> {
+    let mut directories = BTreeMap::new();
+    for file in files {
+        let directory = File::open(parent(file.path)).map_err(|e| trouble(file.path, "cannot be written beside", &e))?;
+        let meta = directory.metadata().map_err(|e| trouble(file.path, "cannot be written beside", &e))?;
+        // Each once, and in one order everywhere, so that no two wait for each other.
+        directories.entry((meta.dev(), meta.ino())).or_insert((file.path, directory));
+    }
+    let start = Instant::now();
+    for (path, directory) in directories.values() {
+        while let Err(TryLockError::WouldBlock) = directory.try_lock() {
+            if start.elapsed() > LOCK_WAIT {
+                let why = format!("another command has been writing beside {} for {} s; nothing was written", path.display(), LOCK_WAIT.as_secs());
+                return Err(Error::vault(why).hint("run the command again when it is done"));
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+    Ok(directories.into_values().map(|(_, directory)| directory).collect())
 }
 
 /// A file's new content, on disk beside it; its old content too, when it may have to be put back.
@@ -266,6 +296,38 @@ mod tests {
         assert!(change([b"old"; 3]).unwrap_err().contains("no such file"));
         assert_eq!((fs::read(&paths[0]).unwrap(), fs::read(&paths[2]).unwrap()), (b"old".to_vec(), b"old".to_vec()));
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn of_writers_at_once_none_loses_what_another_wrote() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("v");
+        for round in 0..50 {
+            fs::write(&path, "0").unwrap();
+            let done = std::thread::scope(|scope| {
+                let writers: Vec<_> = (1..=8)
+                    .map(|i| {
+                        scope.spawn({
+                            let path = &path;
+                            move || replace(path, b"0", format!("{i}").as_bytes()).is_ok()
+                        })
+                    })
+                    .collect();
+                writers.into_iter().map(|writer| writer.join().unwrap()).filter(|done| *done).count()
+            });
+            assert_eq!(done, 1, "round {round}: who read 0 replaces 0, and nothing else");
+        }
+    }
+
+    #[test]
+    fn two_names_of_one_directory_are_locked_once() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("d")).unwrap();
+        let paths = ["a", "d/../b"].map(|name| dir.path().join(name));
+        paths.iter().for_each(|path| fs::write(path, "0").unwrap());
+        let all = paths.each_ref().map(|path| Replacement { path, old: b"0", new: b"1" });
+        replace_all(&all).unwrap();
+        assert_eq!(paths.map(|path| fs::read(path).unwrap()), [b"1", b"1"]);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use super::{Found, FoundLogin, Left};
 use crate::format::{Holding, Holds, held_by_docker, held_by_podman};
+use crate::model::registry::without_user;
 use crate::model::text::escape;
 use crate::model::{HelperName, Registry, Secret};
 
@@ -37,7 +38,7 @@ pub fn read(program: Program, bytes: &[u8], ask: Ask<'_>) -> Result<Found, Strin
     };
     let mut found = Found::default();
     for Holding { key, registry, holds } in holdings {
-        let place = format!("auths[\"{}\"]", escape(&key));
+        let place = format!("auths[\"{}\"]", escape(&without_user(&key)));
         let registry = match registry {
             Ok(registry) => registry,
             Err(why) => {
@@ -71,7 +72,7 @@ pub(super) fn token(field: &str) -> String {
 
 /// What a helper has; `beside` is the entry that its program does not look at, and the program.
 fn from_helper(found: &mut Found, registry: Registry, helper: &str, server: &str, beside: Option<(&str, &str)>, ask: Ask<'_>) {
-    let place = format!("docker-credential-{} of \"{}\"", escape(helper), escape(server));
+    let place = format!("docker-credential-{} of \"{}\"", escape(helper), escape(&without_user(server)));
     let Some(name) = HelperName::parse(helper) else {
         found.left.push(Left::new(place, "the credential helper has a name that is none of a program"));
         return;
@@ -137,6 +138,12 @@ mod tests {
     fn auths(entries: &[(&str, &str)]) -> String {
         let entries: Vec<String> = entries.iter().map(|(key, auth)| format!(r#""{key}":{{"auth":"{auth}"}}"#)).collect();
         format!(r#"{{"auths":{{{}}},"HttpHeaders":{{"User-Agent":"x"}},"proxies":{{}},"detachKeys":"x"}}"#, entries.join(","))
+    }
+
+    #[test]
+    fn a_password_in_a_key_is_not_shown() {
+        let file = r#"{"auths":{"https://u:hunter2@h.example/":{"auth":"dTpw"}}}"#;
+        check(Program::Docker, file, &["left auths[\"...@h.example/\"]: registry `...@h.example` has..."]);
     }
 
     #[test]

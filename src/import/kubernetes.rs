@@ -14,10 +14,14 @@ use super::{Found, Left};
 use crate::format::json::{self, Object};
 use crate::format::yaml::{self, Value};
 use crate::format::{Holding, Holds, held_by_kubelet};
+use crate::model::registry::without_user;
 use crate::model::text::escape;
 
 /// The two types of a pull Secret, each with its key (Kubernetes `pkg/apis/core/types.go`).
 const TYPES: [(&str, &str); 2] = [("kubernetes.io/dockerconfigjson", ".dockerconfigjson"), ("kubernetes.io/dockercfg", ".dockercfg")];
+
+/// Objects and lists inside each other, as [`yaml`] has it.
+const DEPTH_MAX: usize = 32;
 
 /// Objects in one file.
 const OBJECTS_MAX: usize = 10_000;
@@ -85,7 +89,7 @@ impl Tree {
 fn trees(text: &str) -> Result<Vec<Tree>, String> {
     if text.trim_start().starts_with('{') {
         match Object::parse(text) {
-            Ok(object) => return of_json(object).map(|tree| vec![tree]),
+            Ok(object) => return of_json(object, 1).map(|tree| vec![tree]),
             // It may still be YAML that begins with a brace; but a key that stands twice is wrong in both.
             Err(why) if why.contains("twice") => return Err(why),
             Err(_) => {}
@@ -110,21 +114,24 @@ fn of_yaml(node: yaml::Node) -> Tree {
     }
 }
 
-fn of_json(object: Object<'_>) -> Result<Tree, String> {
-    fn value(raw: &serde_json::value::RawValue) -> Result<Tree, String> {
+fn of_json(object: Object<'_>, depth: usize) -> Result<Tree, String> {
+    fn value(raw: &serde_json::value::RawValue, depth: usize) -> Result<Tree, String> {
+        if depth > DEPTH_MAX {
+            return Err(format!("holds more than {DEPTH_MAX} objects and lists inside each other"));
+        }
         let text = raw.get();
         match text.as_bytes().first() {
-            Some(b'{') => Object::parse(text).and_then(of_json),
+            Some(b'{') => Object::parse(text).and_then(|object| of_json(object, depth + 1)),
             Some(b'[') => {
                 let items: Vec<&serde_json::value::RawValue> = serde_json::from_str(text).map_err(|_| "is no valid JSON")?;
-                items.into_iter().map(value).collect::<Result<_, _>>().map(Tree::List)
+                items.into_iter().map(|item| value(item, depth + 1)).collect::<Result<_, _>>().map(Tree::List)
             }
             Some(b'"') => Ok(json::as_text(raw).map_or(Tree::Other, Tree::Text)),
             Some(b'n') => Ok(Tree::Null),
             _ => Ok(Tree::Other),
         }
     }
-    object.0.into_iter().map(|(key, raw)| Ok((key, value(raw)?))).collect::<Result<_, String>>().map(Tree::Map)
+    object.0.into_iter().map(|(key, raw)| Ok((key, value(raw, depth)?))).collect::<Result<_, String>>().map(Tree::Map)
 }
 
 /// The objects of lists, lists in lists too.
@@ -244,7 +251,7 @@ fn logins(json: &[u8], is_dockercfg: bool, place: &str, found: &mut Found) -> Re
         return Err(format!("has no entry{why}"));
     }
     for Holding { key, registry, holds } in held {
-        let place = format!("{place} \"{}\"", escape(&key));
+        let place = format!("{place} \"{}\"", escape(&without_user(&key)));
         let why = match (registry, holds) {
             (Err(why), _) => escape(&why),
             (Ok(registry), Holds::Login(account)) => {

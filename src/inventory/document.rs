@@ -149,8 +149,8 @@ fn stamp(reader: &mut Reader<'_>, fields: &Fields<'_>, is_sealed: bool) -> Optio
     });
     let serial = serial.and_then(|entry| {
         let number = reader.number(&entry.value, "`vault_serial`")?;
-        if number.value == 0 {
-            reader.fault_hint(number.pos, "`vault_serial` must be 1 or more", STAMP_HINT);
+        if number.value == 0 || number.value > VaultStamp::SERIAL_MAX {
+            reader.fault_hint(number.pos, "`vault_serial` must be a number from 1 to 2^53", STAMP_HINT);
             return None;
         }
         Some(number.value)

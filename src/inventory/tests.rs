@@ -775,9 +775,10 @@ mod documents {
             (&END.replace("v0", "w0"), "v.yml:1:11: `vault_id` must be `v` and 16 hexadecimal digits in lower case"),
             (&END.replace("abc", "aBc"), "v.yml:1:11: `vault_id` must be `v` and 16 hexadecimal digits in lower case"),
             (&END.replace("f\n", "\n"), "v.yml:1:11: `vault_id` must be `v` and 16 hexadecimal digits in lower case"),
-            (&END.replace(": 7", ": 0"), "v.yml:2:15: `vault_serial` must be 1 or more"),
+            (&END.replace(": 7", ": 0"), "v.yml:2:15: `vault_serial` must be a number from 1 to 2^53"),
             (&END.replace(": 7", ": 07"), "v.yml:2:15: `vault_serial` must be a whole number"),
             (&END.replace(": 7", ": -7"), "v.yml:2:15: `vault_serial` must be a whole number"),
+            (&END.replace(": 7", ": 9007199254740993"), "v.yml:2:15: `vault_serial` must be a number from 1 to 2^53"),
             (&END.replace(": 7", ": 18446744073709551616"), "v.yml:2:15: `vault_serial` must be a whole number"),
             (&END.replace(": 7", ": '7'"), "v.yml:2:15: `vault_serial` must be a number, not text"),
             (&END.replace(": 7", ":"), "v.yml:2:1: `vault_serial` must be a number, not nothing"),
@@ -786,7 +787,7 @@ mod documents {
             let got = parse_vault("v.yml", end).err().unwrap_or_default();
             assert_eq!(got.first().map(|p| p.to_string().lines().next().unwrap().to_string()).as_deref(), Some(want), "{end}");
         }
-        assert_eq!(parse_vault("v.yml", &END.replace(": 7", ": 18446744073709551615")).ok().unwrap().stamp.unwrap().serial, u64::MAX);
+        assert_eq!(parse_vault("v.yml", &END.replace(": 7", ": 9007199254740992")).ok().unwrap().stamp.unwrap().serial, VaultStamp::SERIAL_MAX);
     }
 
     #[test]

@@ -30,6 +30,7 @@ impl Registry {
     /// Reads a registry's name as people write it (format case 44): `https://harbor.example.org/`, `oci://host`,
     /// `index.docker.io`. The error names the rule and the way out; a registry's name is not a secret and is quoted.
     pub fn parse(text: &str) -> Result<(Self, NameNote), String> {
+        let shown = without_user(text);
         let lower = text.trim().to_ascii_lowercase();
         if lower == "https://index.docker.io/v1/" || lower == "https://index.docker.io/v1" {
             return Ok((Registry { authority: HUB.into(), path: None }, NameNote::HubAlias));
@@ -37,23 +38,23 @@ impl Registry {
         let rest = match lower.split_once("://") {
             None => lower.as_str(),
             Some(("https" | "http" | "oci" | "docker", rest)) => rest,
-            Some((scheme, _)) => return Err(format!("registry `{text}` has the unknown scheme `{scheme}://`; write the host alone")),
+            Some((scheme, _)) => return Err(format!("registry `{shown}` has the unknown scheme `{scheme}://`; write the host alone")),
         };
         if rest.contains("://") {
-            return Err(format!("registry `{text}` has two schemes (Helm strips only `oci://`); write the host alone"));
+            return Err(format!("registry `{shown}` has two schemes (Helm strips only `oci://`); write the host alone"));
         }
         let rest = rest.trim_end_matches('/');
         let (authority, path) = match rest.split_once('/') {
             Some((a, p)) => (a, Some(p)),
             None => (rest, None),
         };
-        check_authority(authority).map_err(|why| format!("registry `{text}` {why}"))?;
+        check_authority(authority).map_err(|why| format!("registry `{shown}` {why}"))?;
         if let Some(p) = path {
             let ok = p.split('/').all(|s| {
                 s.starts_with(|c: char| c.is_ascii_alphanumeric()) && s.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._-".contains(&b))
             });
             if !ok {
-                return Err(format!("registry `{text}` has a path that is no repository name"));
+                return Err(format!("registry `{shown}` has a path that is no repository name"));
             }
         }
         let (authority, note) = match authority {
@@ -114,6 +115,14 @@ impl Registry {
             "registry.gitlab.com" => vec!["registry.gitlab.com", "gitlab.com"],
             _ => vec![self.host()],
         }
+    }
+}
+
+/// A registry's name as it may be shown: in `https://alice:PASSWORD@host` what stands before the host is no name.
+pub fn without_user(text: &str) -> std::borrow::Cow<'_, str> {
+    match text.rsplit_once('@') {
+        Some((_, host)) => format!("...@{host}").into(),
+        None => text.into(),
     }
 }
 
@@ -185,6 +194,8 @@ mod tests {
 
     #[test]
     fn names_that_are_none_are_refused() {
+        let told = Registry::parse("https://alice:hunter2@h.example").unwrap_err();
+        assert!(told.contains("`...@h.example`") && !told.contains("hunter2") && !told.contains("alice"), "{told}");
         for bad in ["", "oci://https://h", "ftp://h", "h:0", "h:port", "h:+5", "a b", "h/../x", "[::1", "-h", "h..x", "[::1]x", "ü.example"] {
             assert!(Registry::parse(bad).is_err(), "{bad}");
         }

@@ -10,6 +10,9 @@ pub struct VaultStamp {
 }
 
 impl VaultStamp {
+    /// The largest serial: 2^53, up to which any reader of JSON and YAML has whole numbers exactly.
+    pub const SERIAL_MAX: u64 = 1 << 53;
+
     /// Whether this is an id: `v` and 16 hexadecimal digits, lower case.
     pub fn is_id(text: &str) -> bool {
         text.strip_prefix('v').is_some_and(|digits| digits.len() == 16 && digits.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)))

@@ -23,7 +23,7 @@ pub fn of(document: &VaultDocument) -> Result<Option<VaultStamp>, &'static str> 
         (Some(_), None) => Err("it has a `vault_id` and no `vault_serial`: it was cut"),
         (None, Some(_)) => Err("it has a `vault_serial` and no `vault_id`: it was cut"),
         (Some(id), _) if !VaultStamp::is_id(id) => Err("its `vault_id` is damaged"),
-        (_, Some(0)) => Err("its `vault_serial` is damaged"),
+        (_, Some(serial)) if serial == 0 || serial > VaultStamp::SERIAL_MAX => Err("its `vault_serial` is damaged"),
         (Some(id), Some(serial)) => Ok(Some(VaultStamp { id: id.clone(), serial })),
     }
 }
@@ -53,6 +53,7 @@ mod tests {
             ("vault_serial: 7\n", "no `vault_id`"),
             ("vault_id: ../../etc/passwd\nvault_serial: 7\n", "damaged"),
             ("vault_id: v0123456789abcdef\nvault_serial: 0\n", "damaged"),
+            ("vault_id: v0123456789abcdef\nvault_serial: 9007199254740993\n", "damaged"),
         ] {
             assert!(of(text).is_err_and(|e| e.contains(why)), "{text}");
         }

@@ -59,8 +59,14 @@ pub(super) async fn import(args: &DeepopsArgs) -> Result<u8> {
     let options = LoadOptions { allow_plaintext: false, allow_expired: true, now: now() };
     inventory::load(&place.inventory, &mut preview, options)
         .map_err(|e| Error { message: format!("what it would be cannot be read back; nothing was written\n{}", e.message), ..e })?;
-    sealed.write()?;
     files::create(&place.inventory, text.as_bytes(), 0o666)?;
+    if let Err(mut e) = sealed.write() {
+        // Both or neither; what is left of one would stand in the way of the next try.
+        if std::fs::remove_file(&place.inventory).is_err() {
+            e.message.push_str(&format!("\n{} is made already; take it away before the next try", place.shown));
+        }
+        return Err(e);
+    }
     tell_what_is_next(&place, &names);
     Ok(0)
 }

@@ -138,6 +138,10 @@ impl VaultFile {
     /// A text of this vault with the next serial, and that.
     fn stamped(&self, text: &str, seen: &Seen) -> Result<(VaultStamp, Zeroizing<String>)> {
         let stamp = seen.next(stamp::next(&self.document));
+        if stamp.serial > VaultStamp::SERIAL_MAX {
+            let hint = "nobody changes a vault so often: it was set by hand. Take out its `vault_id` and `vault_serial`, and let `regprov vault rekey` give it new ones (with --allow-rollback)";
+            return Err(Error::vault(format!("{}: its `vault_serial` cannot grow any more; nothing was written", self.name)).hint(hint));
+        }
         let text = Zeroizing::new(edit::stamp(&self.name, text, &stamp)?);
         Ok((stamp, text))
     }

@@ -146,3 +146,11 @@ fn files_that_cannot_be_read_say_why_and_quote_nothing() {
     let alias = "type: kubernetes.io/dockerconfigjson\nkind: Secret\ndata: {.dockerconfigjson: *hunter2}\n";
     check(alias, &["left Secret without a name: its `.dockerconfigjson` is no text"]);
 }
+
+#[test]
+fn what_is_nested_without_end_is_refused() {
+    for n in [100, 100_000] {
+        refused(&format!("{{\"kind\":\"Secret\",\"x\":{}1{}}}", "{\"a\":".repeat(n), "}".repeat(n)), "");
+        refused(&format!("{{\"kind\":\"Secret\",\"x\":{}1{}}}", "[".repeat(n), "]".repeat(n)), "");
+    }
+}
