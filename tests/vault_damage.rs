@@ -3,15 +3,20 @@
 //! signature. Nobody is contacted by a run that is refused. Everything is judged in this process by what `apply` goes through; a sample of it
 //! by the program, which must come to the same.
 
+// What each damage came to is worth telling.
+#![allow(clippy::print_stderr)]
+
 #[path = "common/damage.rs"]
 mod damage;
+#[path = "common/damage_text.rs"]
+mod damage_text;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Range;
 use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Mutex;
 
-use damage::{Judge, Site, Taken, Verdict, changed, seals};
+use damage::{Judge, Site, Taken, Verdict, changed};
+use damage_text::{cuts, exchanged, flipped, logins, rearranged, seals};
 use regprov::model::armor::{BEGIN, END};
 
 /// What holds a part of a vault.
@@ -102,17 +107,6 @@ fn judge_all(sites: &[Site], vault: &str, count: usize, damage: &(dyn Fn(usize) 
     counts.into_inner().unwrap()
 }
 
-fn flipped(bytes: &[u8], bit: usize) -> Vec<u8> {
-    let mut flipped = bytes.to_vec();
-    flipped[bit / 8] ^= 1 << (bit % 8);
-    flipped
-}
-
-/// Whether a cut goes through a seal: part of it is left, and not all up to the last character of its last line.
-fn cuts(seal: &Range<usize>, at: usize) -> bool {
-    seal.start < at && at < seal.end - 1
-}
-
 /// Two sites with one vault.
 fn sites() -> (Vec<Site>, String) {
     let site = Site::new();
@@ -154,74 +148,6 @@ fn a_vault_with_any_bit_flipped() {
     told("flipped bits", &counts, text.len() * 8);
     assert_eq!(counts["inside of a seal, exit 5"], seals.iter().map(|s| s.len() * 8).sum::<usize>());
     assert!(counts.keys().all(|class| !IN_FILES.iter().any(|part| class.contains(part))), "one bit never changes a file: {counts:?}");
-}
-
-/// Lines and logins that are missing, doubled or moved: a name, whether a seal is no longer whole, and the text.
-fn rearranged(text: &str) -> Vec<(String, bool, Vec<u8>)> {
-    let mut found = Vec::new();
-    let lines: Vec<&str> = text.split_inclusive('\n').collect();
-    let seals = seals(text);
-    let starts: Vec<usize> = lines.iter().scan(0, |at, line| Some(std::mem::replace(at, *at + line.len()))).collect();
-    let in_seal = |i: usize| seals.iter().any(|s| s.contains(&starts[i]));
-    for i in 0..lines.len() {
-        let with = |middle: &[&str], to: usize| [&lines[..i], middle, &lines[to..]].concat().concat().into_bytes();
-        found.push((format!("without line {}", i + 1), in_seal(i), with(&[], i + 1)));
-        found.push((format!("line {} twice", i + 1), in_seal(i), with(&[lines[i], lines[i]], i + 1)));
-        if i + 1 < lines.len() {
-            found.push((format!("lines {} and {} exchanged", i + 1, i + 2), in_seal(i) || in_seal(i + 1), with(&[lines[i + 1], lines[i]], i + 2)));
-        }
-    }
-    let logins = logins(text);
-    for (i, a) in logins.iter().enumerate() {
-        let splice = |range: &Range<usize>, new: &str| [&text[..range.start], new, &text[range.end..]].concat().into_bytes();
-        found.push((format!("without login {i}"), false, splice(a, "")));
-        found.push((format!("login {i} twice"), false, splice(a, &text[a.clone()].repeat(2))));
-        for b in &logins[i + 1..] {
-            found.push((format!("login {i} and one behind it exchanged"), false, exchanged(text, a, b)));
-            let name = |login: &Range<usize>| login.start..login.start + text[login.clone()].find('\n').unwrap();
-            found.push((format!("the names of login {i} and one behind it exchanged"), false, exchanged(text, &name(a), &name(b))));
-        }
-    }
-    for (i, a) in seals.iter().enumerate() {
-        for (j, b) in seals.iter().enumerate().skip(i + 1) {
-            // Those of a rotation are for one account; what else belongs together is in the seal.
-            let one_account = logins.iter().any(|l| l.contains(&a.start) && l.contains(&b.start));
-            let indented = |of: &Range<usize>, like: &Range<usize>| {
-                let indent = |s: &str| s.len() - s.trim_start().len();
-                let column = " ".repeat(indent(&text[like.clone()]));
-                text[of.clone()].lines().map(|line| format!("{column}{}\n", line.trim_start())).collect::<String>()
-            };
-            let new = [&text[..a.start], &indented(b, a), &text[a.end..b.start], &indented(a, b), &text[b.end..]].concat();
-            found.push((format!("seals {i} and {j} exchanged"), !one_account, new.into_bytes()));
-        }
-    }
-    found.push(("CRLF".into(), false, text.replace('\n', "\r\n").into_bytes()));
-    found.push(("a byte order mark".into(), false, format!("\u{feff}{text}").into_bytes()));
-    found.push(("UTF-16".into(), false, text.encode_utf16().flat_map(u16::to_le_bytes).collect()));
-    found.push(("twice".into(), false, text.repeat(2).into_bytes()));
-    found.push(("something behind it".into(), false, format!("{text}hunter2").into_bytes()));
-    found.push(("a byte of zero behind it".into(), false, format!("{text}\0").into_bytes()));
-    found.push(("a second document".into(), false, format!("{text}---\n{text}").into_bytes()));
-    found.push(("nothing".into(), false, Vec::new()));
-    found
-}
-
-/// Where the logins of a vault stand.
-fn logins(text: &str) -> Vec<Range<usize>> {
-    let is_name = |line: &str| line.starts_with("  ") && line.as_bytes()[2].is_ascii_alphanumeric() && line.ends_with(":\n");
-    let first = text.find("\nlogins:\n").unwrap() + 1;
-    let (mut at, mut starts) = (first, Vec::new());
-    for line in text[first..].split_inclusive('\n') {
-        if is_name(line) || line.starts_with("vault_id") {
-            starts.push(at);
-        }
-        at += line.len();
-    }
-    starts.windows(2).map(|w| w[0]..w[1]).collect()
-}
-
-fn exchanged(text: &str, a: &Range<usize>, b: &Range<usize>) -> Vec<u8> {
-    [&text[..a.start], &text[b.clone()], &text[a.end..b.start], &text[a.clone()], &text[b.end..]].concat().into_bytes()
 }
 
 #[test]

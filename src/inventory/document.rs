@@ -9,7 +9,7 @@ use super::fields::{Fields, Keys, Reader};
 use super::yaml::{self, Entry, Node, Pos, Value};
 use super::{sanitize, schema};
 use crate::error::{Problem, rule};
-use crate::model::armor;
+use crate::model::{armor, conflict};
 use crate::model::login::check_auth_host;
 use crate::model::registry::{NameNote, Registry};
 use crate::model::text::shell_word;
@@ -88,19 +88,20 @@ pub(super) fn parse_vault(file: &str, text: &str) -> Result<Document, Vec<Proble
 /// The tree of a file that may hold seals. One that is damaged is told before what its damage did to the form of the file.
 pub(super) fn tree(file: &str, text: &str) -> Result<Node, Box<Problem>> {
     match armor::damaged(text.as_bytes()) {
-        Some(line) => Err(Box::new(damaged_seal(file, line))),
+        Some(line) => Err(Box::new(damaged_seal(file, text, line))),
         None => yaml::parse(file, text),
     }
 }
 
 /// What is told of a seal that is not whole, at its line.
-pub(super) fn damaged_seal(file: &str, line: u64) -> Problem {
+pub(super) fn damaged_seal(file: &str, text: &str, line: u64) -> Problem {
+    let of = conflict::login_at(text, line).map(|login| format!(" of login `{login}`")).unwrap_or_default();
     Problem {
         rule: rule::SEAL,
         file: file.to_string(),
         line,
         column: 0,
-        message: "the seal that stands here is damaged: it was cut or changed after it was sealed".to_string(),
+        message: format!("the seal{of} that stands here is damaged: it was cut or changed"),
         hint: Some("take the file from version control again".to_string()),
     }
 }

@@ -121,7 +121,7 @@ pub fn decode(path: &Path, bytes: impl Into<Zeroizing<Vec<u8>>>) -> Result<Zeroi
     }
     if let Err(e) = std::str::from_utf8(&bytes) {
         if let Some(line) = armor::damaged(&bytes) {
-            return Err(told(vec![document::damaged_seal(&file.to_string(), line)]));
+            return Err(told(vec![document::damaged_seal(&file.to_string(), &String::from_utf8_lossy(&bytes), line)]));
         }
         let line = 1 + bytes[..e.valid_up_to()].iter().filter(|b| **b == b'\n').count();
         return Err(Error::usage(format!("{file}:{line}: is not UTF-8")).hint("save the file as UTF-8"));

@@ -79,6 +79,13 @@ pub fn find(text: &str) -> Option<Conflict> {
     found.into_iter().next().map(|first| Conflict { more, ..first })
 }
 
+/// The login to which a line of block style belongs, from 1, where its name can be told.
+pub fn login_at(text: &str, line: u64) -> Option<&str> {
+    let mut section = Section::default();
+    (1..=line).zip(text.lines()).for_each(|(_, line)| section.line(line));
+    section.login
+}
+
 /// Whether a line begins or ends a conflict.
 fn is_marker(line: &str, of: u8) -> bool {
     let run = line.bytes().take_while(|b| *b == of).count();

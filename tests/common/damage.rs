@@ -8,7 +8,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Write as _;
 use std::net::TcpListener;
-use std::ops::Range;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -20,7 +19,6 @@ use regprov::command::load::Opener;
 use regprov::error::Error;
 use regprov::format::{self, Merge, MergeOptions, NodeFacts, consumer};
 use regprov::inventory::{self, Inventory, LoadOptions, World};
-use regprov::model::armor::{BEGIN, END};
 use regprov::model::{Connection, Login, LoginEntry, PasswordText, VaultStamp};
 use russh::keys::PrivateKey;
 use russh::keys::ssh_key::LineEnding;
@@ -404,18 +402,4 @@ impl Taken {
             assert!(genuine(login), "{what}: login {} at {} is not as it was sealed", login.name, login.registry);
         }
     }
-}
-
-/// Where the seals of a text stand: whole lines, from their first to their last.
-pub(crate) fn seals(text: &str) -> Vec<Range<usize>> {
-    let (mut found, mut begin, mut at) = (Vec::new(), 0, 0);
-    for line in text.split_inclusive('\n') {
-        match line.trim() {
-            BEGIN => begin = at,
-            END => found.push(begin..at + line.len()),
-            _ => {}
-        }
-        at += line.len();
-    }
-    found
 }
