@@ -9,11 +9,11 @@ use super::fields::{Fields, Keys, Reader};
 use super::yaml::{self, Entry, Node, Pos, Value};
 use super::{sanitize, schema};
 use crate::error::{Problem, rule};
-use crate::model::{armor, conflict};
 use crate::model::login::check_auth_host;
 use crate::model::registry::{NameNote, Registry};
 use crate::model::text::shell_word;
 use crate::model::{Dynamic, DynamicSource, Expiry, Fingerprint, PasswordText, PreviousPassword, Repository, Secret, Username, VaultStamp};
+use crate::model::{armor, conflict};
 
 /// What a file says of logins.
 pub(super) struct Document {

@@ -232,6 +232,14 @@ impl World for Noting {
         World::read(&mut self.opener, path)
     }
 
+    fn read_inventory(&mut self, path: &Path) -> Result<Zeroizing<String>, Error> {
+        self.opener.read_inventory(path)
+    }
+
+    fn demand_signatures(&mut self, path: &Path, itself: bool) -> Result<(), Error> {
+        self.opener.demand_signatures(path, itself)
+    }
+
     fn read_vault(&mut self, path: &Path) -> Result<Zeroizing<String>, Error> {
         self.opener.read_vault(path)
     }
