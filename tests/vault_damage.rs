@@ -296,7 +296,7 @@ fn each_part() {
 #[test]
 fn the_readme_tells_what_holds_what() {
     let readme = std::fs::read_to_string("README.md").unwrap();
-    let (_, section) = readme.split_once("#### What an unsigned vault protects\n").expect("the README has the section");
+    let (_, section) = readme.split_once("### What an unsigned vault protects\n").expect("the README has the section");
     let section = section.split("\n#").next().unwrap();
     let rows: Vec<(String, Held)> = section
         .lines()

@@ -113,7 +113,7 @@ impl<'a> Section<'a> {
             return;
         }
         if indent == 0 {
-            *self = Section { inside: content.trim_end() == "logins:", ..Section::default() };
+            *self = Section { inside: content.split('#').next().map(str::trim_end) == Some("logins:"), ..Section::default() };
         } else if self.inside && indent <= *self.indent.get_or_insert(indent) {
             self.login = login_name(content);
         }
