@@ -288,6 +288,7 @@ impl World for Opener {
     }
 
     fn read_inventory(&mut self, path: &Path) -> Result<Zeroizing<String>> {
+        signed::look_where_signers_are(path);
         let bytes = self.bytes_signed(path)?;
         self.inventory.clone_from(&bytes);
         self.decoded(path, bytes)
