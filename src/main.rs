@@ -3,8 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 
-use clap::Parser;
-use regprov::cli::Cli;
+use regprov::cli::{self, Cli};
 use regprov::error::Error;
 use regprov::{command, ui};
 
@@ -15,7 +14,14 @@ fn main() -> ExitCode {
     // SAFETY: nothing else has run, so there is no other thread, and nothing was read of the environment.
     unsafe { command::given::take() };
     let hardened = command::process::harden_process();
-    let cli = Cli::parse();
+    let cli = match cli::parse(std::env::args_os()) {
+        Ok(cli) => cli,
+        Err(e) => {
+            // Help asked for is no error; a closed pipe is nobody's fault.
+            let _ = e.print();
+            return ExitCode::from(u8::try_from(e.exit_code()).unwrap_or(2));
+        }
+    };
     ui::log::start(cli.verbose);
     if let Err(e) = hardened {
         ui::warning(&format!("a crash could leave secrets in a core file: {e}"));

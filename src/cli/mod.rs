@@ -4,6 +4,7 @@ mod apply;
 mod harbor;
 mod import;
 mod look;
+mod parse;
 mod rotate;
 mod vault;
 
@@ -16,6 +17,7 @@ pub use apply::{ApplyArgs, ApplyOutputArgs, ApplyVerifyArgs, RemoveArgs, RunArgs
 pub use harbor::{HarborArgs, HarborVerb, RobotCreateArgs, RobotDeleteArgs, RobotListArgs, RobotRotateArgs, RobotVerb};
 pub use import::{DeepopsArgs, ImportArgs, ImportVerb, VaultPasswordArgs};
 pub use look::{ExpiryArgs, ExplainArgs, HostsArgs, LintArgs, PingArgs, StatusArgs, TrustArgs, VerifyArgs};
+pub use parse::parse;
 pub use rotate::{RotateFinishArgs, RotateLookArgs, RotateRunArgs, RotateStartArgs, RotateStatusArgs, RotateVerb};
 pub use vault::{GitSetupArgs, MergeDriverArgs, RecipientArgs, VaultDiffArgs, VaultField, VaultGetArgs, VaultRekeyArgs, VaultSetArgs, VaultVerb};
 

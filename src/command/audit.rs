@@ -120,8 +120,8 @@ pub fn fingerprint(vault: &Path, key: &AuditKeySources, identities: &IdentitySou
     if set > 0 {
         vault.write(&spliced)?;
     }
-    let logins = |n: usize| if n == 1 { "1 login".to_string() } else { format!("{n} logins") };
-    console.note(format_args!("{file}: fingerprints of {} set, of {} right already (key id {})", logins(set), logins(right), key.id()));
+    let fingerprints = |n: usize| if n == 1 { "1 fingerprint".to_string() } else { format!("{n} fingerprints") };
+    console.note(format_args!("{file}: {set} of {} set, {right} were right already (key id {})", fingerprints(set + right), key.id()));
     Ok(())
 }
 
@@ -217,17 +217,17 @@ mod tests {
         site.make_key();
         let (result, told) = site.fingerprint(&site.key);
         result.unwrap();
-        assert!(told.contains("of 2 logins set, of 0 logins right"), "{told}");
+        assert!(told.contains("2 of 2 fingerprints set, 0 were right"), "{told}");
         let first = site.lines();
         assert_eq!(first.len(), 2);
         let (result, told) = site.fingerprint(&site.key);
         result.unwrap();
-        assert!(told.contains("of 0 logins set, of 2 logins right"), "{told}");
+        assert!(told.contains("0 of 2 fingerprints set, 2 were right"), "{told}");
         assert_eq!(site.lines(), first);
         // With the key at hand `set` writes the fingerprint itself, and `fingerprint` finds it right.
         site.set("ngc", "hunter4", site.key.clone());
         assert!(site.lines().len() == 2 && site.lines() != first);
-        assert!(site.fingerprint(&site.key).1.contains("of 2 logins right"));
+        assert!(site.fingerprint(&site.key).1.contains("2 were right"));
         // Without it the old one would be that of another password.
         let told = site.set("hub", "hunter5", none);
         assert!(told.contains("fingerprint") && told.contains("vault fingerprint"), "{told}");

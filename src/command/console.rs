@@ -92,6 +92,11 @@ impl Console<'_> {
             read_password(self.stdin)?
         };
         check_password(password.expose()).map_err(|why| Error::usage(format!("{why}; nothing was written")))?;
+        let no_password =
+            [("-----BEGIN AGE ENCRYPTED FILE-----", "a sealed value"), ("AGE-SECRET-KEY-1", "a secret key of age"), ("REGPROV-AUDIT-KEY-1", "an audit key")];
+        if let Some((_, held)) = no_password.iter().find(|(mark, _)| password.expose().contains(mark)) {
+            return Err(Error::usage(format!("{what}: what was given is no password, it holds {held}; nothing was written")));
+        }
         Ok(password)
     }
 }

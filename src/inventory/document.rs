@@ -11,7 +11,6 @@ use super::{sanitize, schema};
 use crate::error::{Problem, rule};
 use crate::model::login::check_auth_host;
 use crate::model::registry::{NameNote, Registry};
-use crate::model::text::shell_word;
 use crate::model::{Dynamic, DynamicSource, Expiry, Fingerprint, PasswordText, PreviousPassword, Repository, Secret, Username, VaultStamp};
 use crate::model::{armor, conflict};
 
@@ -143,12 +142,7 @@ fn stamp(reader: &mut Reader<'_>, fields: &Fields<'_>, is_sealed: bool) -> Optio
     match (id, serial) {
         (None, None) => {
             if is_sealed {
-                let hint = format!("when it is whole, `regprov vault rekey {}` writes them", shell_word(reader.file));
-                reader.fault_hint(
-                    Pos::default(),
-                    "its last lines are missing, `vault_id` and `vault_serial`: it was cut, or it comes from an older regprov",
-                    hint,
-                );
+                reader.fault_hint(Pos::default(), VaultStamp::MISSING, VaultStamp::missing_hint(reader.file));
             }
             return None;
         }

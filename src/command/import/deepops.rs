@@ -203,5 +203,5 @@ fn tell_what_is_next(place: &Place, names: &str) {
     ui::note(&format!("look at it: regprov hosts {file}"));
     ui::note(&format!("DeepOps' ansible.cfg checks no host keys; regprov does, so let it learn them: regprov trust {file}"));
     ui::note(&format!("then: regprov apply {file} --check --diff"));
-    ui::note(&format!("{names} still holds the passwords; take it out once nobody runs the role any more"));
+    ui::note(&format!("the passwords still stand in {names}; take them out there once nobody runs the role any more"));
 }

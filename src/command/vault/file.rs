@@ -55,6 +55,9 @@ impl VaultFile {
     /// A vault without logins for these recipients, which is made when it is first written.
     pub(in crate::command) fn fresh(path: &Path, recipients: &Recipients) -> Result<Self> {
         let name = path.display().to_string();
+        if name == "-" {
+            return Err(Error::usage("`-` is no name for a vault").hint("a file that is really called so is ./-"));
+        }
         let list: String = recipients.iter().map(|r| format!("  - {}\n", edit::recipient_item(r))).collect();
         let text = Zeroizing::new(format!("version: 1\nrecipients:\n{list}logins: {{}}\n"));
         let document = VaultDocument::parse(&name, &text)?;

@@ -34,7 +34,8 @@ pub struct GetOptions {
 /// `vault get`: writes the field and nothing else. A password is written byte for byte, without a line break at its end, and not to a terminal
 /// unless that is asked for; the other fields end with one, and one that the login does not have is nothing.
 pub fn get(options: &GetOptions, sources: &IdentitySources, console: &mut Console<'_>) -> Result<()> {
-    if options.field == Field::Password && options.output.is_none() {
+    let output = options.output.as_deref().filter(|path| *path != Path::new("-"));
+    if options.field == Field::Password && output.is_none() {
         console.secret_may_be_printed(options.reveal)?;
     }
     let vault = ReadVault::new(&options.vault, matches!(options.field, Field::Password | Field::AuthHosts), sources, console)?;
@@ -58,7 +59,7 @@ pub fn get(options: &GetOptions, sources: &IdentitySources, console: &mut Consol
     let text: Zeroizing<String> = match options.field {
         Field::Password => {
             let password = opened()?.password;
-            let end = if options.output.is_none() && console.stdout_is_terminal { "\n" } else { "" };
+            let end = if output.is_none() && console.stdout_is_terminal { "\n" } else { "" };
             Zeroizing::new(format!("{}{end}", password.expose()))
         }
         Field::AuthHosts => lines(opened()?.auth_hosts),
@@ -66,7 +67,7 @@ pub fn get(options: &GetOptions, sources: &IdentitySources, console: &mut Consol
         Field::Registry => lines(vec![normalised(&written("registry", registry)?, &place, &options.login)?]),
         Field::Expires => lines(expires.iter().cloned().collect()),
     };
-    match &options.output {
+    match output {
         Some(output) => write_new(output, text.as_bytes(), console),
         None => console.print(text.as_bytes()),
     }

@@ -26,10 +26,25 @@ pub fn keygen(output: Option<&Path>, default: Option<&Path>, console: &mut Conso
     if output.is_none() {
         path.parent().map_or(Ok(()), files::create_dir_private)?;
     }
-    files::create(path, text.as_bytes(), 0o600)?;
+    files::create(path, text.as_bytes(), 0o600).map_err(|e| match recipient_of(path).filter(|_| output.is_none()) {
+        Some(there) => e.hint(format!(
+            "you have an identity there, with the recipient {there}; what is sealed for it opens with that file alone, so keep it; another one goes to -o FILE"
+        )),
+        None => e,
+    })?;
     console.note(format_args!("the identity is in {}; its recipient, for `vault init -r`:", path.display()));
     console.print(format!("{recipient}\n").as_bytes())
 }
+
+/// The recipient that stands in an identity file's comment.
+fn recipient_of(path: &Path) -> Option<String> {
+    let text = files::read(path, IDENTITY_BYTES_MAX).ok()?;
+    let text = std::str::from_utf8(&text).ok()?;
+    text.lines().find_map(|line| line.strip_prefix("# public key: ")).filter(|r| r.bytes().all(|b| b.is_ascii_alphanumeric())).map(str::to_string)
+}
+
+/// An identity file of a few keys has some hundred bytes.
+const IDENTITY_BYTES_MAX: u64 = 64 << 10;
 
 /// `vault init`: a new vault for these recipients, without logins.
 pub fn init(vault: &Path, recipients: &RecipientSources, console: &mut Console<'_>) -> Result<()> {

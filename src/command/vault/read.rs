@@ -8,6 +8,7 @@ use crate::command::identity::IdentitySources;
 use crate::command::seen::Seen;
 use crate::command::signed;
 use crate::error::{Error, Result};
+use crate::model::VaultStamp;
 use crate::vault::document::VaultLogin;
 use crate::vault::{Identities, VaultDocument, decrypt, is_age_file, stamp};
 
@@ -37,6 +38,9 @@ impl ReadVault {
         let text = std::str::from_utf8(&bytes).map_err(|_| Error::vault(format!("{name} is not text")))?;
         let document = VaultDocument::parse(&name, text)?;
         let stamp = stamp::of(&document).map_err(|why| Error::vault(format!("{name}: {why}")).hint("restore it as it was, from git or a copy"))?;
+        if stamp.is_none() && document.passwords().iter().any(|(_, sealed, _)| is_age_file(sealed.as_bytes())) {
+            return Err(Error::vault(format!("{name}: {}", VaultStamp::MISSING)).hint(VaultStamp::missing_hint(&name)));
+        }
         Seen::of_process().check(vault, stamp.as_ref())?;
         Ok(ReadVault { document, name, identities })
     }

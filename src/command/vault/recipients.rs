@@ -44,7 +44,10 @@ impl RecipientSources {
     /// # Errors
     /// What is wrong with the keys, and then with each file. No key is quoted.
     pub fn load(&self, console: &mut Console<'_>) -> Result<Recipients> {
-        let mut all: Vec<_> = Recipients::parse(self.keys.iter().map(String::as_str))?.iter().cloned().collect();
+        let keys = Recipients::parse(self.keys.iter().map(String::as_str));
+        let is_file = self.keys.iter().any(|key| Path::new(key).is_file());
+        let keys = keys.map_err(|e| if is_file { e.hint("a file of recipients is named with -R") } else { e })?;
+        let mut all: Vec<_> = keys.iter().cloned().collect();
         for path in &self.files {
             let (name, content) = if path == Path::new("-") {
                 let mut content = Zeroizing::new(Vec::new());

@@ -60,6 +60,7 @@ pub fn set(options: &SetOptions, console: &mut Console<'_>) -> Result<()> {
         Some(length) => password::generate(length),
         None => console.new_password(&format!("password of {} at {}", escape(wanted.username.as_str()), wanted.registry))?,
     };
+    password_notes(password.expose()).iter().for_each(|note| console.note(format_args!("note: the password {note}")));
     let value = SealedValue { registry: wanted.registry, username: wanted.username, auth_hosts: options.auth_hosts.clone(), password };
     let armored = seal(&value, &recipients)?;
     let registry = value.registry.to_string();
@@ -94,6 +95,21 @@ pub fn set(options: &SetOptions, console: &mut Console<'_>) -> Result<()> {
         console.note("note: a rotation of this login is under way; its `previous` stays as it is");
     }
     Ok(())
+}
+
+/// What is right for a few registries and a mistake for most; nothing of the password is told.
+fn password_notes(password: &str) -> Vec<&'static str> {
+    let inner = password.contains(['\n', '\r']);
+    let edge = !inner && password.trim() != password;
+    let variable = password.starts_with("${") || password.starts_with("$(");
+    [
+        (inner, "holds a line break; not every consumer takes one, and `regprov lint` says which"),
+        (edge, "begins or ends with white space, which is sealed with it"),
+        (variable, "begins like a variable or a command of a shell; nothing is put in its place, here or on a node"),
+    ]
+    .into_iter()
+    .filter_map(|(is, note)| is.then_some(note))
+    .collect()
 }
 
 /// `vault set --become`: seals the password of sudo for the vault's recipients and writes it as the vault's `become_password`.

@@ -8,8 +8,9 @@ use crate::command::console::Console;
 use crate::command::identity::IdentitySources;
 use crate::error::{Error, Result};
 use crate::model::text::escape;
+use crate::model::{PasswordText, Secret};
 use crate::vault::file::recipient_count;
-use crate::vault::{is_age_file, open_login};
+use crate::vault::{is_age_file, open_become, open_login};
 
 /// `vault show`: who can open it, and its logins as a table. With `reveal` the passwords too, and then all of them open or
 /// nothing is shown.
@@ -69,6 +70,18 @@ pub fn show(vault: &Path, reveal: bool, sources: &IdentitySources, console: &mut
     let mut out = zeroize::Zeroizing::new(String::new());
     for recipient in recipients {
         out.push_str(&format!("recipient {}\n", escape(recipient)));
+    }
+    if let Some(sealed) = &document.become_password {
+        let mut shown = zeroize::Zeroizing::new(format!("become_password, sealed for {}", sealed_for(Some(sealed), recipients.len())));
+        if let Some(identities) = identities.as_ref().filter(|_| reveal) {
+            let text = match is_age_file(sealed.as_bytes()) {
+                true => PasswordText::Sealed(sealed.clone()),
+                false => PasswordText::Plain(Secret::new(sealed.clone())),
+            };
+            let opened = open_become(&text, &file, identities, true)?;
+            shown.push_str(&format!(": {}", escape(opened.expose())));
+        }
+        out.push_str(&format!("{}\n", *shown));
     }
     if rows.is_empty() {
         out.push_str("no logins\n");

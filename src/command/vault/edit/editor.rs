@@ -103,6 +103,12 @@ impl Editor {
         variables
     }
 
+    /// Whether it draws its text on the terminal. vi and vim do not in their silent mode of lines (`-e`, `-es`).
+    pub(super) fn draws(&self) -> bool {
+        let by_lines = self.argv[1..].iter().any(|word| word.starts_with("-e") || word.starts_with("-E") || word == "--headless");
+        matches!(self.kind, Kind::Vim | Kind::Nvi | Kind::BusyboxVi | Kind::Nano) && !by_lines
+    }
+
     /// Whether it is one that this program knows how to keep from making copies.
     pub(super) fn is_known(&self) -> bool {
         self.kind != Kind::Other

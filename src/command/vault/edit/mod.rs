@@ -64,6 +64,13 @@ pub struct EditOptions {
 /// Nothing was written then: the vault does not open, there is no private place or no editor, the editor failed, or what it left cannot stand.
 pub async fn edit(options: &EditOptions, console: &mut Console<'_>) -> Result<u8> {
     let editor = Editor::of_process()?;
+    if editor.draws() && !console.stdout_is_terminal {
+        let why = format!(
+            "`{}` draws what it edits on standard output, which is no terminal here: passwords would stand in a pipe or a log",
+            escape(&editor.argv[0])
+        );
+        return Err(Error::usage(why).hint("in a script, `regprov vault set` takes a password over standard input"));
+    }
     let mut session = Session::open(options, console)?;
     if !editor.is_known() {
         console.note(format_args!(
@@ -117,6 +124,7 @@ impl<'a> Session<'a> {
         let audit_key = options.audit_key.load()?.map(|(key, _)| key);
         // What is sealed anew needs somebody to be sealed for; that is told before anything is typed.
         vault.recipients()?;
+        vault.can_be_written(vault.text())?;
         if let Some(login) = options.login.as_deref().filter(|name| vault.document.login(name).is_none()) {
             return Err(unknown(&vault.name, &vault.document, &[login]));
         }
@@ -166,7 +174,7 @@ impl<'a> Session<'a> {
                 Next::Again { text, problems } => (text, problems, false),
                 Next::Merged { text, problems } => (text, problems, true),
             };
-            let told = problems.iter().map(Problem::to_string).collect::<Vec<_>>().join("\n");
+            let told = problems.iter().map(|p| p.to_string().trim_start_matches(": ").to_string()).collect::<Vec<_>>().join("\n");
             if Terminal::of_process().is_none() {
                 return Err(Error::vault(format!("{told}\n{nothing}")).hint("there is no terminal on which to ask whether to edit it again"));
             }
