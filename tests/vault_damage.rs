@@ -208,10 +208,10 @@ fn each_part() {
         text.replacen(from, to, 1)
     };
     // Somebody who knows the recipients and has no identity.
-    let theirs = |name: &str, registry: &str, flags: &[&str]| {
+    let theirs = |name: &str, registry: &str| {
         let head = &text[..text.find("become_password").unwrap()];
         site.write("theirs.yml", head.as_bytes());
-        site.ok(&[&["vault", "set", "theirs.yml", name, "--registry", registry, "--username", "mallory"], flags].concat(), "planted-of-Mallory");
+        site.ok(&["vault", "set", "theirs.yml", name, "--registry", registry, "--username", "mallory"], "planted-of-Mallory");
         let theirs = site.text("theirs.yml");
         let login = logins(&theirs)[0].clone();
         theirs[login].to_string()
