@@ -77,11 +77,11 @@ async fn tour(stay: bool) -> Result<()> {
     std::env::set_current_dir(&dir).map_err(|e| format!("cd {shown}: {e}"))?;
 
     println!("\n# An identity opens vaults; its recipient seals for it.");
-    let recipient = vault("regprov vault keygen -o identity.txt", None)?;
-    vault(&format!("regprov vault init vault.yml -r {}", recipient.trim()), None)?;
+    let recipient = vault("regprov vault keygen -o identity.txt", None).await?;
+    vault(&format!("regprov vault init vault.yml -r {}", recipient.trim()), None).await?;
     println!("\n# Two logins. Passwords come over stdin or from a prompt, never as an argument.");
-    vault("regprov vault set vault.yml ngc --registry nvcr.io --username '$oauthtoken'", Some("ngc-token.txt"))?;
-    vault("regprov vault set vault.yml hub --registry docker.io --username acme", Some("hub-token.txt"))?;
+    vault("regprov vault set vault.yml ngc --registry nvcr.io --username '$oauthtoken'", Some("ngc-token.txt")).await?;
+    vault("regprov vault set vault.yml hub --registry docker.io --username acme", Some("hub-token.txt")).await?;
 
     println!("\n# The first run writes to all {NODES} nodes.");
     expect(regprov(APPLY).await?, 0, "the first run")?;
@@ -152,7 +152,7 @@ async fn regprov(line: &str) -> Result<u8> {
 }
 
 /// Runs a line of `regprov vault`, with a file as its stdin, and returns what it printed.
-fn vault(line: &str, stdin: Option<&str>) -> Result<String> {
+async fn vault(line: &str, stdin: Option<&str>) -> Result<String> {
     println!("\n$ {line}{}", stdin.map(|f| format!(" < {f}")).unwrap_or_default());
     let Verb::Vault(verb) = parse(line)?.verb else { return Err(format!("this is no vault command: {line}")) };
     let input = stdin.map_or(Ok(Vec::new()), fs::read).map_err(|e| format!("{stdin:?}: {e}"))?;
@@ -165,7 +165,7 @@ fn vault(line: &str, stdin: Option<&str>) -> Result<String> {
         stderr: &mut std::io::stdout(),
         ask: &mut command::console::ask_terminal,
     };
-    command::run_vault(&verb, &mut console).map_err(|e| e.to_string())?;
+    command::run_vault(&verb, &mut console).await.map_err(|e| e.to_string())?;
     let output = String::from_utf8(output).map_err(|_| "what it prints is not text".to_string())?;
     print!("{output}");
     Ok(output)

@@ -11,6 +11,8 @@ pub enum Kind {
     Usage,
     /// A vault could not be opened, written or trusted.
     Vault,
+    /// A registry did not do what it was asked for.
+    Registry,
 }
 
 impl Kind {
@@ -20,6 +22,7 @@ impl Kind {
             Kind::Internal => 1,
             Kind::Usage => 2,
             Kind::Vault => 5,
+            Kind::Registry => 6,
         }
     }
 }
@@ -44,6 +47,11 @@ impl Error {
     /// A vault, seal or identity that does not do (exit 5).
     pub fn vault(message: impl Into<String>) -> Self {
         Error { kind: Kind::Vault, message: message.into(), hint: None }
+    }
+
+    /// A registry that refused, or did not answer (exit 6).
+    pub fn registry(message: impl Into<String>) -> Self {
+        Error { kind: Kind::Registry, message: message.into(), hint: None }
     }
 
     /// A defect of regprov (exit 1).

@@ -28,13 +28,18 @@
 //! `explain` ends after `observe` too: [`mod@explain`] tells what each program would make of the files of one host.
 //! `rotate start` and `undo` are that line with the registry asked before it and the vault written in between; `rotate status` and `finish` are
 //! `status` with two passwords to compare.
-//! `vault` works on the files of the admin alone.
+//! `vault` works on the files of the admin alone, and so does `import`, which makes logins of what other programs keep; `vault edit` shows
+//! them to a program of the admin's, in a folder in memory (`src/command/vault/edit/`). `harbor` works on them and on a Harbor's API, and what
+//! is made there goes into a vault. `git-setup` lets git call `vault` for what it shows, merges and commits of them.
 //!
 //! # Where hosts come from
 //!
 //! An inventory lists hosts, or names a source of them: an Ansible inventory, Slurm, a command (`src/inventory/source/`).
 //! Sources are parsed as purely as the rest. What they need of the world they ask an [`inventory::World`] for, which reads
 //! files, lists directories, runs programs and says whether this file may run any; [`command::load::Opener`] is the real one.
+//!
+//! A password that comes anew for each run (`password_command:`, `password_file:`) is had likewise: `inventory` reads where from, and
+//! `src/command/dynamic.rs` has it when [`command::load::Opener`] opens the logins of a run.
 //!
 //! # How a host is reached
 //!
@@ -76,6 +81,7 @@
 //!
 //! On a node the files, and a record of what in them is ours. Here a journal ([`command::journal`]): how each host ended,
 //! without anything secret, written as it happens, so that `--resume` and `--limit @failed` know it however the run ended.
+//! Beside it, what was seen of vaults ([`command::seen`]): a vault that is older, or another one in its place, is refused.
 //!
 //! # The modules, and what each may use
 //!
@@ -85,6 +91,7 @@
 //! | [`error`] | nothing of the crate | never |
 //! | [`format`](mod@format), [`plan`], [`node`] | `model` | never |
 //! | [`explain`] | `model`, `format` | never |
+//! | [`import`] | `error`, `model`, `format`, `inventory` | never |
 //! | [`inventory`] | `error`, `model`, `format` (names and input rules) | never (files, directories and programs through [`inventory::World`]) |
 //! | [`lint`] | `error`, `model`, `inventory`, `format` | never |
 //! | [`vault`] | `error`, `model` | never (bytes in, bytes out; commands read files) |
@@ -93,7 +100,7 @@
 //! | [`registry`] | `model` | HTTP, the system's CAs, the proxies of the environment |
 //! | [`ui`] | `model` | the terminal |
 //! | [`cli`] | `model` | never |
-//! | [`command`] | all above | the admin's files and known_hosts, the journal, questions on the terminal, what names hosts |
+//! | [`command`] | all above | the admin's files and known_hosts, the journal, what was seen of vaults, questions on the terminal, what names hosts, git |
 //! | `main` | `cli`, `command`, `ui`, `error` | exit code |
 //!
 //! `tests/architecture.rs` holds the sources to both tables.
@@ -103,6 +110,7 @@ pub mod command;
 pub mod error;
 pub mod explain;
 pub mod format;
+pub mod import;
 pub mod inventory;
 pub mod lint;
 pub mod model;

@@ -12,6 +12,8 @@ use regprov::{command, ui};
 const WORKERS: usize = 2;
 
 fn main() -> ExitCode {
+    // SAFETY: nothing else has run, so there is no other thread, and nothing was read of the environment.
+    unsafe { command::given::take() };
     let hardened = command::process::harden_process();
     let cli = Cli::parse();
     ui::log::start(cli.verbose);

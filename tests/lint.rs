@@ -39,6 +39,7 @@ impl Site {
             let username = serde_json::to_string(username).unwrap();
             vault += &format!("  l{i}:\n    registry: {registry}\n    username: {username}\n{more}    password: |\n{seal}");
         }
+        vault += "vault_id: v0123456789abcdef\nvault_serial: 1\n";
         fs::write(site.path("vault.yml"), vault).unwrap();
         let names: Vec<String> = (0..logins.len()).map(|i| format!("l{i}")).collect();
         let text =

@@ -30,10 +30,10 @@ fn blocks(page: &str, language: &str) -> Vec<String> {
     found
 }
 
-/// The words of a command line as these pages write them: single quotes, comments, redirections.
+/// The words of a command line as these pages write them: single quotes, comments, redirections, pipes.
 fn words(line: &str) -> Vec<String> {
-    let line = line.split(" #").next().unwrap().split(" < ").next().unwrap().split(" > ").next().unwrap();
-    line.split_whitespace().map(|w| w.trim_matches('\'').to_string()).collect()
+    let line = line.split(" #").next().unwrap().split(" < ").next().unwrap().split(" > ").next().unwrap().split(" | ").next().unwrap();
+    regprov::model::text::words(line).unwrap_or_else(|why| panic!("{line} {why}"))
 }
 
 #[test]
@@ -61,8 +61,11 @@ fn every_long_flag_that_is_named_exists() {
     }
     let mut known = Vec::new();
     flags(&Cli::command(), &mut known);
-    // Flags of cargo, of the quickstart, of ansible-inventory and of .ci/run; they stand in the same text.
-    known.extend(["--list", "--stay", "--version", "--release", "--locked", "--example", "--path", "--test", "--bench", "--full"].map(str::to_string));
+    // Flags of cargo, of the quickstart, of ansible-inventory, of .ci/run and of docker; they stand in the same text.
+    known.extend(
+        ["--list", "--stay", "--version", "--release", "--locked", "--example", "--path", "--test", "--bench", "--full", "--password-stdin"]
+            .map(str::to_string),
+    );
     let text = page("README.md");
     for (at, _) in text.match_indices("--") {
         let flag: String = text[at..].chars().take_while(|c| c.is_ascii_lowercase() || *c == '-').collect();
@@ -126,14 +129,15 @@ fn every_link_leads_somewhere() {
     assert!(count >= 4);
 }
 
-/// The YAML blocks of the README: the first inventory, the sources of hosts, the reference inventory, and its vault and the first's.
-fn yaml_blocks() -> [String; 4] {
-    blocks(&page("README.md"), "yaml").try_into().unwrap_or_else(|found: Vec<String>| panic!("{} YAML blocks instead of 4", found.len()))
+/// The YAML blocks of the README: the first inventory, the sources of hosts, the reference inventory, its vault and the first's, and a vault
+/// whose passwords come anew for each run.
+fn yaml_blocks() -> [String; 5] {
+    blocks(&page("README.md"), "yaml").try_into().unwrap_or_else(|found: Vec<String>| panic!("{} YAML blocks instead of 5", found.len()))
 }
 
 #[test]
 fn every_yaml_block_loads() {
-    let [first, _, reference, vault] = yaml_blocks();
+    let [first, _, reference, vault, anew] = yaml_blocks();
     // 2026-01-01, before anything in the README ends.
     let options = LoadOptions { now: 1_767_225_600, ..LoadOptions::default() };
     for (text, hosts) in [(first, 4), (reference, 130)] {
@@ -147,6 +151,9 @@ fn every_yaml_block_loads() {
         assert!(inventory.notes.is_empty(), "{:?}", inventory.notes);
         assert_eq!(inventory.logins.iter().map(|l| l.name.as_str()).collect::<Vec<_>>(), ["hub", "ngc"]);
     }
+    let text = anew.clone() + "\ngroups:\n  g: {hosts: gpu1, logins: [ecr, ci], targets: [docker]}\n";
+    let inventory = inventory::load(Path::new("inventory.yml"), &mut |_: &Path| Ok(text.clone()), options).unwrap_or_else(|e| panic!("{e}\n{text}"));
+    assert!(inventory.logins.len() == 2 && inventory.logins.iter().all(|l| l.password.dynamic().is_some()), "{:?}", inventory.notes);
 }
 
 /// The sources of the README, with what they read and print.

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 
 use regprov::command::console::Console;
 use regprov::command::identity::IdentitySources;
-use regprov::command::vault::{self, SetOptions};
+use regprov::command::vault::{self, RecipientSources, SetOptions};
 use regprov::error::{Error, Result};
 use regprov::model::Secret;
 
@@ -81,7 +81,7 @@ fn there_and_back(kind: &str) {
     let (identity, recipient) = site.key(kind, "");
     let key = identity.to_str().unwrap();
     let vault = site.path("vault.yml");
-    ours(b"", None, |c| vault::init(&vault, std::slice::from_ref(&recipient), c)).unwrap();
+    ours(b"", None, |c| vault::init(&vault, &RecipientSources::keys([&recipient]), c)).unwrap();
     let options =
         SetOptions { vault: vault.clone(), login: "ngc".into(), registry: Some("nvcr.io".into()), username: Some("$oauthtoken".into()), ..Default::default() };
     ours(b"hunter2\n", None, |c| vault::set(&options, c)).unwrap();
@@ -96,7 +96,7 @@ fn there_and_back(kind: &str) {
     assert!(String::from_utf8(shown).unwrap().contains(" hunter2\n"));
 
     // Ours, a whole file.
-    ours(b"", None, |c| vault::encrypt(&vault, &[], Some(&site.path("ours.age")), c)).unwrap();
+    ours(b"", None, |c| vault::encrypt(&vault, &RecipientSources::default(), Some(&site.path("ours.age")), c)).unwrap();
     assert_eq!(site.run("age", &["-d", "-i", key, "ours.age"], b""), text.as_bytes());
 
     // age's, armored and not.
@@ -145,7 +145,7 @@ fn an_encrypted_ssh_key_asks_for_its_passphrase() {
         let site = Site::new();
         let (identity, recipient) = site.key(kind, "open sesame");
         fs::write(site.path("f"), "text").unwrap();
-        ours(b"", None, |c| vault::encrypt(&site.path("f"), &[recipient], None, c)).unwrap();
+        ours(b"", None, |c| vault::encrypt(&site.path("f"), &RecipientSources::keys([recipient]), None, c)).unwrap();
         let open = |typed| ours(b"", typed, |c| vault::decrypt(&site.path("f"), None, false, &with(&identity), c));
         assert_eq!(open(Some("open sesame")).unwrap(), b"text");
         let wrong = open(Some("hunter2")).unwrap_err().to_string();
@@ -162,7 +162,7 @@ fn ssh_keys_that_cannot_decrypt_say_what_to_do() {
     let (identity, recipient) = site.key("ecdsa", "");
     let error = vault_error(&site, &identity);
     assert!(error.contains("of a type that cannot decrypt") && error.contains("vault keygen"), "{error}");
-    let refused = ours(b"", None, |c| vault::init(&site.path("v.yml"), &[recipient], c)).unwrap_err().to_string();
+    let refused = ours(b"", None, |c| vault::init(&site.path("v.yml"), &RecipientSources::keys([recipient]), c)).unwrap_err().to_string();
     assert!(refused.contains("recipient 1 is an SSH key of a type"), "{refused}");
 
     let pem = site.path("pem");

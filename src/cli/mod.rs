@@ -1,6 +1,8 @@
 //! The command line: clap's types and their help, nothing else. No flag takes a secret.
 
 mod apply;
+mod harbor;
+mod import;
 mod look;
 mod rotate;
 mod vault;
@@ -11,9 +13,11 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 
 pub use apply::{ApplyArgs, ApplyOutputArgs, ApplyVerifyArgs, RemoveArgs, RunArgs, WhatArgs};
+pub use harbor::{HarborArgs, HarborVerb, RobotCreateArgs, RobotDeleteArgs, RobotListArgs, RobotRotateArgs, RobotVerb};
+pub use import::{DeepopsArgs, ImportArgs, ImportVerb, VaultPasswordArgs};
 pub use look::{ExpiryArgs, ExplainArgs, HostsArgs, LintArgs, PingArgs, StatusArgs, TrustArgs, VerifyArgs};
 pub use rotate::{RotateFinishArgs, RotateLookArgs, RotateRunArgs, RotateStartArgs, RotateStatusArgs, RotateVerb};
-pub use vault::{VaultSetArgs, VaultVerb};
+pub use vault::{GitSetupArgs, MergeDriverArgs, RecipientArgs, VaultDiffArgs, VaultField, VaultGetArgs, VaultRekeyArgs, VaultSetArgs, VaultVerb};
 
 use crate::model::TargetKind;
 
@@ -28,6 +32,9 @@ pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub verb: Verb,
+    /// Take a vault that is older than what was seen of it on this machine, or another one than stood there
+    #[arg(long, global = true, help_heading = "Vault")]
+    pub allow_rollback: bool,
     /// Tell more on stderr: -v a line per host, -vv decisions, -vvv everything but secrets
     #[arg(short, long, action = clap::ArgAction::Count, global = true, help_heading = "Output")]
     pub verbose: u8,
@@ -59,16 +66,25 @@ pub enum Verb {
     /// Give a login a new password: beside the old one until every host has it
     #[command(subcommand)]
     Rotate(RotateVerb),
+    /// Seal into a vault the logins that you have today
+    #[command(subcommand)]
+    Import(ImportVerb),
     /// Make, fill and read vaults
     #[command(subcommand)]
     Vault(VaultVerb),
+    /// Robot accounts of Harbor, from its API into a vault
+    #[command(subcommand)]
+    Harbor(HarborVerb),
+    /// Let git show, merge and check vaults by their logins, in this clone
+    GitSetup(GitSetupArgs),
 }
 
 /// What an inventory may do, for every verb that reads one.
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "What")]
 pub struct SourceArgs {
-    /// Let the inventory run programs (`command:`, `proxy_command:`) in CI, or when others can write it
+    /// Let the inventory run programs (`command:`, `proxy_command:`, `password_command:`) and read any `password_file:` in CI, or when others
+    /// can write it
     #[arg(long)]
     pub allow_commands: bool,
 }
@@ -142,14 +158,27 @@ pub struct TimeoutArgs {
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Vault")]
 pub struct IdentityArgs {
-    /// age identity file (repeatable) [default: REGPROV_IDENTITY_FILE, REGPROV_IDENTITY (the key itself),
-    /// $XDG_CONFIG_HOME/regprov/identity.txt]
+    /// age identity file or SSH private key (repeatable) [default: REGPROV_IDENTITY_FILE, REGPROV_IDENTITY_COMMAND,
+    /// REGPROV_IDENTITY (the key itself), $XDG_CONFIG_HOME/regprov/identity.txt]
     #[arg(long = "identity", value_name = "FILE")]
     pub identities: Vec<PathBuf>,
+    /// Program that prints an identity, with its arguments, such as 'pass show regprov/identity' (repeatable); no shell reads it
+    #[arg(long = "identity-command", value_name = "COMMAND")]
+    pub commands: Vec<String>,
+    /// Read an identity from this descriptor, a file or a pipe that your shell opened (repeatable)
+    #[arg(long = "identity-fd", value_name = "N", value_parser = clap::value_parser!(i32).range(0..))]
+    pub descriptors: Vec<i32>,
+}
+
+impl IdentityArgs {
+    /// Whether any of them was given.
+    pub fn is_given(&self) -> bool {
+        !(self.identities.is_empty() && self.commands.is_empty() && self.descriptors.is_empty())
+    }
 }
 
 /// What compares passwords without opening them.
-#[derive(Args, Debug, Default)]
+#[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Vault")]
 pub struct AuditArgs {
     /// Audit key file, by which passwords are known again [default: REGPROV_AUDIT_KEY_FILE, $XDG_CONFIG_HOME/regprov/audit-key.txt]

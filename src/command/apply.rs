@@ -32,7 +32,7 @@ use crate::ui;
 /// Brings the hosts to their wanted state and returns the exit code.
 pub async fn apply(args: &ApplyArgs, verbose: u8) -> Result<u8> {
     // Everything that can be wrong with the input is found here, before the first connection.
-    let mut opener = Opener::of_process(&args.vault.identity.identities)?.allow_commands(args.sources.allow_commands);
+    let mut opener = Opener::of_process(&args.vault.identity)?.allow_commands(args.sources.allow_commands);
     let mut inventory = opener.inventory(&args.inventory, args.vault.allow_plaintext, args.what.allow_expired)?;
     if args.what.prune {
         may_take(&inventory)?;
@@ -78,7 +78,7 @@ impl Ready {
     pub(super) async fn new(opener: &mut Opener, inventory: Inventory, chosen: &[usize], selection: Selection, args: &ApplyArgs) -> Result<Ready> {
         let hosts = targeted(&inventory, chosen, &args.ssh, args.what.prune)?;
         let logins = open(opener, &inventory, &hosts, args.vault.allow_plaintext)?;
-        check_expiry(logins.values(), args.what.allow_expired)?;
+        check_expiry(logins.values(), &inventory.logins, args.what.allow_expired)?;
         check(&hosts, &logins)?;
         let checking = checking(args, &inventory, &logins)?;
         let become_password = become_password(opener, &inventory, &hosts, args.ssh.ask_become_pass, args.vault.allow_plaintext)?;

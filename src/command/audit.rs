@@ -130,7 +130,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::super::console::testing::Scene;
-    use super::super::vault::{SetOptions, init, keygen, set};
+    use super::super::vault::{RecipientSources, SetOptions, init, keygen, set};
     use super::*;
     use crate::error::Kind;
 
@@ -147,7 +147,7 @@ mod tests {
             let mut scene = Scene::default();
             scene.run(|c| keygen(None, Some(&identity), c)).unwrap();
             let recipient = scene.out().trim().to_string();
-            Scene::default().run(|c| init(&dir.path().join("vault.yml"), &[recipient], c)).unwrap();
+            Scene::default().run(|c| init(&dir.path().join("vault.yml"), &RecipientSources::keys([recipient]), c)).unwrap();
             let identities = IdentitySources { default: Some(identity), ..Default::default() };
             Site { dir, identities, key: AuditKeySources { default: Some(key), ..Default::default() } }
         }

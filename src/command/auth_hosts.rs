@@ -29,6 +29,13 @@ pub(super) async fn confirm(entries: &[&LoginEntry], logins: &mut [Login], rows:
     for i in open {
         let (entry, row) = (entries[i], &rows[i]);
         let Some(host) = row.auth_host.as_deref().filter(|host| check_auth_host(host).is_ok()) else { continue };
+        if let PasswordText::Dynamic(dynamic) = &entry.password {
+            let (login, key) = (escape(&entry.name), dynamic.source.key());
+            ui::warning(&format!(
+                "login `{login}` has no seal to put the token server into; where it is right, write `auth_hosts: [{host}]` beside its `{key}`"
+            ));
+            continue;
+        }
         if !matches!(entry.password, PasswordText::Sealed(_)) {
             ui::warning(&format!(
                 "login `{}` is not sealed, so nothing can be sealed with it: regprov vault set {} {}",

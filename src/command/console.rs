@@ -5,13 +5,10 @@ use std::io::{self, IsTerminal, Read, Write};
 
 use zeroize::Zeroizing;
 
-use super::terminal;
+use super::{given, terminal};
 use crate::error::{Error, Result};
 use crate::model::Secret;
-use crate::model::login::check_password;
-
-/// The longest password that is read, in bytes. Tokens of cloud registries reach 2 KiB, key files 3 KiB.
-const PASSWORD_BYTES_MAX: usize = 64 << 10;
+use crate::model::login::{self, PASSWORD_BYTES_MAX, check_password};
 
 /// The streams of a command and the one way to ask its user.
 pub struct Console<'a> {
@@ -42,6 +39,19 @@ impl Console<'_> {
         })
     }
 
+    /// As [`Console::of_process`], for a command that waits for others.
+    pub async fn of_process_async<T>(run: impl AsyncFnOnce(&mut Console<'_>) -> T) -> T {
+        run(&mut Console {
+            stdin: &mut io::stdin().lock(),
+            stdin_is_terminal: io::stdin().is_terminal(),
+            stdout: &mut io::stdout().lock(),
+            stdout_is_terminal: io::stdout().is_terminal(),
+            stderr: &mut io::stderr().lock(),
+            ask: &mut ask_terminal,
+        })
+        .await
+    }
+
     /// Writes a result.
     pub fn print(&mut self, result: &[u8]) -> Result<()> {
         self.stdout.write_all(result).and_then(|()| self.stdout.flush()).map_err(|e| Error::vault(format!("the result cannot be written to stdout: {e}")))
@@ -60,6 +70,13 @@ impl Console<'_> {
         Ok(())
     }
 
+    /// A password that somebody knows: from stdin when something is piped in (one line break at its end is taken off), else asked for once.
+    pub fn password(&mut self, what: &str) -> Result<Secret> {
+        let password = if self.stdin_is_terminal { (self.ask)(what)? } else { read_password(self.stdin)? };
+        check_password(password.expose()).map_err(Error::usage)?;
+        Ok(password)
+    }
+
     /// A new password: from stdin when something is piped in (one line break at its end is taken off), else asked for twice.
     pub fn new_password(&mut self, what: &str) -> Result<Secret> {
         let password = if self.stdin_is_terminal {
@@ -69,6 +86,8 @@ impl Console<'_> {
                 return Err(Error::usage("the two passwords differ; nothing was written"));
             }
             first
+        } else if given::stdin_is_taken() {
+            return Err(Error::usage(format!("{what}: stdin holds the identity already (--identity-fd 0)")).hint("give the identity another descriptor"));
         } else {
             read_password(self.stdin)?
         };
@@ -82,12 +101,7 @@ fn read_password(stdin: &mut dyn Read) -> Result<Secret> {
     // Room for more than is read, so that the buffer never moves and leaves no copy behind.
     let mut bytes = Zeroizing::new(Vec::with_capacity(PASSWORD_BYTES_MAX + 64));
     stdin.take(PASSWORD_BYTES_MAX as u64 + 1).read_to_end(&mut bytes).map_err(|e| Error::usage(format!("the password cannot be read from stdin: {e}")))?;
-    if bytes.len() > PASSWORD_BYTES_MAX {
-        return Err(Error::usage(format!("what comes over stdin is longer than {} KiB; that is no password", PASSWORD_BYTES_MAX >> 10)));
-    }
-    let text = std::str::from_utf8(&bytes).map_err(|_| Error::usage("the password on stdin is not UTF-8"))?;
-    let text = text.strip_suffix("\r\n").or_else(|| text.strip_suffix('\n')).unwrap_or(text);
-    Ok(Secret::new(text.to_string()))
+    login::read_password(&bytes).map_err(|why| Error::usage(format!("what comes over stdin {why}")))
 }
 
 /// Asks on the controlling terminal, without echo. An error without one.

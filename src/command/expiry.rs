@@ -11,7 +11,7 @@ use crate::ui;
 
 /// Prints the table, or the document with `--json`, and returns 10 when a login has ended or ends within `--within`.
 pub fn expiry(args: &ExpiryArgs) -> Result<u8> {
-    let mut opener = Opener::of_process(&args.identity.identities)?.allow_commands(args.sources.allow_commands);
+    let mut opener = Opener::of_process(&args.identity)?.allow_commands(args.sources.allow_commands);
     let inventory = opener.inventory_without_ends(&args.inventory)?;
     let entries: Vec<&LoginEntry> = inventory.logins.iter().collect();
     let mut opened: BTreeMap<String, Login> = BTreeMap::new();

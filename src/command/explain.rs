@@ -28,7 +28,7 @@ pub async fn explain(args: &ExplainArgs) -> Result<u8> {
     if !is_name(&args.r#as) {
         return Err(Error::usage("--as is no name of a user").hint("name one as /etc/passwd of the host does"));
     }
-    let mut opener = Opener::of_process(&args.vault.identity.identities)?.allow_commands(args.sources.allow_commands);
+    let mut opener = Opener::of_process(&args.vault.identity)?.allow_commands(args.sources.allow_commands);
     // No login is opened, so that plain and expired ones do no harm here.
     let inventory = opener.inventory(&args.inventory, true, true)?;
     // HOST is read as a limit that means one host; nobody gave the flag.

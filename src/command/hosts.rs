@@ -8,7 +8,7 @@ use crate::ui;
 
 /// Prints the table, or the document with `--json`.
 pub fn hosts(args: &HostsArgs) -> Result<u8> {
-    let mut opener = Opener::of_process(&args.identity.identities)?.allow_commands(args.sources.allow_commands);
+    let mut opener = Opener::of_process(&args.identity)?.allow_commands(args.sources.allow_commands);
     // What it says of passwords is only where they stand, so plain and expired ones do no harm here.
     let inventory = opener.inventory(&args.inventory, true, true)?;
     let chosen = opener.limit(&inventory, args.limit.as_deref())?;

@@ -91,11 +91,16 @@ impl Ended {
 /// Where the journals of an inventory lie: `$XDG_STATE_HOME/regprov/runs/KEY`, else below `~/.local/state`, where KEY stands for
 /// the inventory's canonical path. `None` without a home. A relative XDG_STATE_HOME counts as none (XDG Base Directory Specification).
 pub fn folder(inventory: &Path) -> Option<PathBuf> {
-    let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|p| p.is_absolute());
-    let state = absolute("XDG_STATE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".local/state")))?;
+    let state = state_home()?;
     let key = Sha256::digest(canonical(inventory).as_os_str().as_encoded_bytes());
     let key: String = key.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
     Some(state.join("regprov/runs").join(key))
+}
+
+/// `$XDG_STATE_HOME`, else `~/.local/state`; see [`folder`].
+pub fn state_home() -> Option<PathBuf> {
+    let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|p| p.is_absolute());
+    absolute("XDG_STATE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".local/state")))
 }
 
 fn canonical(inventory: &Path) -> PathBuf {

@@ -8,7 +8,7 @@ use crate::ui;
 
 /// Prints what was found and returns 10 when an error is among it. An inventory that cannot be read at all is no finding.
 pub fn lint(args: &LintArgs) -> Result<u8> {
-    let mut opener = Opener::of_process(&args.vault.identity.identities)?.allow_commands(args.sources.allow_commands);
+    let mut opener = Opener::of_process(&args.vault.identity)?.allow_commands(args.sources.allow_commands);
     let survey = opener.survey(&args.inventory, args.vault.allow_plaintext, args.allow_expired)?;
     // Where faults left no host to choose from, they are what there is to tell.
     let limit = args.limit.as_deref().filter(|_| survey.faults.is_empty() || !survey.inventory.hosts.is_empty());

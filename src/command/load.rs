@@ -1,17 +1,19 @@
 //! What `apply` and `hosts` share: reading an inventory, its vaults and its passwords.
 
-use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use zeroize::Zeroizing;
 
 use super::console::ask_terminal;
 use super::identity::IdentitySources;
 use super::journal::LastRun;
-use super::{files, sources};
+use super::seen::{self, Met, Seen};
+use super::{dynamic, files, sources};
+use crate::cli::IdentityArgs;
 use crate::error::{Error, Kind, Result, rule};
 use crate::inventory::{self, Entry, INVENTORY_BYTES_MAX, Inventory, LoadOptions, Program, Survey, World};
-use crate::model::{Expiry, Login, LoginEntry, PasswordText, Secret, Within};
+use crate::model::{Dynamic, Expiry, Login, LoginEntry, PasswordText, Secret, VaultStamp, Within};
 use crate::transport::clock::since_1970;
 use crate::ui;
 use crate::vault::{Identities, decrypt, is_age_file, open_become, open_login};
@@ -21,12 +23,22 @@ pub struct Opener {
     sources: IdentitySources,
     identities: Option<Identities>,
     allow_commands: bool,
+    /// Passwords that were had anew for this run, by the logins' names.
+    had: BTreeMap<String, Secret>,
+    /// What this user has seen of vaults.
+    seen: Seen,
+    /// The vaults that were met, until it is known that all is well with the inventory.
+    met: Vec<Met>,
+    /// The digest of the vault that was read last.
+    digest: Option<String>,
 }
 
 impl Opener {
-    /// With the `--identity` flags and this process's environment.
-    pub fn of_process(files: &[PathBuf]) -> Result<Self> {
-        Ok(Opener { sources: IdentitySources::of_process(files)?, identities: None, allow_commands: false })
+    /// With these flags and this process's environment.
+    pub fn of_process(args: &IdentityArgs) -> Result<Self> {
+        let sources = IdentitySources::of_process(args)?;
+        let (seen, met, had) = (Seen::of_process(), Vec::new(), BTreeMap::new());
+        Ok(Opener { sources, identities: None, allow_commands: false, had, seen, met, digest: None })
     }
 
     /// Lets the inventory run programs wherever it comes from (`--allow-commands`).
@@ -46,6 +58,10 @@ impl Opener {
     pub fn read(&mut self, path: &Path) -> Result<Zeroizing<String>> {
         // A wrong path is wrong input; inside the inventory it is told with its place.
         let bytes = files::read(path, INVENTORY_BYTES_MAX as u64).map_err(|e| Error { kind: Kind::Usage, ..e })?;
+        self.decoded(path, bytes)
+    }
+
+    fn decoded(&mut self, path: &Path, bytes: Zeroizing<Vec<u8>>) -> Result<Zeroizing<String>> {
         let bytes = match is_age_file(&bytes) {
             true => decrypt(&bytes, self.identities()?).map_err(|e| e.explain(&path.display().to_string()))?,
             false => bytes,
@@ -56,6 +72,7 @@ impl Opener {
     /// The inventory, with its notes told as warnings.
     pub fn inventory(&mut self, path: &Path, allow_plaintext: bool, allow_expired: bool) -> Result<Inventory> {
         let inventory = inventory::load(path, self, LoadOptions { allow_plaintext, allow_expired, now: now() })?;
+        self.keep_met();
         for note in &inventory.notes {
             ui::warning(&note.to_string());
         }
@@ -65,6 +82,7 @@ impl Opener {
     /// As [`Opener::inventory`], with plain passwords and logins that have ended, and without the warnings about ends.
     pub fn inventory_without_ends(&mut self, path: &Path) -> Result<Inventory> {
         let inventory = inventory::load(path, self, LoadOptions { allow_plaintext: true, allow_expired: true, now: now() })?;
+        self.keep_met();
         for note in inventory.notes.iter().filter(|n| ![rule::EXPIRED, rule::EXPIRES_SOON].contains(&n.rule)) {
             ui::warning(&note.to_string());
         }
@@ -73,7 +91,15 @@ impl Opener {
 
     /// The inventory as far as it can be read, and what is wrong with it; nothing is told.
     pub fn survey(&mut self, path: &Path, allow_plaintext: bool, allow_expired: bool) -> Result<Survey> {
-        inventory::survey(path, self, LoadOptions { allow_plaintext, allow_expired, now: now() })
+        let survey = inventory::survey(path, self, LoadOptions { allow_plaintext, allow_expired, now: now() })?;
+        if survey.faults.is_empty() {
+            self.keep_met();
+        }
+        Ok(survey)
+    }
+
+    fn keep_met(&mut self) {
+        self.seen.keep(&std::mem::take(&mut self.met));
     }
 
     /// The positions of the hosts that a `--limit` means; all of them without one.
@@ -105,7 +131,7 @@ impl Opener {
     }
 
     /// Opens logins one by one, those in the clear too, and says by their names what came of it. Sealed ones are left out when no identity is
-    /// at hand.
+    /// at hand, and those that come anew for each run always.
     ///
     /// # Errors
     /// An identity is at hand and cannot be read.
@@ -114,32 +140,71 @@ impl Opener {
         let at_hand = self.sources.at_hand();
         let none = Identities::default();
         let identities = if at_hand && entries.iter().any(|e| is_sealed(e)) { self.identities()? } else { &none };
-        let open = entries.iter().filter(|e| at_hand || !is_sealed(e));
+        let open = entries.iter().filter(|e| e.password.dynamic().is_none() && (at_hand || !is_sealed(e)));
         Ok(open.map(|e| (e.name.clone(), open_login(e, identities, true))).collect())
     }
 
-    /// Opens logins; all that do not open are told at once.
+    /// Opens logins, in their order; all that do not open are told at once. What comes anew for each run is had then, once each, when all others
+    /// are open.
     pub fn logins(&mut self, entries: &[&LoginEntry], allow_plaintext: bool) -> Result<Vec<Login>> {
         let none = Identities::default();
         let sealed = entries.iter().any(|e| matches!(e.password, PasswordText::Sealed(_)));
-        let identities = if sealed { self.identities()? } else { &none };
-        let mut logins = Vec::new();
         let mut problems = Vec::new();
+        if !self.allow_commands {
+            problems.extend(entries.iter().filter_map(|e| dynamic::may_be_had(e, e.password.dynamic()?).err()));
+        }
+        let identities = if sealed { self.identities()? } else { &none };
+        let mut logins: Vec<Login> = Vec::new();
         for entry in entries {
-            match open_login(entry, identities, allow_plaintext) {
+            let opened = match entry.password.dynamic() {
+                None => open_login(entry, identities, allow_plaintext),
+                // Its password is had below.
+                Some(dynamic) => Ok(dynamic_login(entry, dynamic)),
+            };
+            match opened {
                 Ok(login) => logins.push(login),
                 Err(e) => problems.push(e),
             }
         }
         if problems.is_empty() {
-            return Ok(logins);
-        }
-        let kind = if problems.iter().any(|p| p.kind == Kind::Usage) { Kind::Usage } else { Kind::Vault };
-        if sealed {
+            for (entry, login) in entries.iter().zip(&mut logins) {
+                let Some(dynamic) = entry.password.dynamic() else { continue };
+                match self.password_for_this_run(entry, dynamic) {
+                    Ok(password) => login.password = password,
+                    Err(e) => problems.push(e),
+                }
+            }
+            if problems.is_empty() {
+                return Ok(logins);
+            }
+        } else if sealed {
             // Whoever has several identities wants to know which one was tried.
             problems.push(Error::vault(format!("identities were taken from {}", self.sources.named())));
         }
+        let kind = if problems.iter().any(|p| p.kind == Kind::Usage) { Kind::Usage } else { Kind::Vault };
         Err(Error { kind, message: problems.iter().map(Error::to_string).collect::<Vec<_>>().join("\n"), hint: None })
+    }
+
+    /// The password of a login, had once for each run.
+    fn password_for_this_run(&mut self, entry: &LoginEntry, dynamic: &Dynamic) -> Result<Secret> {
+        if let Some(password) = self.had.get(&entry.name) {
+            return Ok(password.clone());
+        }
+        let password = dynamic::password(entry, dynamic)?;
+        self.had.insert(entry.name.clone(), password.clone());
+        Ok(password)
+    }
+}
+
+/// The login but for its password.
+fn dynamic_login(entry: &LoginEntry, dynamic: &Dynamic) -> Login {
+    Login {
+        name: entry.name.clone(),
+        registry: entry.registry.clone(),
+        username: entry.username.clone(),
+        password: Secret::new(String::new()),
+        auth_hosts: dynamic.auth_hosts.clone(),
+        expires: entry.expires.clone(),
     }
 }
 
@@ -148,22 +213,23 @@ pub fn now() -> i64 {
     i64::try_from(since_1970().as_secs()).unwrap_or(i64::MAX)
 }
 
-/// Refuses opened logins whose passwords say that they have ended, all at once, and warns of those that end soon. What `expires:` says was
-/// told when the inventory was read.
+/// Refuses opened logins whose passwords say that they have ended, all at once, and warns of those that end soon, unless they are had anew for
+/// each run. What `expires:` says was told when the inventory was read.
 ///
 /// # Errors
 /// Names the logins; with `allow_expired` they are warnings.
-pub fn check_expiry<'a>(logins: impl IntoIterator<Item = &'a Login>, allow_expired: bool) -> Result<()> {
+pub fn check_expiry<'a>(logins: impl IntoIterator<Item = &'a Login>, entries: &[LoginEntry], allow_expired: bool) -> Result<()> {
     let now = now();
     let mut logins: Vec<&Login> = logins.into_iter().collect();
     logins.sort_by(|a, b| a.name.cmp(&b.name));
     let mut ended = Vec::new();
+    let comes_anew = |login: &Login| entries.iter().any(|e| e.name == login.name && e.password.dynamic().is_some());
     for login in logins {
         let Some(found) = login.expiry_in_password() else { continue };
         let told = |when: &str, found: &Expiry| format!("login `{}` for {} {when} ({}, as its password says)", login.name, login.registry, found.text);
         if found.is_past(now) {
             ended.push(told("has expired", &found));
-        } else if found.is_due(now, Within::WARNING) {
+        } else if found.is_due(now, Within::WARNING) && !comes_anew(login) {
             ui::warning(&told("expires soon", &found));
         }
     }
@@ -192,6 +258,20 @@ pub fn known(inventory: &Inventory, names: &[&str]) -> Vec<usize> {
 impl World for Opener {
     fn read(&mut self, path: &Path) -> Result<Zeroizing<String>> {
         Opener::read(self, path)
+    }
+
+    fn read_vault(&mut self, path: &Path) -> Result<Zeroizing<String>> {
+        let bytes = files::read(path, INVENTORY_BYTES_MAX as u64).map_err(|e| Error { kind: Kind::Usage, ..e })?;
+        self.digest = Some(seen::digest(&bytes));
+        self.decoded(path, bytes)
+    }
+
+    fn stamped(&mut self, path: &Path, stamp: Option<&VaultStamp>, is_vault: bool) -> Result<()> {
+        self.seen.check(path, stamp)?;
+        // An inventory is edited by hand, so what else it holds tells nothing.
+        let digest = self.digest.take().filter(|_| is_vault);
+        self.met.extend(stamp.map(|stamp| Met { path: path.to_path_buf(), stamp: stamp.clone(), digest }));
+        Ok(())
     }
 
     fn list(&mut self, path: &Path) -> Result<Option<Vec<Entry>>> {

@@ -23,7 +23,7 @@ use crate::ui;
 /// Looks at the hosts, prints the table or the document, and returns the exit code, which is that of `apply`. Nothing is written, so a
 /// signal ends it at once, with what is known by then.
 pub async fn ping(args: &PingArgs, verbose: u8) -> Result<u8> {
-    let mut opener = Opener::of_process(&args.vault.identity.identities)?.allow_commands(args.sources.allow_commands);
+    let mut opener = Opener::of_process(&args.vault.identity)?.allow_commands(args.sources.allow_commands);
     // No login is opened, so that plain and expired ones do no harm here.
     let inventory = opener.inventory(&args.inventory, true, true)?;
     let chosen = opener.limit(&inventory, args.limit.as_deref())?;

@@ -21,7 +21,7 @@ use crate::ui;
 
 /// Takes it out and returns the exit code. No password is opened, unless passwords are to be compared.
 pub async fn remove(args: &RemoveArgs, verbose: u8) -> Result<u8> {
-    let mut opener = Opener::of_process(&args.vault.identity.identities)?.allow_commands(args.sources.allow_commands);
+    let mut opener = Opener::of_process(&args.vault.identity)?.allow_commands(args.sources.allow_commands);
     // What is plain or has ended can be taken out too.
     let inventory = opener.inventory(&args.inventory, true, true)?;
     may_take(&inventory)?;
@@ -35,7 +35,7 @@ pub async fn remove(args: &RemoveArgs, verbose: u8) -> Result<u8> {
     }
     let entries: Vec<&LoginEntry> = inventory.logins.iter().collect();
     let is_compared = |name: &str| args.same_password && (args.logins.is_empty() || args.logins.iter().any(|l| l == name));
-    let identity = args.same_password && !args.vault.identity.identities.is_empty();
+    let identity = args.same_password && args.vault.identity.is_given();
     let no_key = AuditArgs::default();
     let audit = if args.same_password { &args.audit } else { &no_key };
     let (logins, same) = comparison(&mut opener, &entries, &is_compared, audit, identity)?;

@@ -35,6 +35,11 @@ pub async fn start(args: &RotateStartArgs, verbose: u8) -> Result<u8> {
         return Err(Error::usage(format!("{}: a rotation of login `{name}` is under way already", entry.place))
             .hint(format!("end it with `{finish}`, or take it back with `{undo}`")));
     }
+    if let PasswordText::Dynamic(dynamic) = &entry.password {
+        let message =
+            format!("{}: the password of login `{name}` comes from `{}`, anew for each run; no vault holds one to rotate", entry.place, dynamic.source.key());
+        return Err(Error::usage(message).hint("change it where it comes from, then `regprov apply`"));
+    }
     let PasswordText::Sealed(sealed) = &entry.password else {
         let set = format!("regprov vault set {} {}", shell_word(entry.file()), shell_word(&entry.name));
         return Err(Error::usage(format!("{}: the password of login `{name}` stands in the clear, and would stay there beside the new one", entry.place))
@@ -113,7 +118,7 @@ pub async fn undo(args: &RotateRunArgs, verbose: u8) -> Result<u8> {
 }
 
 fn opener(args: &RotateRunArgs) -> Result<Opener> {
-    Ok(Opener::of_process(&args.vault.identity.identities)?.allow_commands(args.sources.allow_commands))
+    Ok(Opener::of_process(&args.vault.identity)?.allow_commands(args.sources.allow_commands))
 }
 
 /// The login of this name.

@@ -82,7 +82,7 @@ fn tell(text: &str) -> Result<()> {
 }
 
 fn read(args: &RotateLookArgs) -> Result<(Opener, Inventory)> {
-    let mut opener = Opener::of_process(&args.vault.identity.identities)?.allow_commands(args.sources.allow_commands);
+    let mut opener = Opener::of_process(&args.vault.identity)?.allow_commands(args.sources.allow_commands);
     // Plain and expired logins do no harm here.
     let inventory = opener.inventory(&args.inventory, true, true)?;
     Ok((opener, inventory))
@@ -138,7 +138,7 @@ async fn look_at(
 fn identity_is_needed<'a>(opener: &Opener, mut entries: impl Iterator<Item = &'a LoginEntry>, args: &RotateLookArgs) -> Result<bool> {
     let has_key = AuditKeySources::of_process(args.audit.audit_key.as_deref()).load()?.is_some();
     let unmarked = entries.find(|e| e.fingerprint.is_none());
-    if args.vault.identity.identities.is_empty() && has_key && unmarked.is_none() {
+    if !args.vault.identity.is_given() && has_key && unmarked.is_none() {
         return Ok(false);
     }
     if opener.has_identity() {

@@ -30,7 +30,7 @@ use crate::vault::AuditKey;
 /// Looks at the hosts' files, prints what differs, and returns the exit code: 10 where something does. Nothing is written, so a signal ends
 /// it at once, with what is known by then.
 pub async fn status(args: &StatusArgs, verbose: u8) -> Result<u8> {
-    let mut opener = Opener::of_process(&args.vault.identity.identities)?.allow_commands(args.sources.allow_commands);
+    let mut opener = Opener::of_process(&args.vault.identity)?.allow_commands(args.sources.allow_commands);
     // Plain and expired logins do no harm here; the latter are told on their rows.
     let mut inventory = opener.inventory(&args.inventory, true, true)?;
     let chosen = opener.limit(&inventory, args.limit.as_deref())?;
@@ -51,7 +51,7 @@ pub async fn status(args: &StatusArgs, verbose: u8) -> Result<u8> {
     let wanted = |entry: &&LoginEntry| hosts.iter().flat_map(|h| &h.targets).any(|t| t.logins.contains(&entry.name));
     let entries: Vec<&LoginEntry> = inventory.logins.iter().filter(wanted).collect();
     let is_chosen = |name: &str| args.logins.is_empty() || args.logins.iter().any(|l| l == name);
-    let (logins, same) = comparison(&mut opener, &entries, &is_chosen, &args.audit, !args.vault.identity.identities.is_empty())?;
+    let (logins, same) = comparison(&mut opener, &entries, &is_chosen, &args.audit, args.vault.identity.is_given())?;
     let narrowed = |mut row: StatusRow| {
         for files in row.result.iter_mut().filter(|_| !whole) {
             // Targets that were not chosen are not gone.
@@ -169,11 +169,13 @@ pub(super) fn comparison(
     };
     // What is opened here is held as a fingerprint too, under a key of this run: one comparison for all, in constant time.
     let own = AuditKey::generate();
-    let (mut foreign, mut without) = (Vec::new(), Vec::new());
+    let (mut foreign, mut without, mut dynamic) = (Vec::new(), Vec::new(), Vec::new());
     let mut to_open: Vec<&LoginEntry> = Vec::new();
     for &entry in entries {
         match (&entry.fingerprint, &given) {
             _ if !is_chosen(&entry.name) => {}
+            // It may be another one each time.
+            _ if entry.password.dynamic().is_some() => dynamic.push(entry.name.as_str()),
             _ if identity || matches!(entry.password, PasswordText::Plain(_)) => to_open.push(entry),
             (Some(fingerprint), Some((key, path))) if fingerprint.key_id() != key.id() => {
                 foreign.push(format!(
@@ -193,7 +195,7 @@ pub(super) fn comparison(
             registry: entry.registry.clone(),
             username: entry.username.clone(),
             password: Secret::new("-".to_string()),
-            auth_hosts: Vec::new(),
+            auth_hosts: entry.password.dynamic().map(|d| d.auth_hosts.clone()).unwrap_or_default(),
             expires: entry.expires.clone(),
         };
         logins.insert(entry.name.clone(), login);
@@ -214,6 +216,9 @@ pub(super) fn comparison(
             None => "give --audit-key or --identity",
         };
         ui::warning(&format!("passwords were not compared for {}: {why}", without.join(", ")));
+    }
+    if !dynamic.is_empty() {
+        ui::warning(&format!("passwords were not compared for {}: they come anew for each run", dynamic.join(", ")));
     }
     let accounts: BTreeMap<String, _> = logins.values().map(|l| (l.name.clone(), (l.registry.clone(), l.username.clone()))).collect();
     let same = move |name: &str, password: &Secret| {

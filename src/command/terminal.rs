@@ -52,6 +52,34 @@ pub fn restore() {
     }
 }
 
+/// How a terminal is set.
+pub struct Settings(libc::termios);
+
+/// How the terminal of this process is set, if it has one.
+pub fn settings() -> Option<Settings> {
+    settings_of(&open().ok()?).ok().map(Settings)
+}
+
+fn settings_of(file: &File) -> io::Result<libc::termios> {
+    // SAFETY: termios is a struct of integers, for which zeros are a value; tcgetattr overwrites it.
+    let mut settings: libc::termios = unsafe { std::mem::zeroed() };
+    // SAFETY: the descriptor is open and the struct lives until it returns.
+    match unsafe { libc::tcgetattr(file.as_raw_fd(), &mut settings) } {
+        0 => Ok(settings),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+impl Settings {
+    /// Sets the terminal so again.
+    pub fn put_back(&self) {
+        if let Ok(file) = open() {
+            // SAFETY: the descriptor is open and the struct lives until it returns.
+            unsafe { libc::tcsetattr(file.as_raw_fd(), libc::TCSANOW, &self.0) };
+        }
+    }
+}
+
 /// A description of its own, so that not blocking is nobody else's concern.
 fn open() -> io::Result<File> {
     OpenOptions::new().read(true).write(true).custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC | libc::O_NOCTTY).open("/dev/tty")
@@ -82,12 +110,7 @@ impl Drop for Quiet {
 }
 
 fn silence(file: &File, typed_ahead: TypedAhead) -> io::Result<Quiet> {
-    // SAFETY: termios is a struct of integers, for which zeros are a value; tcgetattr overwrites it.
-    let mut settings: libc::termios = unsafe { std::mem::zeroed() };
-    // SAFETY: the descriptor is open and the struct lives until it returns.
-    if unsafe { libc::tcgetattr(file.as_raw_fd(), &mut settings) } != 0 {
-        return Err(io::Error::last_os_error());
-    }
+    let mut settings = settings_of(file)?;
     BEFORE.lock().unwrap_or_else(std::sync::PoisonError::into_inner).get_or_insert(settings);
     settings.c_lflag &= !(libc::ECHO | libc::ECHOE | libc::ECHOK);
     settings.c_lflag |= libc::ECHONL | libc::ICANON | libc::ISIG;

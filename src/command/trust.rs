@@ -32,7 +32,7 @@ const EXIT_UNREACHABLE: u8 = 4;
 /// Shows the hosts' keys, and appends the new ones to known_hosts where a person or a fingerprint says so.
 pub async fn trust(args: &TrustArgs, verbose: u8) -> Result<u8> {
     let wanted = fingerprints(&args.fingerprints)?;
-    let mut opener = Opener::of_process(&args.identity.identities)?.allow_commands(args.sources.allow_commands);
+    let mut opener = Opener::of_process(&args.identity)?.allow_commands(args.sources.allow_commands);
     // Nothing is opened and nothing is written to hosts, so plain and expired passwords do no harm here.
     let inventory = opener.inventory(&args.inventory, true, true)?;
     let chosen = opener.limit(&inventory, args.limit.as_deref())?;

@@ -27,12 +27,12 @@ const ROUNDS_MAX: usize = 3;
 /// Asks, prints what came of it, and returns the exit code. Nothing is written but a vault that the admin lets take an auth host, so a
 /// signal ends it at once.
 pub async fn verify(args: &VerifyArgs) -> Result<u8> {
-    let mut opener = Opener::of_process(&args.vault.identity.identities)?.allow_commands(args.sources.allow_commands);
+    let mut opener = Opener::of_process(&args.vault.identity)?.allow_commands(args.sources.allow_commands);
     let inventory = opener.inventory(&args.inventory, args.vault.allow_plaintext, args.allow_expired)?;
     let entries = chosen(&inventory.logins, &args.logins)?;
     let mut logins = opener.logins(&entries, args.vault.allow_plaintext)?;
     // What has ended by its own words is shown to its registry all the same: what that says counts.
-    check_expiry(&logins, true)?;
+    check_expiry(&logins, &inventory.logins, true)?;
     let mut verified = Verified { logins: Vec::new(), required: args.required };
     for round in 0..ROUNDS_MAX {
         // One that is known already need not be asked again.

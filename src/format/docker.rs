@@ -45,3 +45,8 @@ pub(super) fn reads(bytes: &[u8]) -> bool {
 pub(super) fn has_store(bytes: &[u8]) -> bool {
     auths::has_store(&DIALECT, bytes)
 }
+
+/// What the file holds, as docker takes it.
+pub fn held(bytes: &[u8]) -> Result<Vec<auths::Holding>, String> {
+    auths::holdings(&DIALECT, bytes)
+}

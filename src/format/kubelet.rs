@@ -37,3 +37,8 @@ const DIALECT: Dialect = Dialect {
     empty: Some("the kubelet refuses"),
     paths: true,
 };
+
+/// What the file holds, as the kubelet takes it.
+pub fn held(bytes: &[u8]) -> Result<Vec<auths::Holding>, String> {
+    auths::holdings(&DIALECT, bytes)
+}

@@ -10,7 +10,7 @@ mod docker;
 pub mod enroot;
 mod helm;
 pub mod helper;
-mod json;
+pub(crate) mod json;
 mod kubelet;
 pub(crate) mod mirror;
 mod netrc;
@@ -19,12 +19,15 @@ mod podman;
 mod rancher;
 mod shell;
 mod singularity;
-mod yaml;
+pub(crate) mod yaml;
 
 pub use apptainer::auth_file as apptainer_auth_file;
+pub use auths::{Holding, Holds};
 pub use containerd::{imports, logins as containerd_logins};
 pub use crio::auth_file as crio_auth_file;
-pub use podman::stops as stops_podman;
+pub use docker::held as held_by_docker;
+pub use kubelet::held as held_by_kubelet;
+pub use podman::{held as held_by_podman, stops as stops_podman};
 
 use zeroize::Zeroizing;
 

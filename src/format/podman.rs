@@ -77,3 +77,8 @@ fn merge(m: &Merge<'_>) -> Result<Merged, String> {
     }
     Ok(merged)
 }
+
+/// What the file holds, as podman takes it.
+pub fn held(bytes: &[u8]) -> Result<Vec<auths::Holding>, String> {
+    auths::holdings(&DIALECT, bytes)
+}

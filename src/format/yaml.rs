@@ -15,19 +15,19 @@ const NODES_MAX: usize = 100_000;
 const DEPTH_MAX: usize = 32;
 
 /// A value and where it stands.
-pub(super) struct Node {
+pub(crate) struct Node {
     /// Its bytes; those of a block list or map reach to the end of what it holds.
-    pub(super) at: Range<usize>,
+    pub(crate) at: Range<usize>,
     /// From 1.
-    pub(super) line: usize,
+    pub(crate) line: usize,
     /// In characters, from 0: the indentation of what stands first on its line.
-    pub(super) column: usize,
+    pub(crate) column: usize,
     /// Whether it has an anchor or a tag, so that its meaning is not its text alone.
-    pub(super) marked: bool,
-    pub(super) value: Value,
+    pub(crate) marked: bool,
+    pub(crate) value: Value,
 }
 
-pub(super) enum Value {
+pub(crate) enum Value {
     Scalar { text: Zeroizing<String>, plain: bool },
     Alias,
     Seq(Vec<Node>),
@@ -35,9 +35,9 @@ pub(super) enum Value {
 }
 
 /// A key and its value.
-pub(super) struct Entry {
-    pub(super) key: Node,
-    pub(super) value: Node,
+pub(crate) struct Entry {
+    pub(crate) key: Node,
+    pub(crate) value: Node,
 }
 
 impl Entry {
@@ -47,7 +47,7 @@ impl Entry {
     }
 
     /// The key, if it is text alone.
-    pub(super) fn name(&self) -> Option<&str> {
+    pub(crate) fn name(&self) -> Option<&str> {
         match &self.key.value {
             Value::Scalar { text, .. } if !self.key.marked => Some(text),
             _ => None,
@@ -70,7 +70,7 @@ impl Node {
     }
 
     /// Whether there is no value: nothing at all, or one of the words for it.
-    pub(super) fn is_null(&self) -> bool {
+    pub(crate) fn is_null(&self) -> bool {
         matches!(&self.value, Value::Scalar { text, plain: true } if matches!(text.as_str(), "" | "~" | "null" | "Null" | "NULL"))
     }
 
@@ -111,6 +111,15 @@ impl Node {
 
 /// Reads the one document of a file; `None` when it holds nothing. The error names the line.
 pub(super) fn parse(text: &str) -> Result<Option<Node>, String> {
+    let mut all = documents(text)?.into_iter();
+    match (all.next(), all.next()) {
+        (_, Some((line, _))) => Err(format!("line {line}: a second document starts there; keep one")),
+        (root, None) => Ok(root.map(|(_, root)| root).filter(|r| !(r.is_null() && r.at.is_empty()))),
+    }
+}
+
+/// Reads all documents of a file, each with the line on which it starts. The error names the line.
+pub(crate) fn documents(text: &str) -> Result<Vec<(usize, Node)>, String> {
     if let Some(line) = text.lines().position(|l| l.trim_end() == "...") {
         return Err(format!("line {}: `...` ends the document there; remove that line", line + 1));
     }
@@ -122,17 +131,17 @@ pub(super) fn parse(text: &str) -> Result<Option<Node>, String> {
         block_nesting_limit: DEPTH_MAX,
     };
     let mut reader = Reader { events: Parser::new_from_str_with_options(text, options), nodes: 0 };
-    let mut root = None;
+    let mut roots = Vec::new();
     loop {
         let (event, span) = reader.next()?;
         match event {
             Event::StreamStart | Event::DocumentEnd => {}
-            Event::DocumentStart(..) if root.is_some() => return Err(format!("line {}: a second document starts there; keep one", span.start.line())),
             Event::DocumentStart(..) => {
+                let line = span.start.line();
                 let (event, span) = reader.next()?;
-                root = Some(reader.node(event, &span, 0)?);
+                roots.push((line, reader.node(event, &span, 0)?));
             }
-            Event::StreamEnd => return Ok(root.filter(|r| !(r.is_null() && r.at.is_empty()))),
+            Event::StreamEnd => return Ok(roots),
             _ => return Err(format!("line {}: no YAML that regprov understands", span.start.line())),
         }
     }

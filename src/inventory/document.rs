@@ -9,8 +9,10 @@ use super::fields::{Fields, Keys, Reader};
 use super::yaml::{self, Entry, Node, Pos, Value};
 use super::{sanitize, schema};
 use crate::error::{Problem, rule};
+use crate::model::login::check_auth_host;
 use crate::model::registry::{NameNote, Registry};
-use crate::model::{Expiry, Fingerprint, PasswordText, PreviousPassword, Repository, Secret, Username};
+use crate::model::text::shell_word;
+use crate::model::{Dynamic, DynamicSource, Expiry, Fingerprint, PasswordText, PreviousPassword, Repository, Secret, Username, VaultStamp};
 
 /// What a file says of logins.
 pub(super) struct Document {
@@ -22,8 +24,17 @@ pub(super) struct Document {
     pub(super) logins: Vec<LoginItem>,
     /// `become_password:`, with line and column from 1.
     pub(super) become_password: Option<(PasswordText, u64, u64)>,
+    /// `vault_id:` and `vault_serial:`.
+    pub(super) stamp: Option<VaultStamp>,
     /// What was put right or looks wrong without being an error.
     pub(super) notes: Vec<Problem>,
+}
+
+impl Document {
+    /// Whether a password stands in it, sealed or not.
+    pub(super) fn holds_passwords(&self) -> bool {
+        self.become_password.is_some() || self.logins.iter().any(|l| l.password.is_some())
+    }
 }
 
 /// One login of a file.
@@ -57,8 +68,8 @@ const ARMOR_BEGIN: &str = "-----BEGIN AGE ENCRYPTED FILE-----";
 const ARMOR_END: &str = "-----END AGE ENCRYPTED FILE-----";
 
 const LOGIN_KEYS: Keys = Keys {
-    known: &["registry", "username", "password", "expires", "fingerprint", "canary", "previous"],
-    reserved: &["auth_hosts", "command", "password_command", "kubernetes"],
+    known: &["registry", "username", "password", "password_command", "password_file", "auth_hosts", "expires", "fingerprint", "canary", "previous"],
+    reserved: &["command", "kubernetes"],
     private: true,
 };
 
@@ -102,8 +113,53 @@ pub(super) fn read(reader: &mut Reader<'_>, fields: &Fields<'_>) -> Document {
             }
         }
     });
-    Document { id, recipients, logins, become_password, notes }
+    let sealed = |password: &Option<PasswordText>| matches!(password, Some(PasswordText::Sealed(_)));
+    let is_sealed = become_password.as_ref().is_some_and(|(password, ..)| matches!(password, PasswordText::Sealed(_)))
+        || logins.iter().any(|l| l.previous.is_some() || sealed(&l.password));
+    let stamp = stamp(reader, fields, is_sealed);
+    Document { id, recipients, logins, become_password, stamp, notes }
 }
+
+/// `vault_id:` and `vault_serial:`. They stand at the end, so a file with sealed passwords and without them was cut.
+fn stamp(reader: &mut Reader<'_>, fields: &Fields<'_>, is_sealed: bool) -> Option<VaultStamp> {
+    let (id, serial) = (fields.get("vault_id"), fields.get("vault_serial"));
+    match (id, serial) {
+        (None, None) => {
+            if is_sealed {
+                let hint = format!("when it is whole, `regprov vault rekey {}` writes them", shell_word(reader.file));
+                reader.fault_hint(
+                    Pos::default(),
+                    "its last lines are missing, `vault_id` and `vault_serial`: it was cut, or it comes from an older regprov",
+                    hint,
+                );
+            }
+            return None;
+        }
+        (Some(there), None) => reader.fault_hint(there.key_pos, "`vault_id` stands here without `vault_serial`", STAMP_HINT),
+        (None, Some(there)) => reader.fault_hint(there.key_pos, "`vault_serial` stands here without `vault_id`", STAMP_HINT),
+        (Some(_), Some(_)) => {}
+    }
+    let id = id.and_then(|entry| {
+        let text = reader.text(&entry.value, "`vault_id`")?;
+        if !VaultStamp::is_id(text.value) {
+            reader.fault_hint(text.pos, "`vault_id` must be `v` and 16 hexadecimal digits in lower case", STAMP_HINT);
+            return None;
+        }
+        Some(text.value.to_string())
+    });
+    let serial = serial.and_then(|entry| {
+        let number = reader.number(&entry.value, "`vault_serial`")?;
+        if number.value == 0 {
+            reader.fault_hint(number.pos, "`vault_serial` must be 1 or more", STAMP_HINT);
+            return None;
+        }
+        Some(number.value)
+    });
+    Some(VaultStamp { id: id?, serial: serial? })
+}
+
+/// The way out where a stamp is damaged.
+const STAMP_HINT: &str = "the vault commands write both, at the end of the file; restore it as it was, from git or a copy";
 
 /// `id:` travels to the nodes and names files there, so it is narrow.
 fn id(reader: &mut Reader<'_>, node: &Node) -> Option<String> {
@@ -116,7 +172,7 @@ fn id(reader: &mut Reader<'_>, node: &Node) -> Option<String> {
 }
 
 /// Names of logins, groups and inventories: letters, digits, `.`, `_`, `-`, at most 64.
-pub(super) fn is_name(name: &str) -> bool {
+pub(crate) fn is_name(name: &str) -> bool {
     name.len() <= 64 && name.starts_with(|c: char| c.is_ascii_alphanumeric()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
 }
 
@@ -167,13 +223,59 @@ fn login(reader: &mut Reader<'_>, entry: &Entry, notes: &mut Vec<Problem>) -> Op
         let text = reader.text(node, &format!("`canary` of {what}"))?;
         Repository::parse(text.value).map_err(|why| reader.fault(text.pos, format!("`canary` of {what}: {why}"))).ok()
     });
-    let password = fields.value("password").and_then(|node| password(reader, node, &what));
+    let password = dynamic(reader, &fields, &what).or_else(|| password(reader, fields.value("password")?, &what));
     let previous = fields.get("previous").and_then(|entry| previous(reader, entry, &what));
     if reader.problems.len() > before {
         return None;
     }
     let Pos { line, column } = entry.key_pos;
     Some(LoginItem { name: name.clone(), registry: registry?, username: username?, password, expires, fingerprint, canary, previous, line, column })
+}
+
+/// `password_command:` or `password_file:`, and `auth_hosts:` beside them. What goes with a sealed password alone is a fault here.
+fn dynamic(reader: &mut Reader<'_>, fields: &Fields<'_>, what: &str) -> Option<PasswordText> {
+    let is_there = |key: &&str| fields.value(key).is_some_and(|node| !node.is_null());
+    let ways: Vec<&str> = ["password", "password_command", "password_file"].into_iter().filter(is_there).collect();
+    if let [first, second, ..] = ways[..] {
+        let pos = fields.get(second).expect("it was found").key_pos;
+        reader.fault_hint(pos, format!("{what} has both `{first}` and `{second}`"), "keep one of them");
+    }
+    let auth_hosts = fields.get("auth_hosts");
+    let Some(key) = ways.into_iter().find(|key| *key != "password") else {
+        if let Some(entry) = auth_hosts {
+            reader.fault_hint(
+                entry.key_pos,
+                format!("{what}: `auth_hosts` goes with `password_command` and `password_file` alone"),
+                "those of a sealed password stand in its seal: `regprov vault set VAULT LOGIN --auth-host HOST`",
+            );
+        }
+        return None;
+    };
+    for other in ["fingerprint", "previous"].into_iter().filter(is_there) {
+        let pos = fields.get(other).expect("it was found").key_pos;
+        reader.fault_hint(pos, format!("{what}: `{other}` goes with a sealed password, not with `{key}`"), "take it out");
+    }
+    let node = fields.value(key).expect("it was found");
+    let label = format!("`{key}` of {what}");
+    let source = match key {
+        "password_command" => DynamicSource::Command(reader.argv(node, &label)?),
+        _ => {
+            let path = reader.text(node, &label)?;
+            if path.value.is_empty() || path.value.contains('\0') || (path.value.starts_with('~') && !path.value.starts_with("~/")) {
+                reader.fault_hint(path.pos, format!("{label} is no path"), "write one that is absolute, relative to this file, or begins with `~/`");
+                return None;
+            }
+            DynamicSource::File(path.value.to_string())
+        }
+    };
+    let mut hosts = Vec::new();
+    for host in auth_hosts.and_then(|entry| reader.texts(&entry.value, &format!("`auth_hosts` of {what}"))).unwrap_or_default() {
+        match check_auth_host(host.value) {
+            Ok(()) => hosts.push(host.value.to_string()),
+            Err(why) => reader.fault(host.pos, format!("{what}: {why}")),
+        }
+    }
+    Some(PasswordText::Dynamic(Dynamic { source, auth_hosts: hosts }))
 }
 
 /// `previous:`, as `regprov rotate start` writes it.
@@ -189,7 +291,7 @@ fn previous(reader: &mut Reader<'_>, entry: &Entry, login: &str) -> Option<Previ
     let password = match fields.get("password") {
         Some(field) if !field.value.is_null() => match password(reader, &field.value, &what) {
             Some(PasswordText::Sealed(sealed)) => Some(sealed),
-            Some(PasswordText::Plain(_)) => {
+            Some(_) => {
                 reader.fault_hint(field.key_pos, format!("the password of {what} stands in the clear"), "`regprov rotate start` writes it, sealed");
                 None
             }
@@ -200,12 +302,12 @@ fn previous(reader: &mut Reader<'_>, entry: &Entry, login: &str) -> Option<Previ
     Some(PreviousPassword { username: username?, sealed: password?, expires, fingerprint })
 }
 
-fn username(reader: &mut Reader<'_>, node: &Node, what: &str) -> Option<Username> {
+pub(crate) fn username(reader: &mut Reader<'_>, node: &Node, what: &str) -> Option<Username> {
     let text = reader.text(node, &format!("`username` of {what}"))?;
     Username::parse(text.value).map_err(|why| reader.fault(text.pos, format!("{what}: {why}"))).ok()
 }
 
-fn expires(reader: &mut Reader<'_>, node: &Node, what: &str) -> Option<Expiry> {
+pub(crate) fn expires(reader: &mut Reader<'_>, node: &Node, what: &str) -> Option<Expiry> {
     let text = reader.text(node, &format!("`expires` of {what}"))?;
     Expiry::parse(text.value).map_err(|why| reader.fault(text.pos, format!("{what}: {why}"))).ok()
 }
@@ -223,7 +325,7 @@ fn missing<T>(reader: &mut Reader<'_>, entry: &Entry, what: &str, key: &str) -> 
     None
 }
 
-fn registry(reader: &mut Reader<'_>, node: &Node, what: &str, notes: &mut Vec<Problem>) -> Option<Registry> {
+pub(crate) fn registry(reader: &mut Reader<'_>, node: &Node, what: &str, notes: &mut Vec<Problem>) -> Option<Registry> {
     let text = reader.text(node, &format!("`registry` of {what}"))?;
     if text.value.contains('@') {
         // `https://user:password@host`: nothing of it is shown.

@@ -124,6 +124,21 @@ impl Reader<'_> {
         None
     }
 
+    /// A program and its arguments.
+    pub(crate) fn argv(&mut self, node: &Node, what: &str) -> Option<Vec<String>> {
+        if !matches!(node.value, Value::Seq(_)) {
+            let message = format!("{what} must be a list, not {}", node.word());
+            self.fault_hint(node.pos, message, "there is no shell: write `[PROGRAM, ARGUMENT]`");
+            return None;
+        }
+        let argv: Vec<String> = self.texts(node, what)?.into_iter().map(|t| t.value.to_string()).collect();
+        if argv.first().is_none_or(String::is_empty) || argv.iter().any(|a| a.contains('\0')) {
+            self.fault(node.pos, format!("{what} names no program"));
+            return None;
+        }
+        Some(argv)
+    }
+
     /// Text or a number, as it is written.
     pub(crate) fn text_or_number<'n>(&mut self, node: &'n Node, what: &str) -> Option<Placed<&'n str>> {
         match node.scalar() {

@@ -6,14 +6,14 @@
 //! The way through: `yaml` (a tree that knows its places), `schema` and `document` (each key by itself), `source` (hosts that others
 //! list), `resolve` (what they mean together), then [`limit()`] and [`select`] (which part of it this run is about).
 
-mod document;
-mod fields;
+pub(crate) mod document;
+pub(crate) mod fields;
 mod hostlist;
 mod limit;
 mod resolve;
 mod schema;
 mod source;
-mod yaml;
+pub(crate) mod yaml;
 
 #[cfg(test)]
 mod tests;
@@ -25,12 +25,15 @@ use fields::Reader;
 use yaml::Pos;
 use zeroize::Zeroizing;
 
+pub(crate) use fields::hint_for;
 pub use limit::{limit, select};
+pub(crate) use source::ansible_vars;
+pub use source::{Layout, LayoutGroup, layout as ansible_layout};
 
 use crate::error::{Error, Kind, Problem, Result, rule};
 use crate::model::text::{escape, shell_word};
 use crate::model::verify::VerifyMode;
-use crate::model::{Host, LoginEntry, PasswordText, Portion, Target, Within};
+use crate::model::{Host, LoginEntry, PasswordText, Portion, Target, VaultStamp, Within};
 use document::{Document, LoginItem};
 
 /// Bytes that an inventory or a vault may have.
@@ -131,6 +134,22 @@ pub trait World {
     /// Of [`Kind::Usage`], or of another kind when a file that is encrypted cannot be opened.
     fn read(&mut self, path: &Path) -> Result<Zeroizing<String>>;
 
+    /// As [`World::read`], of a vault.
+    ///
+    /// # Errors
+    /// As there.
+    fn read_vault(&mut self, path: &Path) -> Result<Zeroizing<String>> {
+        self.read(path)
+    }
+
+    /// The file that was read last holds passwords, or this stamp; `is_vault` is whether it is a vault and nothing else.
+    ///
+    /// # Errors
+    /// It must not be used: it is not what it was, or another one than was there before.
+    fn stamped(&mut self, _path: &Path, _stamp: Option<&VaultStamp>, _is_vault: bool) -> Result<()> {
+        Ok(())
+    }
+
     /// What is in a directory, sorted by name; `None` when the path is no directory.
     ///
     /// # Errors
@@ -195,12 +214,31 @@ pub fn survey(path: &Path, world: &mut dyn World, options: LoadOptions) -> Resul
     Ok(Survey { inventory, faults: faults.into_iter().map(sanitize).collect() })
 }
 
+/// What is wrong with the form of one file, a vault or an inventory, by itself: keys and values, not what they mean together with others.
+pub fn examine(file: &str, text: &str) -> Vec<Problem> {
+    let root = match yaml::parse(file, text) {
+        Ok(root) => root,
+        Err(problem) => return vec![sanitize(*problem)],
+    };
+    let is_inventory =
+        matches!(&root.value, yaml::Value::Map(entries) if entries.iter().any(|e| ["vault", "defaults", "groups", "hosts"].contains(&e.key.as_str())));
+    if !is_inventory {
+        return document::parse_vault(file, text).err().unwrap_or_default();
+    }
+    let mut problems = Vec::new();
+    let mut reader = Reader { file, problems: &mut problems };
+    let fields = reader.keyed(&root, "the inventory", schema::TOP_KEYS);
+    document::read(&mut reader, &fields);
+    schema::read(&mut reader, &fields);
+    problems.into_iter().map(sanitize).collect()
+}
+
 /// Reads an inventory and its vaults and resolves every host. The paths that `world` is asked for are those in the inventory,
 /// relative to the inventory's directory.
 ///
 /// # Errors
 /// All problems at once, of [`Kind::Usage`]; an error of another kind that `world` returns (a vault that cannot be opened)
-/// ends the reading and is returned as it is.
+/// ends the reading and is returned as it is, as is one that says that a file must not be used.
 pub fn load(path: &Path, world: &mut dyn World, options: LoadOptions) -> Result<Inventory> {
     let (inventory, problems) = read(path, world, options)?;
     if problems.is_empty() { Ok(inventory) } else { Err(told(problems)) }
@@ -238,6 +276,9 @@ fn read(path: &Path, world: &mut dyn World, options: LoadOptions) -> Result<(Inv
     let login_faults = reader.problems.len() - faults_at_top;
     let mut parts = schema::read(&mut reader, &fields);
     let part_faults = reader.problems.len() - login_faults;
+    if document.holds_passwords() || document.stamp.is_some() {
+        world.stamped(path, document.stamp.as_ref(), false)?;
+    }
 
     let mut sources = vec![(file.clone(), document)];
     let vaults_complete = read_vaults(path, &parts.vaults, &file, world, &mut sources, &mut problems)?;
@@ -316,9 +357,12 @@ fn read_vaults(
             problems.push(at(format!("`vault` names {} twice", path.display()), None));
             continue;
         }
-        match world.read(&path) {
+        match world.read_vault(&path) {
             Ok(text) => match document::parse_vault(&path.display().to_string(), &text) {
-                Ok(document) => sources.push((path.display().to_string(), document)),
+                Ok(document) => {
+                    world.stamped(&path, document.stamp.as_ref(), true)?;
+                    sources.push((path.display().to_string(), document));
+                }
                 Err(faults) => {
                     problems.extend(faults);
                     complete = false;
@@ -357,9 +401,11 @@ fn collect_logins(sources: &[(String, Document)], options: LoadOptions, problems
                     reader.fault_of(rule::EXPIRED, pos, message, Some(hint.to_string()));
                 }
             }
-            if item.expires.is_none() && item.username.as_str() == "AWS" && item.registry.is_ecr() {
-                let message = format!("login `{}` is a token of Amazon ECR, which ends after 12 h, and has no `expires`", item.name);
-                notes.push(Problem::at(&place, rule::ECR_EXPIRY, message));
+            let is_dynamic = item.password.as_ref().is_some_and(|p| p.dynamic().is_some());
+            if item.expires.is_none() && !is_dynamic && item.registry.is_ecr() {
+                let message = format!("login `{}` is for Amazon ECR, whose tokens end after 12 h, and has neither `password_command` nor `expires`", item.name);
+                let hint = "`password_command: [aws, ecr, get-login-password]` has a new one for each run".to_string();
+                notes.push(Problem { hint: Some(hint), ..Problem::at(&place, rule::ECR_EXPIRY, message) });
             }
             found.insert(
                 &item.name,

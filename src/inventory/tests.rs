@@ -9,6 +9,9 @@ use crate::model::{CurlVersion, HelperPolicy, TargetKind};
 /// A sealed password as far as an inventory looks at it, on one line.
 const SEAL: &str = r#""-----BEGIN AGE ENCRYPTED FILE-----\nYWdl\n-----END AGE ENCRYPTED FILE-----\n""#;
 
+/// The end of a file with sealed passwords.
+const STAMP: &str = "vault_id: v0123456789abcdef\nvault_serial: 1\n";
+
 /// 2026-01-01.
 const NOW: i64 = 1_767_225_600;
 
@@ -27,7 +30,7 @@ fn load_files(files: &[(&str, &str)], options: LoadOptions) -> Result<Inventory>
 /// `body` between the version (line 1) and two sealed logins, `l` for r.example and `m` for m.example.
 fn whole(body: &str) -> String {
     format!(
-        "version: 1\n{body}\nlogins:\n  l: {{registry: r.example, username: u, password: {SEAL}}}\n  m: {{registry: m.example, username: u, password: {SEAL}}}\n"
+        "version: 1\n{body}\nlogins:\n  l: {{registry: r.example, username: u, password: {SEAL}}}\n  m: {{registry: m.example, username: u, password: {SEAL}}}\n{STAMP}"
     )
 }
 
@@ -284,10 +287,10 @@ fn logins() {
     refused_login("l: {registry: r, username: u, expires: soon}", "4:42: login `l`: expires is neither a date");
     refused_login("l: {registry: r, username: u, expires: 2027}", "4:42: `expires` of login `l` must be text, not a number");
     refused_login("l: {registry: r, username: u, pasword: x}", "4:33: unknown key `pasword` in login `l`");
-    refused_login("l: {registry: r, username: u, auth_hosts: [x]}", "4:33: `auth_hosts` in login `l` is not supported yet");
+    refused_login("l: {registry: r, username: u, auth_hosts: [x]}", "4:33: login `l`: `auth_hosts` goes with `password_command` and `password_file` alone");
     let shown = refused_login("l: {registry: r, username: $oauthtoken, expires: 2027-03-01}", "4:3: login `l` has no password");
     assert!(shown.contains("regprov vault set inv/i.yml l --registry r --username '$oauthtoken' --expires 2027-03-01"), "{shown}");
-    refused_login(&format!("l: {{registry: r, username: u, expires: 2025-12-31, password: {SEAL}}}"), "4:3: login `l` for r has expired (2025-12-31)");
+    refused_login(&format!("l: {{registry: r, username: u, expires: 2025-12-31, password: {SEAL}}}\n{STAMP}"), "4:3: login `l` for r has expired (2025-12-31)");
 }
 
 #[test]
@@ -391,7 +394,7 @@ fn groups_meet_on_a_host() {
     );
     refused_file(
         &format!(
-            "version: 1\ngroups: {{g: {{hosts: h, logins: [a, b], targets: [docker]}}}}\nlogins:\n  a: {{registry: docker.io, username: u, password: {SEAL}}}\n  b: {{registry: index.docker.io, username: v, password: {SEAL}}}\n"
+            "version: 1\ngroups: {{g: {{hosts: h, logins: [a, b], targets: [docker]}}}}\nlogins:\n  a: {{registry: docker.io, username: u, password: {SEAL}}}\n  b: {{registry: index.docker.io, username: v, password: {SEAL}}}\n{STAMP}"
         ),
         &["2:50: logins `a` and `b` are both for docker.io in one docker file (/root/.docker/config.json), on h"],
     );
@@ -538,7 +541,7 @@ fn addresses() {
 #[test]
 fn vaults() {
     let inventory = "version: 1\nvault: [v.yml, /w.yml]\ngroups: {g: {hosts: h, logins: [a, b], targets: [docker]}}\n";
-    let login = |name: &str, registry: &str| format!("logins:\n  {name}: {{registry: {registry}, username: u, password: {SEAL}}}\n");
+    let login = |name: &str, registry: &str| format!("logins:\n  {name}: {{registry: {registry}, username: u, password: {SEAL}}}\n{STAMP}");
     let (a, b) = (login("a", "https://A.example/"), login("b", "b.example"));
     let ok = load_files(&[("inv/i.yml", inventory), ("inv/v.yml", &a), ("/w.yml", &format!("recipients: [age1x]\n{b}"))], OPTIONS).unwrap();
     assert_eq!(ok.logins.iter().map(|l| l.place.as_str()).collect::<Vec<_>>(), ["inv/v.yml:2:3", "/w.yml:3:3"]);
@@ -556,7 +559,10 @@ fn vaults() {
     let missing = load_files(&[("inv/i.yml", inventory), ("inv/v.yml", &a)], OPTIONS).err().unwrap();
     assert_eq!(missing.message, "inv/i.yml:2:16: /w.yml: no such file");
 
-    let twice = load_files(&[("inv/i.yml", &inventory.replace("/w.yml", "v.yml")), ("inv/v.yml", &format!("{a}{}", &b["logins:\n".len()..]))], OPTIONS);
+    let twice = load_files(
+        &[("inv/i.yml", &inventory.replace("/w.yml", "v.yml")), ("inv/v.yml", &format!("{}{}", &a[..a.len() - STAMP.len()], &b["logins:\n".len()..]))],
+        OPTIONS,
+    );
     assert_eq!(twice.err().unwrap().message, "inv/i.yml:2:16: `vault` names inv/v.yml twice");
     let both = load_files(&[("inv/i.yml", &format!("version: 1\nvault: v.yml\ngroups: {{g: {{hosts: h}}}}\n{a}")), ("inv/v.yml", &a)], OPTIONS);
     assert_eq!(both.err().unwrap().message.lines().next(), Some("inv/v.yml:2:3: login `a` stands in two files; first at inv/i.yml:5:3"));
@@ -569,14 +575,14 @@ fn vaults() {
 #[test]
 fn notes() {
     let text = format!(
-        "version: 1\ngroups:\n  g: {{hosts: h, logins: [ecr], targets: [docker]}}\n  e: {{}}\n  t: {{hosts: i, targets: [docker]}}\nlogins:\n  ecr: {{registry: 1.dkr.ecr.eu-west-1.amazonaws.com, username: AWS, password: {SEAL}}}\n  hub: {{registry: hub.docker.com, username: u, password: {SEAL}}}\n"
+        "version: 1\ngroups:\n  g: {{hosts: h, logins: [ecr], targets: [docker]}}\n  e: {{}}\n  t: {{hosts: i, targets: [docker]}}\nlogins:\n  ecr: {{registry: 1.dkr.ecr.eu-west-1.amazonaws.com, username: AWS, password: {SEAL}}}\n  hub: {{registry: hub.docker.com, username: u, password: {SEAL}}}\n{STAMP}"
     );
     let notes: Vec<String> = load_files(&[("inv/i.yml", &text)], OPTIONS).unwrap().notes.iter().map(ToString::to_string).collect();
     let want = [
         "inv/i.yml: host i gets no login",
         "inv/i.yml:4:3: group `e` has no hosts",
         "inv/i.yml:5:3: group `t` has targets but no logins",
-        "inv/i.yml:7:3: login `ecr` is a token of Amazon ECR, which ends after 12 h",
+        "inv/i.yml:7:3: login `ecr` is for Amazon ECR, whose tokens end after 12 h, and has neither `password_command` nor `expires`",
         "inv/i.yml:8:3: login `hub` is used nowhere",
         "inv/i.yml:8:19: login `hub`: `hub.docker.com` is Docker Hub's web site",
     ];
@@ -590,7 +596,7 @@ fn notes() {
 fn logins_in_use_are_told_of_14_days_before_their_end() {
     let notes = |expires: &str, logins: &str| -> Vec<String> {
         let text = format!(
-            "version: 1\ngroups: {{g: {{hosts: h, logins: {logins}, targets: [docker]}}}}\nlogins:\n  l: {{registry: r, username: u, password: {SEAL}, expires: '{expires}'}}\n  m: {{registry: m, username: u, password: {SEAL}}}\n"
+            "version: 1\ngroups: {{g: {{hosts: h, logins: {logins}, targets: [docker]}}}}\nlogins:\n  l: {{registry: r, username: u, password: {SEAL}, expires: '{expires}'}}\n  m: {{registry: m, username: u, password: {SEAL}}}\n{STAMP}"
         );
         load_files(&[("inv/i.yml", &text)], OPTIONS).unwrap().notes.iter().filter(|n| n.line == 4).map(ToString::to_string).collect()
     };
@@ -727,9 +733,9 @@ mod limits {
 
 mod documents {
     use super::document::parse_vault;
-    use crate::model::PasswordText;
+    use crate::model::{PasswordText, VaultStamp};
 
-    const VAULT: &str = "# ours\nversion: 1\nrecipients:\n  - age1x   # alice\n\nlogins:   # all of them\n  # NGC\n  ngc:\n    registry: nvcr.io # tail\n    username: $oauthtoken\n    password: |\n      -----BEGIN AGE ENCRYPTED FILE-----\n      YWdl\n      -----END AGE ENCRYPTED FILE-----\n\n  # Hub\n  hub: {registry: docker.io, username: ä, password: hunter2}\n  new:\n    registry: r.example\n    username: u\n# end\n";
+    const VAULT: &str = "# ours\nversion: 1\nrecipients:\n  - age1x   # alice\n\nlogins:   # all of them\n  # NGC\n  ngc:\n    registry: nvcr.io # tail\n    username: $oauthtoken\n    password: |\n      -----BEGIN AGE ENCRYPTED FILE-----\n      YWdl\n      -----END AGE ENCRYPTED FILE-----\n\n  # Hub\n  hub: {registry: docker.io, username: ä, password: hunter2}\n  new:\n    registry: r.example\n    username: u\nvault_id: v0123456789abcdef\nvault_serial: 7\n# end\n";
 
     #[test]
     fn a_vault_says_where_its_logins_stand() {
@@ -740,7 +746,47 @@ mod documents {
             assert_eq!(places, [("ngc", 8, 3), ("hub", 17, 3), ("new", 18, 3)]);
             let kinds: Vec<_> = d.logins.iter().map(|l| l.password.as_ref().map(|p| matches!(p, PasswordText::Sealed(_)))).collect();
             assert_eq!(kinds, [Some(true), Some(false), None], "sealed, plain, still to be set");
+            assert_eq!(d.stamp, Some(VaultStamp { id: "v0123456789abcdef".into(), serial: 7 }));
         }
+    }
+
+    #[test]
+    fn a_stamp_is_whole_and_stands_where_something_is_sealed() {
+        const END: &str = "vault_id: v0123456789abcdef\nvault_serial: 7\n";
+        #[track_caller]
+        fn check(text: &str, want: &[&str]) {
+            let got = parse_vault("v.yml", text).err().unwrap_or_default();
+            let got: Vec<String> = got.iter().map(|p| p.to_string().lines().next().unwrap().to_string()).collect();
+            assert_eq!(got, want, "{text}");
+        }
+        let (head, _) = VAULT.split_once("vault_id").unwrap();
+        let missing = "v.yml: its last lines are missing, `vault_id` and `vault_serial`: it was cut, or it comes from an older regprov";
+        check(&format!("{head}{END}"), &[]);
+        check(head, &[missing]);
+        check(&format!("become_password: {}\n", super::SEAL), &[missing]);
+        check("logins:\n  l: {registry: r, username: u, password: hunter2}\n", &[]);
+        check(
+            &head.replace("      YWdl\n", "").replace("      -----END AGE ENCRYPTED FILE-----\n", ""),
+            &["v.yml:11:15: the sealed password of login `ngc` is damaged: it was cut"],
+        );
+        for (end, want) in [
+            ("vault_id: v0123456789abcdef\n", "v.yml:1:1: `vault_id` stands here without `vault_serial`"),
+            ("vault_serial: 7\n", "v.yml:1:1: `vault_serial` stands here without `vault_id`"),
+            (&END.replace("v0", "w0"), "v.yml:1:11: `vault_id` must be `v` and 16 hexadecimal digits in lower case"),
+            (&END.replace("abc", "aBc"), "v.yml:1:11: `vault_id` must be `v` and 16 hexadecimal digits in lower case"),
+            (&END.replace("f\n", "\n"), "v.yml:1:11: `vault_id` must be `v` and 16 hexadecimal digits in lower case"),
+            (&END.replace(": 7", ": 0"), "v.yml:2:15: `vault_serial` must be 1 or more"),
+            (&END.replace(": 7", ": 07"), "v.yml:2:15: `vault_serial` must be a whole number"),
+            (&END.replace(": 7", ": -7"), "v.yml:2:15: `vault_serial` must be a whole number"),
+            (&END.replace(": 7", ": 18446744073709551616"), "v.yml:2:15: `vault_serial` must be a whole number"),
+            (&END.replace(": 7", ": '7'"), "v.yml:2:15: `vault_serial` must be a number, not text"),
+            (&END.replace(": 7", ":"), "v.yml:2:1: `vault_serial` must be a number, not nothing"),
+            (&format!("{END}{END}"), "v.yml:3:1: `vault_id` stands twice in the vault; first on line 1"),
+        ] {
+            let got = parse_vault("v.yml", end).err().unwrap_or_default();
+            assert_eq!(got.first().map(|p| p.to_string().lines().next().unwrap().to_string()).as_deref(), Some(want), "{end}");
+        }
+        assert_eq!(parse_vault("v.yml", &END.replace(": 7", ": 18446744073709551615")).ok().unwrap().stamp.unwrap().serial, u64::MAX);
     }
 
     #[test]

@@ -10,6 +10,7 @@ use zeroize::Zeroizing;
 
 use super::INVENTORY_BYTES_MAX;
 use crate::error::{Problem, rule};
+use crate::model::conflict;
 
 /// Scalars, lists and maps in one file; beyond this a file is an attack or a mistake.
 const NODES_MAX: usize = 1_000_000;
@@ -117,6 +118,9 @@ pub(crate) fn parse(file: &str, text: &str) -> Result<Node, Box<Problem>> {
     };
     if text.len() > INVENTORY_BYTES_MAX {
         return Err(fault(Pos::default(), format!("is larger than {} MiB", INVENTORY_BYTES_MAX >> 20), None));
+    }
+    if let Some(conflict) = conflict::find(text) {
+        return Err(fault(Pos { line: conflict.first, column: 0 }, conflict.text(), Some(&conflict::hint(file))));
     }
     let options = granit_parser::options! {
         disallow_directives: true,
@@ -326,6 +330,12 @@ mod tests {
         let Value::Map(entries) = &items[1].value else { panic!("a flow map") };
         assert_eq!((entries[0].key_pos, entries[0].value.pos), (Pos { line: 4, column: 6 }, Pos { line: 4, column: 9 }));
         assert_eq!((entries[1].value.is_null(), entries[1].value.pos), (true, Pos { line: 4, column: 14 }));
+    }
+
+    #[test]
+    fn a_merge_that_was_left_open_is_told_before_the_syntax() {
+        let text = "version: 1\nlogins:\n  ngc:\n<<<<<<< HEAD\n    username: a\n=======\n    username: hunter2\n>>>>>>> theirs\n";
+        refused(text, "f:4: an unresolved merge conflict (lines 4 to 8, in login `ngc`)\n  hint: keep one side and take the marker lines out");
     }
 
     #[test]

@@ -144,8 +144,8 @@ pub static RULES: [Rule; 32] = [
     open(
         rule::ECR_EXPIRY,
         Level::Warning,
-        "a token of Amazon ECR without `expires:`",
-        "It ends after 12 hours. Write its `expires:`, so that nobody rolls out one that has ended.",
+        "a login for Amazon ECR without `password_command:` and `expires:`",
+        "Its tokens end after 12 hours. Let `password_command: [aws, ecr, get-login-password]` get a new one for each run, or write its `expires:`.",
     ),
     sealed(
         id::NETRC_QUOTES,

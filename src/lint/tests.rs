@@ -52,7 +52,10 @@ fn site(targets: &str, logins: &[(&str, &str, &str)]) -> String {
         })
         .collect();
     let names: Vec<String> = (0..logins.len()).map(|i| format!("l{i}")).collect();
-    format!("version: 1\ngroups:\n  g:\n    hosts: gpu[1-2]\n    logins: [{}]\n    targets: [{targets}]\nlogins:\n{lines}", names.join(", "))
+    format!(
+        "version: 1\ngroups:\n  g:\n    hosts: gpu[1-2]\n    logins: [{}]\n    targets: [{targets}]\nlogins:\n{lines}vault_id: v0123456789abcdef\nvault_serial: 1\n",
+        names.join(", ")
+    )
 }
 
 /// One login, in Docker's file and enroot's.
@@ -220,7 +223,7 @@ fn cases() -> Vec<Case> {
         (rule::EXPIRES_SOON, Warning, 8, expires("2026-01-30"), vec![expires("2026-01-31"), expires("2026-01-31T00:00:01Z")]),
         (rule::EXPIRES_SOON, Warning, 8, expires("2026-01-31T00:00:00Z"), vec![password(&jwt(NOW + 30 * 86_400 + 1))]),
         (rule::EXPIRES_SOON, Warning, 8, password(&jwt(NOW + 30 * 86_400)), vec![]),
-        (rule::ECR_EXPIRY, Warning, 8, one(ecr, "AWS", "hunter2"), vec![one(ecr, "alice", "hunter2"), one("r.example", "AWS", "hunter2")]),
+        (rule::ECR_EXPIRY, Warning, 8, one(ecr, "AWS", "hunter2"), vec![one("r.example", "AWS", "hunter2")]),
         (id::EDGE_SPACE, Warning, 8, password("hunter2 "), vec![password("hun ter2"), password("hunter2\n")]),
         (id::EDGE_SPACE, Warning, 8, username(" alice"), vec![username("al ice")]),
         (id::TOKEN_SERVER, Warning, 8, registry("auth.docker.io"), vec![registry("docker.io"), registry("nvcr.io")]),

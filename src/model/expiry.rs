@@ -37,7 +37,7 @@ impl Expiry {
     }
 
     /// A moment in seconds since 1970; `None` before it and after the year 9999, which RFC 3339 cannot write.
-    fn of_unix(unix: i64) -> Option<Self> {
+    pub fn of_unix(unix: i64) -> Option<Self> {
         let moment = OffsetDateTime::from_unix_timestamp(unix).ok().filter(|_| unix > 0)?;
         Some(Expiry { text: moment.format(&Rfc3339).ok()?, unix })
     }
@@ -156,7 +156,7 @@ impl Endings {
         let mut sealed = 0;
         let mut rows: Vec<Ending> = logins
             .map(|(entry, opened)| {
-                sealed += usize::from(opened.is_none());
+                sealed += usize::from(opened.is_none() && entry.password.dynamic().is_none());
                 let found = opened.and_then(Login::expiry_in_password).filter(|f| entry.expires.as_ref().is_none_or(|e| f.unix < e.unix));
                 let in_password = found.is_some();
                 let expiry = found.or_else(|| entry.expires.clone());

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::text::escape;
 use super::{Expiry, Fingerprint, Registry, Repository, Secret, expiry};
 
 /// One login: what a consumer needs to pull from one registry.
@@ -86,6 +87,43 @@ pub enum PasswordText {
     Sealed(String),
     /// In the clear; accepted only with `--allow-plaintext`.
     Plain(Secret),
+    /// Not in the file: had anew for each run.
+    Dynamic(Dynamic),
+}
+
+/// A password that is had anew for each run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dynamic {
+    /// Where it comes from.
+    pub source: DynamicSource,
+    /// Further hosts that are handed the login (the token realm). There is no seal for them to stand in.
+    pub auth_hosts: Vec<String>,
+}
+
+/// Where a password comes from that no file of ours holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DynamicSource {
+    /// What this program prints; program and arguments, no shell.
+    Command(Vec<String>),
+    /// What this file holds, by its path as written: relative to the file that names it, or with `~/`.
+    File(String),
+}
+
+impl DynamicSource {
+    /// The key that names it.
+    pub fn key(&self) -> &'static str {
+        match self {
+            DynamicSource::Command(_) => "password_command",
+            DynamicSource::File(_) => "password_file",
+        }
+    }
+}
+
+impl PasswordText {
+    /// What it is had from anew for each run, when it is.
+    pub fn dynamic(&self) -> Option<&Dynamic> {
+        if let PasswordText::Dynamic(dynamic) = self { Some(dynamic) } else { None }
+    }
 }
 
 /// A registry account name: not empty, without `:` (Docker's `auth` splits at the first one, docker/cli
@@ -115,6 +153,35 @@ impl Username {
 impl fmt::Display for Username {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+/// Checks a login's name: letters, digits, `.`, `_` and `-`, begun by a letter or digit.
+pub fn check_name(name: &str) -> Result<(), String> {
+    let fits = name.starts_with(|c: char| c.is_ascii_alphanumeric()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
+    if fits { Ok(()) } else { Err("a login's name is made of letters, digits, `.`, `_` and `-`, and begins with a letter or digit".into()) }
+}
+
+/// The longest password, in bytes. Tokens of cloud registries reach 2 KiB, key files 3 KiB.
+pub const PASSWORD_BYTES_MAX: usize = 64 << 10;
+
+/// The password that a stream or a file holds: exactly one LF or CRLF at its end is taken off, inner bytes stay. The error says which rule it
+/// broke, as the end of a sentence, and nothing of it.
+pub fn read_password(bytes: &[u8]) -> Result<Secret, String> {
+    if bytes.len() > PASSWORD_BYTES_MAX {
+        return Err(format!("is longer than {} KiB; that is no password", PASSWORD_BYTES_MAX >> 10));
+    }
+    let text = std::str::from_utf8(bytes).map_err(|_| "is not UTF-8".to_string())?;
+    Ok(Secret::new(text.strip_suffix("\r\n").or_else(|| text.strip_suffix('\n')).unwrap_or(text).to_string()))
+}
+
+/// Checks an auth host: a host's name in lower case, without scheme, port and path, as netrc knows hosts.
+pub fn check_auth_host(host: &str) -> Result<(), String> {
+    let plain = host.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b".-_".contains(&b));
+    if plain && Registry::parse(host).is_ok() {
+        Ok(())
+    } else {
+        Err(format!("auth host `{}` is no host name; write it in lower case, without scheme, port and path", escape(host)))
     }
 }
 

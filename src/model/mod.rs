@@ -1,5 +1,6 @@
 //! The nouns. No I/O, no async; uses nothing else of the crate.
 
+pub mod conflict;
 pub mod expiry;
 pub mod file;
 pub mod finding;
@@ -13,6 +14,7 @@ pub mod ping;
 pub mod registry;
 pub mod report;
 pub mod repository;
+pub mod robot;
 pub mod rotation;
 pub mod secret;
 pub mod sight;
@@ -28,12 +30,13 @@ pub use file::{FileMode, Observed, ObservedFile, RemotePath, Stat, StatKind};
 pub use fingerprint::Fingerprint;
 pub use host::{Address, Connection, Hop, Host, HostKeyPin, Jump, SSH_PORT};
 pub use image::Image;
-pub use login::{Login, LoginEntry, PasswordText, PreviousPassword, Username};
+pub use login::{Dynamic, DynamicSource, Login, LoginEntry, PasswordText, PreviousPassword, Username};
 pub use mirror::Mirror;
 pub use pace::{Pace, Portion};
 pub use registry::Registry;
 pub use report::{Change, Event, FileRow, HostRow, Outcome, Report, Stage};
 pub use repository::Repository;
+pub use robot::{HarborName, Lifetime, Robot};
 pub use secret::Secret;
 pub use target::{CredHelper, CurlVersion, HelperPolicy, Target, TargetKind};
 pub use task::{HelperName, ServiceUnit};

@@ -61,6 +61,36 @@ pub fn shell_word(text: &str) -> String {
     if plain { text.to_string() } else { format!("'{}'", text.replace('\'', r"'\''")) }
 }
 
+/// A command line as its words, for a program that is started without a shell: white space parts them, and single or double quotes keep
+/// what is between them as it is. Nothing else has a meaning: no backslash, no variable, no `~`, no wildcard.
+///
+/// # Errors
+/// Says that a quote is not closed, or that there is no word; the end of a sentence that names where the line stands.
+pub fn words(line: &str) -> Result<Vec<String>, &'static str> {
+    let mut words = Vec::new();
+    let mut word: Option<String> = None;
+    let mut quote = None;
+    for c in line.chars() {
+        match (quote, c) {
+            (Some(q), c) if c == q => quote = None,
+            (None, '\'' | '"') => {
+                quote = Some(c);
+                // `''` is a word too, an empty one.
+                word.get_or_insert_default();
+            }
+            (None, c) if c.is_ascii_whitespace() => words.extend(word.take()),
+            (_, c) => word.get_or_insert_default().push(c),
+        }
+    }
+    words.extend(word);
+    match quote {
+        Some(_) => Err("has a quote that is not closed"),
+        None if words.first().is_none_or(String::is_empty) => Err("names no program"),
+        None if line.contains('\0') => Err("has a NUL byte in it"),
+        None => Ok(words),
+    }
+}
+
 /// Control characters, and those that are not seen or change the order of what is seen (Unicode TR 36 and TR 9).
 pub fn is_invisible(c: char) -> bool {
     c.is_control()
@@ -73,6 +103,24 @@ pub fn is_invisible(c: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_is_its_words() {
+        for (line, want) in [
+            ("pass show regprov/identity", &["pass", "show", "regprov/identity"][..]),
+            ("  a\tb\n", &["a", "b"]),
+            ("op read 'op://Team vault/regprov/key'", &["op", "read", "op://Team vault/regprov/key"]),
+            ("a \"it's\" 'say \"so\"' x'y z'w", &["a", "it's", "say \"so\"", "xy zw"]),
+            ("a '' \"\" b", &["a", "", "", "b"]),
+            // What a shell would read.
+            (r"a $HOME `b` $(c) ~/d *.e \ f\ g; h | i > j &", &["a", "$HOME", "`b`", "$(c)", "~/d", "*.e", "\\", "f\\", "g;", "h", "|", "i", ">", "j", "&"]),
+        ] {
+            assert_eq!(words(line).unwrap(), want, "{line}");
+        }
+        for (line, want) in [("", "no program"), (" ", "no program"), ("''", "no program"), ("a 'b", "not closed"), ("a \"b'", "not closed"), ("a\0", "NUL")] {
+            assert!(words(line).unwrap_err().contains(want), "{line}");
+        }
+    }
 
     #[track_caller]
     fn check(input: &str, want: &str) {

@@ -8,3 +8,10 @@ pub struct VaultStamp {
     /// From 1.
     pub serial: u64,
 }
+
+impl VaultStamp {
+    /// Whether this is an id: `v` and 16 hexadecimal digits, lower case.
+    pub fn is_id(text: &str) -> bool {
+        text.strip_prefix('v').is_some_and(|digits| digits.len() == 16 && digits.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)))
+    }
+}

@@ -157,26 +157,31 @@ pub(super) fn trouble(trouble: Trouble, by: By<'_>) -> Finding {
         By::Registry => String::new(),
         by => format!("{by}: "),
     };
-    let (verdict, why, hint): (_, String, &str) = match trouble {
-        Trouble::Network(why) => (Verdict::Unreachable, why.to_string(), NO_WAY),
-        Trouble::Proxy => (Verdict::Unreachable, "the proxy of the environment does not connect".into(), "see HTTPS_PROXY, ALL_PROXY and NO_PROXY"),
+    let (verdict, why, hint) = words(trouble);
+    Finding::new(verdict, prefix + why).hint(hint)
+}
+
+/// What an answer that did not come means, why it did not, and the way out.
+pub(super) fn words(trouble: Trouble) -> (Verdict, &'static str, &'static str) {
+    match trouble {
+        Trouble::Network(why) => (Verdict::Unreachable, why, NO_WAY),
+        Trouble::Proxy => (Verdict::Unreachable, "the proxy of the environment does not connect", "see HTTPS_PROXY, ALL_PROXY and NO_PROXY"),
         Trouble::UnknownCa => (
             Verdict::Tls,
-            "its certificate comes from a CA that this machine does not know".into(),
+            "its certificate comes from a CA that this machine does not know",
             "add the CA to the system's, or give its file with --ca or SSL_CERT_FILE",
         ),
-        Trouble::WrongName => (Verdict::Tls, "its certificate is for another name".into(), "is the registry's name right? its operator has to list this one"),
-        Trouble::CertificateExpired => (Verdict::Tls, "its certificate has expired".into(), "its operator has to renew it; is this machine's clock right?"),
-        Trouble::CertificateNotYet => (Verdict::Tls, "its certificate is not valid yet".into(), "is this machine's clock right?"),
-        Trouble::CertificateUnfit => (Verdict::Tls, "its certificate does not do".into(), "look at it: openssl s_client -connect HOST:443 -showcerts"),
+        Trouble::WrongName => (Verdict::Tls, "its certificate is for another name", "is the registry's name right? its operator has to list this one"),
+        Trouble::CertificateExpired => (Verdict::Tls, "its certificate has expired", "its operator has to renew it; is this machine's clock right?"),
+        Trouble::CertificateNotYet => (Verdict::Tls, "its certificate is not valid yet", "is this machine's clock right?"),
+        Trouble::CertificateUnfit => (Verdict::Tls, "its certificate does not do", "look at it: openssl s_client -connect HOST:443 -showcerts"),
         Trouble::NoTls => (
             Verdict::Tls,
-            "it does not speak TLS there".into(),
+            "it does not speak TLS there",
             "is the port right? a password is sent in the clear to this machine itself alone (localhost, 127.0.0.1)",
         ),
-        Trouble::TlsAlert => (Verdict::Tls, "the TLS handshake was broken off".into(), "see its log; it may want a client certificate, or a newer TLS"),
-        Trouble::TooLarge => (Verdict::NotARegistry, "its answer is larger than a registry's".into(), "is the registry's name right, port included?"),
-        Trouble::NotHttp => (Verdict::NotARegistry, "its answer is not HTTP".into(), "is the registry's name right, port included?"),
-    };
-    Finding::new(verdict, prefix + &why).hint(hint)
+        Trouble::TlsAlert => (Verdict::Tls, "the TLS handshake was broken off", "see its log; it may want a client certificate, or a newer TLS"),
+        Trouble::TooLarge => (Verdict::NotARegistry, "its answer is larger than a registry's", "is the registry's name right, port included?"),
+        Trouble::NotHttp => (Verdict::NotARegistry, "its answer is not HTTP", "is the registry's name right, port included?"),
+    }
 }

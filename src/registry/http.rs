@@ -10,7 +10,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, LOCATION, WWW_AUTHENTICATE};
 use reqwest::redirect::Policy;
-use reqwest::{Response, Url};
+use reqwest::{Method, Response, Url};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::{CertificateError, ClientConfig, RootCertStore};
@@ -33,8 +33,23 @@ const LOOPBACK: [SocketAddr; 2] = [SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOS
 const HEADERS_MAX: usize = 100;
 /// All `WWW-Authenticate` lines of an answer together, in bytes.
 const CHALLENGE_BYTES_MAX: usize = 16 << 10;
-/// The codes of errors that are shown (distribution-spec 1.1, "Error Codes"); whatever else an answer says is not.
-const CODES: [&str; 6] = ["UNAUTHORIZED", "DENIED", "NAME_UNKNOWN", "NAME_INVALID", "UNSUPPORTED", "TOOMANYREQUESTS"];
+/// The codes of errors that are shown (distribution-spec 1.1, "Error Codes"; behind them those of Harbor, `src/lib/errors/const.go`); whatever
+/// else an answer says is not.
+const CODES: [&str; 13] = [
+    "UNAUTHORIZED",
+    "DENIED",
+    "NAME_UNKNOWN",
+    "NAME_INVALID",
+    "UNSUPPORTED",
+    "TOOMANYREQUESTS",
+    "BAD_REQUEST",
+    "FORBIDDEN",
+    "NOT_FOUND",
+    "CONFLICT",
+    "PRECONDITION",
+    "TOO_MANY_REQUEST",
+    "UNKNOWN",
+];
 
 /// Asks registries and token servers, over the proxies of the environment.
 pub struct Client {
@@ -95,10 +110,21 @@ impl Client {
 
     /// Asks once.
     pub(super) async fn get(&self, url: &Url, credential: Option<&Credential>) -> Result<Answer, Trouble> {
-        let client = if url.host_str().is_some_and(is_loopback) { &self.near } else { &self.far };
-        let mut request = client.get(url.clone()).header(ACCEPT, "application/json");
+        self.send(&Asked { method: Method::GET, url, json: None, header: None }, credential).await
+    }
+
+    /// Sends one request.
+    pub(super) async fn send(&self, asked: &Asked<'_>, credential: Option<&Credential>) -> Result<Answer, Trouble> {
+        let client = if asked.url.host_str().is_some_and(is_loopback) { &self.near } else { &self.far };
+        let mut request = client.request(asked.method.clone(), asked.url.clone()).header(ACCEPT, "application/json");
         if let Some(Credential(header)) = credential {
             request = request.header(AUTHORIZATION, header.clone());
+        }
+        if let Some((name, value)) = asked.header {
+            request = request.header(name, value);
+        }
+        if let Some(json) = asked.json.clone() {
+            request = request.header(CONTENT_TYPE, "application/json").body(json);
         }
         let response = request.send().await.map_err(|e| Trouble::of(&e))?;
         let text = |name| response.headers().get(name).and_then(|v: &HeaderValue| v.to_str().ok()).map(str::to_string);
@@ -115,6 +141,16 @@ impl Client {
             response,
         })
     }
+}
+
+/// A request.
+pub(super) struct Asked<'a> {
+    pub(super) method: Method,
+    pub(super) url: &'a Url,
+    /// A document; nothing in it is secret.
+    pub(super) json: Option<Vec<u8>>,
+    /// A header line of its own.
+    pub(super) header: Option<(&'static str, &'static str)>,
 }
 
 /// What stands in an `Authorization` header. It has no `Debug` of its content, and the libraries do not print it either.
@@ -169,10 +205,20 @@ impl Said {
 impl Answer {
     /// The body of a token server's answer.
     pub(super) async fn token_body(self) -> Result<Zeroizing<Vec<u8>>, Trouble> {
-        match read(self.response, TOKEN_ANSWER_BYTES_MAX).await? {
+        self.body(TOKEN_ANSWER_BYTES_MAX).await
+    }
+
+    /// The whole body, which has at most so many bytes.
+    pub(super) async fn body(self, bytes_max: usize) -> Result<Zeroizing<Vec<u8>>, Trouble> {
+        match read(self.response, bytes_max).await? {
             (_, false) => Err(Trouble::TooLarge),
             (body, true) => Ok(body),
         }
+    }
+
+    /// A header line, where it is text.
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
+        self.response.headers().get(name)?.to_str().ok()
     }
 
     /// What a refusal says. Read as far as it comes: its status is enough.
@@ -206,6 +252,14 @@ async fn read(mut response: Response, bytes_max: usize) -> Result<(Zeroizing<Vec
     Ok((body, true))
 }
 
+const NO_NAME: &str = "its name is not found";
+const NO_CONNECTION: &str = "no connection";
+const REFUSED: &str = "connection refused";
+const NO_ROUTE: &str = "no route to its host";
+const NO_NETWORK: &str = "no route to its network";
+/// What goes wrong before anything was said.
+const BEFORE: [&str; 5] = [NO_NAME, NO_CONNECTION, REFUSED, NO_ROUTE, NO_NETWORK];
+
 /// Why there was no answer. No text of the libraries is kept: theirs quote addresses with what stands in them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Trouble {
@@ -231,6 +285,15 @@ impl Trouble {
         matches!(self, Trouble::NoTls | Trouble::Network(_))
     }
 
+    /// Whether the request itself was certainly not heard: there was no connection, or no TLS on it.
+    pub(super) fn is_before_the_request(self) -> bool {
+        match self {
+            Trouble::Network(why) => BEFORE.contains(&why),
+            Trouble::TooLarge | Trouble::NotHttp => false,
+            _ => true,
+        }
+    }
+
     fn of(error: &reqwest::Error) -> Self {
         let mut next = error.source();
         let mut words = String::new();
@@ -254,10 +317,10 @@ impl Trouble {
         let holds = |word: &str| words.contains(word);
         match () {
             () if holds("tunnel") || holds("proxy") || holds("socks") => Trouble::Proxy,
-            () if holds("dns error") => Trouble::Network("its name is not found"),
+            () if holds("dns error") => Trouble::Network(NO_NAME),
             () if holds("too large") || holds("headers") => Trouble::TooLarge,
             () if holds("invalid http") || holds("invalid header") || holds("parse") => Trouble::NotHttp,
-            () if error.is_connect() => Trouble::Network("no connection"),
+            () if error.is_connect() => Trouble::Network(NO_CONNECTION),
             () => Trouble::Network("the connection ended before the answer was complete"),
         }
     }
@@ -265,11 +328,11 @@ impl Trouble {
     fn of_io(kind: io::ErrorKind) -> Option<Self> {
         use io::ErrorKind as K;
         Some(Trouble::Network(match kind {
-            K::ConnectionRefused => "connection refused",
+            K::ConnectionRefused => REFUSED,
             K::ConnectionReset | K::BrokenPipe | K::ConnectionAborted => "the connection was reset",
             K::UnexpectedEof => "the connection ended before the answer was complete",
-            K::HostUnreachable => "no route to its host",
-            K::NetworkUnreachable => "no route to its network",
+            K::HostUnreachable => NO_ROUTE,
+            K::NetworkUnreachable => NO_NETWORK,
             K::TimedOut => "the connection timed out",
             _ => return None,
         }))

@@ -3,12 +3,15 @@
 //! `challenge`, `realm`, `token` and `finding` are pure: what a registry said, where a login may go, what a token grants, and what that
 //! means. `http` is the wire, and `check` the way of one login over it.
 //!
+//! [`harbor`] makes and deletes robot accounts over the same wire.
+//!
 //! What a login is sent to: its registry, and a token server that `realm` trusts. Nothing goes in the clear but to this machine itself,
 //! and nothing follows a redirect elsewhere. What comes back is capped, and of its text only words from fixed lists are shown.
 
 mod challenge;
 mod check;
 mod finding;
+pub mod harbor;
 mod http;
 mod realm;
 mod token;

@@ -4,11 +4,14 @@
 //! inventory's business.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::Deserialize;
 use serde_yaml::Spanned;
 
 use crate::error::{Error, Problem, Result, rule};
+use crate::model::conflict;
+use crate::model::text::escape;
 
 /// The parts of a YAML file that the vault commands use.
 #[derive(Deserialize, Default)]
@@ -50,9 +53,33 @@ pub struct VaultLogin {
     /// The password: armor, or text in the clear. It is never shown.
     #[serde(default)]
     pub password: Option<String>,
+    /// What prints the password for each run, instead of a password that stands here.
+    #[serde(default)]
+    pub password_command: Option<Vec<String>>,
+    /// The file that has it for each run.
+    #[serde(default)]
+    pub password_file: Option<String>,
+    /// The auth hosts beside those two.
+    #[serde(default)]
+    pub auth_hosts: Option<Vec<String>>,
     /// What a rotation that is under way replaces.
     #[serde(default)]
     pub previous: Option<VaultPrevious>,
+}
+
+impl VaultLogin {
+    /// The key by which the password comes anew for each run, when it does.
+    pub fn dynamic_key(&self) -> Option<&'static str> {
+        let command = self.password_command.as_ref().map(|_| "password_command");
+        command.or(self.password_file.as_ref().map(|_| "password_file"))
+    }
+
+    /// Refuses to set a password where one comes anew for each run: two ways at once are an error of the inventory.
+    pub fn settable(&self, file: &str, name: &str) -> Result<()> {
+        let Some(key) = self.dynamic_key() else { return Ok(()) };
+        let message = format!("{file}: login `{}` takes its password from `{key}`, anew for each run; nothing was written", escape(name));
+        Err(Error::usage(message).hint(format!("take `{key}` out of it first, or set another login")))
+    }
 }
 
 /// The account and the password that a login had before its rotation; see [`super::rotation`].
@@ -72,9 +99,44 @@ pub struct VaultPrevious {
     pub password: Option<String>,
 }
 
+/// Where a seal stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SealPlace {
+    /// The password of sudo.
+    Become,
+    /// The password of this login.
+    Login(String),
+    /// What a rotation of this login replaces.
+    Previous(String),
+}
+
+impl fmt::Display for SealPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SealPlace::Become => write!(f, "the password of sudo (`become_password`)"),
+            SealPlace::Login(name) => write!(f, "the password of login `{}`", escape(name)),
+            SealPlace::Previous(name) => write!(f, "the `previous` password of login `{}`", escape(name)),
+        }
+    }
+}
+
 impl VaultDocument {
-    /// Reads a file's text. The error names file, line and column, and nothing that stands there.
+    /// Every password that it holds, sealed or not, with the line and the column of its login (0 for that of sudo).
+    pub fn passwords(&self) -> Vec<(SealPlace, &str, (u64, u64))> {
+        let sudo = self.become_password.as_deref().map(|text| (SealPlace::Become, text, (0, 0)));
+        let logins = self.logins().flat_map(|(name, login, line, column)| {
+            let own = login.password.as_deref().map(|text| (SealPlace::Login(name.to_string()), text, (line, column)));
+            let previous = login.previous.as_ref().and_then(|p| p.password.as_deref());
+            own.into_iter().chain(previous.map(|text| (SealPlace::Previous(name.to_string()), text, (line, column))))
+        });
+        sudo.into_iter().chain(logins).collect()
+    }
+
+    /// Reads a file's text. The error names file, line and column, and nothing that stands there but names of logins.
     pub fn parse(file: &str, text: &str) -> Result<Self> {
+        if let Some(conflict) = conflict::find(text) {
+            return Err(Error::vault(format!("{file}:{}: {}", conflict.first, conflict.text())).hint(conflict::hint(file)));
+        }
         serde_yaml::from_str_with_options::<Option<VaultDocument>>(text, quiet()).map(Option::unwrap_or_default).map_err(|e| yaml_error(file, &e))
     }
 
@@ -146,5 +208,7 @@ mod tests {
         refused("logins:\n  a: {password: [hunter2]}\n", "v.yml:2:");
         refused("a: 1\n---\nb: 2\n", "v.yml:");
         refused("logins:\n  a: *hunter2\n", "v.yml:2:");
+        let sides = "logins:\n  a:\n<<<<<<< ours\n    password: hunter2\n=======\n    password: hunter22\n>>>>>>> theirs\n";
+        refused(sides, "v.yml:3: an unresolved merge conflict (lines 3 to 7, in login `a`)\n  hint: keep one side");
     }
 }

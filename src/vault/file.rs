@@ -7,6 +7,8 @@ use age::secrecy::SecretString;
 use age::{DecryptError, Decryptor, Encryptor};
 use zeroize::Zeroizing;
 
+use super::header::{Header, MAGIC};
+use super::recipients::Named;
 use super::{Identities, Recipients};
 use crate::error::{Error, Result};
 use crate::model::Secret;
@@ -18,37 +20,57 @@ pub const SCRYPT_LOG_N_MAX: u8 = 20;
 /// First line of an armored age file.
 const ARMOR_BEGIN: &[u8] = b"-----BEGIN AGE ENCRYPTED FILE-----";
 
-/// How every age file begins, version 1 and later.
-const BINARY_BEGIN: &[u8] = b"age-encryption.org/";
-
 /// Whether these bytes are an age file, armored or binary. White space before the armor counts as nothing, as age has it.
 pub fn is_age_file(bytes: &[u8]) -> bool {
-    bytes.starts_with(BINARY_BEGIN) || bytes.trim_ascii_start().starts_with(ARMOR_BEGIN)
+    bytes.starts_with(MAGIC) || bytes.trim_ascii_start().starts_with(ARMOR_BEGIN)
+}
+
+/// What the header of an age file says, armored or not. The armor may be cut behind it.
+///
+/// # Errors
+/// As [`Header::parse`].
+pub fn header(bytes: &[u8]) -> std::result::Result<Header, OpenError> {
+    let mut binary = Vec::new();
+    // What could be read is enough.
+    let _ = reader(bytes).read_to_end(&mut binary);
+    Header::parse(&binary)
+}
+
+/// As [`header`], of a file whose armor is whole.
+pub fn whole_header(bytes: &[u8]) -> std::result::Result<Header, OpenError> {
+    read(bytes).map(|(header, _)| header)
 }
 
 /// Whether this age file is sealed with a passphrase instead of for recipients.
 pub fn is_passphrase_file(bytes: &[u8]) -> bool {
-    is_age_file(bytes) && Decryptor::new_buffered(reader(bytes)).is_ok_and(|d| d.is_scrypt())
+    header(bytes).is_ok_and(|header| header.is_passphrase())
 }
 
 /// For how many recipients an age file is sealed, read from its header (which is not authenticated without a key); `None`
-/// when it is no age file. What age adds to keep its parsers honest ("grease") does not count.
+/// when it is no age file, or none that is whole.
 pub fn recipient_count(bytes: &[u8]) -> Option<usize> {
-    let mut content = Vec::new();
-    // The armor may be cut behind the header; what could be read is enough then.
-    let _ = reader(bytes).read_to_end(&mut content);
-    let header = content.split(|b| *b == b'\n').take_while(|line| !line.starts_with(b"---"));
-    let tags = header.filter_map(|line| line.strip_prefix(b"-> ")).filter_map(|args| args.split(|b| *b == b' ').next());
-    content.starts_with(BINARY_BEGIN).then(|| tags.filter(|tag| !tag.ends_with(b"-grease")).count())
+    header(bytes).ok().map(|header| header.recipients().count())
 }
 
 /// Seals bytes for all recipients, as armor that ends with a line feed. Fails only without recipients.
+///
+/// Nothing outside says for whom: age's own keys leave no trace in a header, and a whole file keeps that.
 pub fn encrypt(content: &[u8], recipients: &Recipients) -> Result<String> {
+    armor(content, recipients, None)
+}
+
+/// As [`encrypt`], for a value in a file that lists its recipients in the clear: a stanza more says that it is for exactly these.
+pub fn encrypt_value(content: &[u8], recipients: &Recipients) -> Result<String> {
+    armor(content, recipients, Some(&Named { digest: recipients.digest() }))
+}
+
+fn armor(content: &[u8], recipients: &Recipients, named: Option<&Named>) -> Result<String> {
     let failed = |why: String| Error::internal(format!("age could not encrypt: {why}"));
-    let encryptor = Encryptor::with_recipients(recipients.as_age()).map_err(|e| match e {
-        age::EncryptError::MissingRecipients => Error::vault("there is no recipient to encrypt for").hint("name one with -r, or list it under `recipients:`"),
-        other => failed(other.to_string()),
-    })?;
+    if recipients.is_empty() {
+        return Err(Error::vault("there is no recipient to encrypt for").hint("name one with -r, or list it under `recipients:`"));
+    }
+    let all = recipients.as_age().chain(named.map(|named| named as &dyn age::Recipient));
+    let encryptor = Encryptor::with_recipients(all).map_err(|e| failed(e.to_string()))?;
     let mut armored = Vec::new();
     let write = |armored: &mut Vec<u8>| -> io::Result<()> {
         let mut writer = encryptor.wrap_output(ArmoredWriter::wrap_output(armored, Format::AsciiArmor)?)?;
@@ -69,6 +91,8 @@ pub enum OpenError {
     Version,
     /// None of the identities is among the recipients.
     NoMatch,
+    /// None of them, and a post-quantum key is.
+    PostQuantum,
     /// Sealed with a passphrase, and identities were given.
     NeedsPassphrase,
     /// The passphrase is not the one.
@@ -90,6 +114,10 @@ impl OpenError {
                 .hint("take it from version control again, or update regprov"),
             OpenError::NoMatch => Error::vault(format!("{what} is not sealed for any of the identities given"))
                 .hint("give the identity it was sealed for with --identity FILE, or ask somebody who can open it to add your recipient and seal it again"),
+            OpenError::PostQuantum => {
+                Error::vault(format!("{what} is not sealed for any of the identities given, but for a post-quantum one, which is not supported"))
+                    .hint("ask somebody who can open it to add your age1... or SSH recipient and seal it again")
+            }
             OpenError::NeedsPassphrase => {
                 Error::vault(format!("{what} is sealed with a passphrase, not for an identity")).hint("open it with `age -d` and seal it for recipients")
             }
@@ -109,46 +137,42 @@ impl OpenError {
 
 /// Opens an age file, armored or binary. Nothing is released unless all of it is authentic.
 pub fn decrypt(bytes: &[u8], identities: &Identities) -> std::result::Result<Zeroizing<Vec<u8>>, OpenError> {
-    let decryptor = decryptor(bytes)?;
-    if decryptor.is_scrypt() {
+    let (header, binary) = read(bytes)?;
+    if header.is_passphrase() {
         return Err(OpenError::NeedsPassphrase);
     }
-    open(decryptor, identities.as_age(), bytes.len())
+    open(&binary, identities.as_age()).map_err(|e| if e == OpenError::NoMatch && header.is_post_quantum() { OpenError::PostQuantum } else { e })
 }
 
 /// Opens an age file that is sealed with a passphrase.
 pub fn decrypt_with_passphrase(bytes: &[u8], passphrase: &Secret) -> std::result::Result<Zeroizing<Vec<u8>>, OpenError> {
-    let decryptor = decryptor(bytes)?;
-    if !decryptor.is_scrypt() {
+    let (header, binary) = read(bytes)?;
+    if !header.is_passphrase() {
         return Err(OpenError::NeedsIdentity);
     }
     let mut identity = age::scrypt::Identity::new(SecretString::from(passphrase.expose().to_string()));
     identity.set_max_work_factor(SCRYPT_LOG_N_MAX);
-    open(decryptor, std::iter::once(&identity as &dyn age::Identity), bytes.len())
-        .map_err(|e| if e == OpenError::NoMatch { OpenError::WrongPassphrase } else { e })
+    open(&binary, std::iter::once(&identity as &dyn age::Identity)).map_err(|e| if e == OpenError::NoMatch { OpenError::WrongPassphrase } else { e })
 }
 
 /// Reads through the armor when there is one. White space around it is no part of it (c2sp.org/age, "ASCII armor"); the age
 /// crate reads over less of it than the age program.
 fn reader(bytes: &[u8]) -> ArmoredReader<BufReader<&[u8]>> {
-    ArmoredReader::new(if bytes.starts_with(BINARY_BEGIN) { bytes } else { bytes.trim_ascii() })
+    ArmoredReader::new(if bytes.starts_with(MAGIC) { bytes } else { bytes.trim_ascii() })
 }
 
-/// age's decryptor over bytes in memory, armored or not.
-type ArmoredDecryptor<'a> = Decryptor<ArmoredReader<BufReader<&'a [u8]>>>;
-
-fn decryptor(bytes: &[u8]) -> std::result::Result<ArmoredDecryptor<'_>, OpenError> {
+/// The file without its armor, and its header.
+fn read(bytes: &[u8]) -> std::result::Result<(Header, Vec<u8>), OpenError> {
     if !is_age_file(bytes) {
         return Err(OpenError::NotAge);
     }
-    Decryptor::new_buffered(reader(bytes)).map_err(|e| reason(&e))
+    let mut binary = Vec::with_capacity(bytes.len());
+    reader(bytes).read_to_end(&mut binary).map_err(|_| OpenError::Damaged)?;
+    Ok((Header::parse(&binary)?, binary))
 }
 
-fn open<'a>(
-    decryptor: ArmoredDecryptor<'_>,
-    identities: impl Iterator<Item = &'a dyn age::Identity>,
-    capacity: usize,
-) -> std::result::Result<Zeroizing<Vec<u8>>, OpenError> {
+fn open<'a>(binary: &[u8], identities: impl Iterator<Item = &'a dyn age::Identity>) -> std::result::Result<Zeroizing<Vec<u8>>, OpenError> {
+    let decryptor = Decryptor::new_buffered(binary).map_err(|e| reason(&e))?;
     let scrypt = decryptor.is_scrypt();
     let mut reader = decryptor.decrypt(identities).map_err(|e| match e {
         // A wrong passphrase shows as a stanza that does not open.
@@ -156,7 +180,7 @@ fn open<'a>(
         other => reason(&other),
     })?;
     // The plaintext is shorter than its seal, so the buffer never moves and leaves no copy behind.
-    let mut content = Zeroizing::new(Vec::with_capacity(capacity));
+    let mut content = Zeroizing::new(Vec::with_capacity(binary.len()));
     reader.read_to_end(&mut content).map_err(|_| OpenError::Damaged)?;
     Ok(content)
 }

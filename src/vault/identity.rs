@@ -122,7 +122,7 @@ fn why_no_identity(line: &str) -> &'static str {
     if upper.starts_with("AGE-PLUGIN-") {
         "is an identity of a plugin, which is not supported"
     } else if upper.starts_with("AGE-SECRET-KEY-PQ-") {
-        "is a post-quantum identity, which this version does not know"
+        "is a post-quantum identity, which is not supported"
     } else if upper.starts_with("AGE-SECRET-KEY-") {
         "begins as a secret key but is not one: it was cut or mistyped"
     } else if upper.starts_with("AGE1") || upper.starts_with("SSH-") {

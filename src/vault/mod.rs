@@ -11,11 +11,20 @@
 //!   was sealed ([`mod@rotation`]).
 
 pub mod audit;
+pub mod check;
+pub mod commit;
+pub mod diff;
 pub mod document;
 pub mod edit;
 pub mod file;
+pub mod header;
 pub mod identity;
+pub mod merge;
+pub mod outline;
+pub mod password;
+pub mod recipient_file;
 pub mod recipients;
+pub mod rekey;
 pub mod rotation;
 pub mod seal;
 pub mod stamp;
@@ -24,7 +33,7 @@ pub use audit::AuditKey;
 pub use document::VaultDocument;
 pub use file::{OpenError, decrypt, encrypt, is_age_file};
 pub use identity::Identities;
-pub use recipients::Recipients;
+pub use recipients::{Fit, Recipient, Recipients};
 pub use seal::{SealedValue, open_become, open_login, seal, seal_become};
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use zeroize::Zeroizing;
 
 use super::{Identities, Recipients, file};
 use crate::error::{Error, Result};
+pub use crate::model::login::check_auth_host;
 use crate::model::login::check_password;
 use crate::model::text::{escape, shell_word};
 use crate::model::{Login, LoginEntry, PasswordText, Registry, Secret, Username};
@@ -83,7 +84,7 @@ pub fn seal(value: &SealedValue, recipients: &Recipients) -> Result<String> {
         256 + 6 * (written.registry.len() + written.username.len() + written.password.len() + written.auth_hosts.iter().map(|h| h.len() + 3).sum::<usize>());
     let mut json = Zeroizing::new(Vec::with_capacity(capacity));
     serde_json::to_writer(&mut *json, &written).map_err(|_| Error::internal("a sealed value is not JSON"))?;
-    file::encrypt(&json, recipients)
+    file::encrypt_value(&json, recipients)
 }
 
 /// The JSON of the password of sudo. It has no registry and a `use`, so that it opens under no login, and no login under it.
@@ -113,7 +114,7 @@ pub fn seal_become(password: &Secret, recipients: &Recipients) -> Result<String>
     let written = WrittenBecome { v: SEAL_VERSION, r#use: USE_BECOME, password: password.expose() };
     let mut json = Zeroizing::new(Vec::with_capacity(64 + 6 * written.password.len()));
     serde_json::to_writer(&mut *json, &written).map_err(|_| Error::internal("a sealed value is not JSON"))?;
-    file::encrypt(&json, recipients)
+    file::encrypt_value(&json, recipients)
 }
 
 /// Checks the password of sudo: it goes to sudo as one line.
@@ -138,6 +139,7 @@ pub fn open_become(text: &PasswordText, place: &str, identities: &Identities, al
     let password = match text {
         PasswordText::Plain(password) if allow_plaintext => password.clone(),
         PasswordText::Plain(_) => return Err(Error::vault(format!("{what} stands in the clear")).hint(again)),
+        PasswordText::Dynamic(dynamic) => return Err(Error::vault(format!("{what} cannot come from `{}`", dynamic.source.key())).hint(again)),
         PasswordText::Sealed(armored) => {
             let json = file::decrypt(armored.as_bytes(), identities).map_err(|e| e.explain(&what))?;
             match serde_json::from_slice::<Version>(&json) {
@@ -172,6 +174,9 @@ pub fn open_login(entry: &LoginEntry, identities: &Identities, allow_plaintext: 
         PasswordText::Plain(password) if allow_plaintext => {
             check_password(password.expose()).map_err(|why| Error::vault(format!("{}: login `{}`: {why}", entry.place, escape(&entry.name))))?;
             return Ok(login(password.clone(), Vec::new()));
+        }
+        PasswordText::Dynamic(dynamic) => {
+            return Err(Error::vault(format!("{what} is not in this file: it comes from `{}`, anew for each run", dynamic.source.key())));
         }
         PasswordText::Plain(_) => {
             return Err(Error::vault(format!("{what} stands in the clear")).hint(format!(
@@ -224,16 +229,6 @@ fn open_value(armored: &str, identities: &Identities) -> std::result::Result<Sea
         check_auth_host(host).map_err(ValueError::Field)?;
     }
     Ok(SealedValue { registry, username, auth_hosts: read.auth_hosts, password })
-}
-
-/// Checks an auth host: a host's name in lower case, without scheme, port and path, as netrc knows hosts.
-pub fn check_auth_host(host: &str) -> std::result::Result<(), String> {
-    let plain = host.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b".-_".contains(&b));
-    if plain && Registry::parse(host).is_ok() {
-        Ok(())
-    } else {
-        Err(format!("auth host `{}` is no host name; write it in lower case, without scheme, port and path", escape(host)))
-    }
 }
 
 /// The command that seals this login's password anew, ready to type.

@@ -142,6 +142,23 @@ impl Estate {
         child.wait().unwrap();
     }
 
+    /// Starts it, and leaves it to whoever asked.
+    pub(crate) fn started(&self, words: &[&str]) -> std::process::Child {
+        self.command(words).stdin(Stdio::null()).spawn().unwrap()
+    }
+
+    /// Runs it on a terminal of its own (`script`), where somebody has typed this; all that the terminal showed is `out`. The words are plain.
+    pub(crate) fn on_terminal(&self, script: &Path, words: &[&str], typed: &str) -> Ran {
+        let plain = self.command(words);
+        let line = format!("{} {}", env!("CARGO_BIN_EXE_regprov"), words.join(" "));
+        let mut command = Command::new(script);
+        command.args(["-qec", &line, "/dev/null"]).current_dir(self.bed.dir.path()).env_clear().envs(plain.get_envs().filter_map(|(k, v)| Some((k, v?))));
+        let mut child = command.env("SHELL", "/bin/sh").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(typed.as_bytes()).unwrap();
+        let out = child.wait_with_output().unwrap();
+        Ran { code: out.status.code().expect("no signal ends it"), out: String::from_utf8(out.stdout).unwrap(), err: String::new() }
+    }
+
     pub(crate) fn piped(&self, words: &[&str], input: &str) -> Ran {
         let mut child = self.command(words).stdin(Stdio::piped()).spawn().unwrap();
         // Whoever reads nothing may be gone by now.

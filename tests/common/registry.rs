@@ -15,23 +15,38 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 /// One HTTP request.
 #[derive(Clone, Debug)]
 pub(crate) struct Request {
+    pub(crate) method: String,
     pub(crate) path: String,
     pub(crate) authorization: Option<String>,
+    /// The other header lines, their names in lower case.
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: String,
 }
 
 impl Request {
     fn read(stream: &mut impl BufRead) -> Option<Request> {
         let mut line = String::new();
         stream.read_line(&mut line).ok().filter(|n| *n > 0)?;
-        let mut request = Request { path: line.split_whitespace().nth(1)?.to_string(), authorization: None };
+        let mut words = line.split_whitespace().map(str::to_string);
+        let (method, path) = (words.next()?, words.next()?);
+        let mut request = Request { method, path, authorization: None, headers: Vec::new(), body: String::new() };
         loop {
             let mut line = String::new();
             stream.read_line(&mut line).ok().filter(|n| *n > 0)?;
-            let Some((name, value)) = line.trim_end().split_once(':') else { return Some(request) };
-            if name.eq_ignore_ascii_case("authorization") {
-                request.authorization = Some(value.trim().to_string());
+            let Some((name, value)) = line.trim_end().split_once(':') else { break };
+            match name.to_ascii_lowercase() {
+                name if name == "authorization" => request.authorization = Some(value.trim().to_string()),
+                name => request.headers.push((name, value.trim().to_string())),
             }
         }
+        let mut body = vec![0; request.header("content-length").map_or(0, |n| n.parse().unwrap())];
+        stream.read_exact(&mut body).ok()?;
+        request.body = String::from_utf8(body).ok()?;
+        Some(request)
+    }
+
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
     }
 
     /// The account and password of a Basic header.

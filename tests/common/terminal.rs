@@ -27,8 +27,24 @@ pub(crate) fn converse_slowly(site: &Site, args: &[&str], dialogue: &[(&str, &st
     let plain = site.command(args);
     let words: Vec<String> = plain.get_args().map(|a| format!("'{}'", a.to_str().unwrap())).collect();
     let line = format!("{} {}", env!("CARGO_BIN_EXE_regprov"), words.join(" "));
+    let (ran, answers) = run(site, &line, dialogue, late)?;
+    if let Some((prompt, _)) = dialogue.get(answers) {
+        panic!("it never said {prompt}: {}", ran.all());
+    }
+    Some(ran)
+}
+
+/// Runs a line of shell on a terminal; says also how much of `dialogue` was asked for.
+#[track_caller]
+pub(crate) fn converse_in_shell(site: &Site, line: &str, dialogue: &[(&str, &str)]) -> Option<(Ran, usize)> {
+    run(site, line, dialogue, Late::default())
+}
+
+#[track_caller]
+fn run(site: &Site, line: &str, dialogue: &[(&str, &str)], late: Late) -> Option<(Ran, usize)> {
+    let plain = site.command(&[]);
     let mut command = Command::new(need("script")?);
-    command.args(["-qec", &line, "/dev/null"]).current_dir(site.dir.path()).env_clear().envs(plain.get_envs().filter_map(|(k, v)| Some((k, v?))));
+    command.args(["-qec", line, "/dev/null"]).current_dir(site.dir.path()).env_clear().envs(plain.get_envs().filter_map(|(k, v)| Some((k, v?))));
     let mut child = command.env("SHELL", "/bin/sh").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let (mut stdin, mut stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
     let (mut said, mut heard) = (Vec::new(), 0);
@@ -51,8 +67,5 @@ pub(crate) fn converse_slowly(site: &Site, args: &[&str], dialogue: &[(&str, &st
     }
     let code = child.wait().unwrap().code();
     let ran = Ran { code, stdout: String::from_utf8_lossy(&said).into_owned(), stderr: String::new() };
-    if let Some((prompt, _)) = rest.next() {
-        panic!("it never said {prompt}: {}", ran.all());
-    }
-    Some(ran)
+    Some((ran, dialogue.len() - rest.count()))
 }

@@ -3,12 +3,11 @@
 use std::path::Path;
 use std::time::SystemTime;
 
-use super::people;
+use super::{RecipientSources, VaultFile, people};
 use crate::command::console::Console;
 use crate::command::files;
 use crate::error::{Error, Result};
-use crate::vault::edit::scalar;
-use crate::vault::{Recipients, identity, stamp};
+use crate::vault::identity;
 
 /// `vault keygen`: a new age identity, as age-keygen writes it, in a file of its own (0600, never overwritten); `-` is stdout.
 /// Without `output` it goes to `default`, whose directory is made. The recipient is printed.
@@ -33,15 +32,13 @@ pub fn keygen(output: Option<&Path>, default: Option<&Path>, console: &mut Conso
 }
 
 /// `vault init`: a new vault for these recipients, without logins.
-pub fn init(vault: &Path, recipients: &[String], console: &mut Console<'_>) -> Result<()> {
-    let recipients = Recipients::parse(recipients.iter().map(String::as_str))?;
+pub fn init(vault: &Path, recipients: &RecipientSources, console: &mut Console<'_>) -> Result<()> {
+    let recipients = recipients.load(console)?;
     if recipients.is_empty() {
         return Err(Error::usage("a vault needs a recipient").hint("name one with -r; `regprov vault keygen` prints yours"));
     }
-    let list: String = recipients.texts().iter().map(|text| format!("  - {}\n", scalar(text))).collect();
-    let stamp = stamp::new();
-    let text = format!("version: 1\nrecipients:\n{list}logins: {{}}\nvault_id: {}\nvault_serial: {}\n", stamp.id, stamp.serial);
-    files::create(vault, text.as_bytes(), 0o666)?;
+    let fresh = VaultFile::fresh(vault, &recipients)?;
+    fresh.write(fresh.text())?;
     console.note(format_args!(
         "{} is made for {}; add a login with `regprov vault set {} LOGIN --registry R --username U`",
         vault.display(),

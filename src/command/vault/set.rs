@@ -7,12 +7,13 @@ use crate::command::audit::AuditKeySources;
 use crate::command::console::Console;
 use crate::command::load::now;
 use crate::error::{Error, Result};
+use crate::model::login::check_name;
 use crate::model::registry::NameNote;
-use crate::model::text::escape;
+use crate::model::text::{escape, shell_word};
 use crate::model::{Expiry, Registry, Repository, Username};
 use crate::vault::edit::{LoginText, set_become, set_login};
 use crate::vault::seal::{check_auth_host, check_become_password};
-use crate::vault::{SealedValue, seal, seal_become};
+use crate::vault::{SealedValue, password, seal, seal_become};
 
 /// What `vault set` is told.
 #[derive(Clone, Debug, Default)]
@@ -31,6 +32,8 @@ pub struct SetOptions {
     pub canary: Option<String>,
     /// `--auth-host`.
     pub auth_hosts: Vec<String>,
+    /// `--generate`: the password is made, of so many characters, and nobody is asked for it.
+    pub generate: Option<u8>,
     /// Where the audit key is, when it is at hand.
     pub audit_key: AuditKeySources,
 }
@@ -43,6 +46,7 @@ pub fn set(options: &SetOptions, console: &mut Console<'_>) -> Result<()> {
     let audit_key = options.audit_key.load()?;
     let recipients = vault.recipients()?;
     let old = vault.document.login(&options.login);
+    old.map_or(Ok(()), |old| old.settable(file, &options.login))?;
     let wanted = Wanted::check(options, old.and_then(|o| o.registry.as_deref()), old.and_then(|o| o.username.as_deref()))?;
     match wanted.note {
         NameNote::None => {}
@@ -52,7 +56,10 @@ pub fn set(options: &SetOptions, console: &mut Console<'_>) -> Result<()> {
     if wanted.registry.path().is_some() {
         console.note(format_args!("note: only podman targets take a registry with a path; for the others write {}", wanted.registry.authority()));
     }
-    let password = console.new_password(&format!("password of {} at {}", escape(wanted.username.as_str()), wanted.registry))?;
+    let password = match options.generate {
+        Some(length) => password::generate(length),
+        None => console.new_password(&format!("password of {} at {}", escape(wanted.username.as_str()), wanted.registry))?,
+    };
     let value = SealedValue { registry: wanted.registry, username: wanted.username, auth_hosts: options.auth_hosts.clone(), password };
     let armored = seal(&value, &recipients)?;
     let registry = value.registry.to_string();
@@ -67,6 +74,14 @@ pub fn set(options: &SetOptions, console: &mut Console<'_>) -> Result<()> {
     };
     vault.write(&set_login(file, vault.text(), &options.login, login)?)?;
     console.note(format_args!("login `{}` for {registry} is sealed in {file} for {}", options.login, people(recipients.len())));
+    if let Some(length) = options.generate {
+        console.note(format_args!(
+            "its password was made here: {length} letters and digits, {} bits; {registry} has to be given it too: regprov vault get {} {} | ...",
+            password::bits(length),
+            shell_word(file),
+            options.login
+        ));
+    }
     if fingerprint.is_none() && old.is_some_and(|o| o.fingerprint.is_some()) {
         console.note(format_args!(
             "note: its fingerprint was that of the old password and is taken out; `regprov vault fingerprint {file}` writes the new one, or give --audit-key"
@@ -105,11 +120,7 @@ impl Wanted {
     /// Checks all of them and tells all problems at once.
     fn check(options: &SetOptions, old_registry: Option<&str>, old_username: Option<&str>) -> Result<Self> {
         let mut problems = Vec::new();
-        let name_ok =
-            options.login.starts_with(|c: char| c.is_ascii_alphanumeric()) && options.login.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
-        if !name_ok {
-            problems.push("a login's name is made of letters, digits, `.`, `_` and `-`, and begins with a letter or digit".to_string());
-        }
+        problems.extend(check_name(&options.login).err());
         let registry = match options.registry.as_deref().or(old_registry) {
             Some(text) => match Registry::parse(text) {
                 Ok(parsed) => Some(parsed),

@@ -3,26 +3,18 @@
 use std::path::Path;
 
 use super::entry;
+use super::read::ReadVault;
 use crate::command::console::Console;
-use crate::command::files::{self, FILE_BYTES_MAX};
 use crate::command::identity::IdentitySources;
 use crate::error::{Error, Result};
 use crate::model::text::escape;
 use crate::vault::file::recipient_count;
-use crate::vault::{VaultDocument, decrypt as open_file, is_age_file, open_login};
+use crate::vault::{is_age_file, open_login};
 
 /// `vault show`: who can open it, and its logins as a table. With `reveal` the passwords too, and then all of them open or
 /// nothing is shown.
 pub fn show(vault: &Path, reveal: bool, sources: &IdentitySources, console: &mut Console<'_>) -> Result<()> {
-    let file = vault.display().to_string();
-    let mut bytes = files::read(vault, FILE_BYTES_MAX)?;
-    let whole = is_age_file(&bytes);
-    let identities = if reveal || whole { Some(sources.load(console.ask)?) } else { None };
-    if let Some(identities) = identities.as_ref().filter(|_| whole) {
-        bytes = open_file(&bytes, identities).map_err(|e| e.explain(&file))?;
-    }
-    let text = std::str::from_utf8(&bytes).map_err(|_| Error::vault(format!("{file} is not text")))?;
-    let document = VaultDocument::parse(&file, text)?;
+    let ReadVault { name: file, document, identities } = ReadVault::new(vault, reveal, sources, console)?;
     let recipients = document.recipients.as_deref().unwrap_or_default();
 
     let mut head = vec!["LOGIN", "REGISTRY", "USERNAME", "EXPIRES", "SEALED FOR"];
@@ -30,11 +22,15 @@ pub fn show(vault: &Path, reveal: bool, sources: &IdentitySources, console: &mut
     let mut problems = Vec::new();
     let cell = |text: Option<&str>| zeroize::Zeroizing::new(text.map_or("-".to_string(), escape));
     for (name, login, line, column) in document.logins() {
-        let sealed = sealed_for(login.password.as_deref(), recipients.len());
+        let dynamic = login.dynamic_key();
+        let sealed = dynamic.map_or_else(|| sealed_for(login.password.as_deref(), recipients.len()), |key| format!("nobody: {key}"));
         let mut row = vec![cell(Some(name)), cell(login.registry.as_deref()), cell(login.username.as_deref()), cell(login.expires.as_deref()), sealed.into()];
         let opening = identities.as_ref().filter(|_| reveal);
         let entry = || entry(name, login, format!("{file}:{line}:{column}"));
-        if let Some(identities) = opening {
+        if let (Some(_), Some(_)) = (opening, dynamic) {
+            // It is had by whoever runs with it, not here.
+            row.push(cell(None));
+        } else if let Some(identities) = opening {
             match entry().and_then(|entry| open_login(&entry, identities, true)) {
                 Ok(opened) => row.push(cell(Some(opened.password.expose()))),
                 Err(e) => problems.push(e.to_string()),
@@ -84,11 +80,12 @@ pub fn show(vault: &Path, reveal: bool, sources: &IdentitySources, console: &mut
 
 /// The table's word for how a password is kept; `listed` is how many recipients the file names.
 fn sealed_for(password: Option<&str>, listed: usize) -> String {
-    match password.map(|p| recipient_count(p.as_bytes())) {
-        None => "no password".into(),
-        Some(None) => "nobody: it stands in the clear".into(),
-        Some(Some(n)) if n == listed || listed == 0 => n.to_string(),
-        Some(Some(n)) => format!("{n} (the file lists {listed}: set it again)"),
+    let Some(password) = password else { return "no password".into() };
+    match recipient_count(password.as_bytes()) {
+        None if is_age_file(password.as_bytes()) => "nobody: it is damaged".into(),
+        None => "nobody: it stands in the clear".into(),
+        Some(n) if n == listed || listed == 0 => n.to_string(),
+        Some(n) => format!("{n} (the file lists {listed}: set it again)"),
     }
 }
 

@@ -2,17 +2,17 @@
 
 use std::path::Path;
 
-use super::{people, recipients_of};
+use super::{RecipientSources, people, recipients_of};
 use crate::command::console::Console;
 use crate::command::files::{self, FILE_BYTES_MAX};
 use crate::command::identity::IdentitySources;
 use crate::error::{Error, Result};
 use crate::vault::file::{decrypt_with_passphrase, is_passphrase_file};
-use crate::vault::{Recipients, VaultDocument, decrypt as open_file, encrypt as seal_file, is_age_file};
+use crate::vault::{VaultDocument, decrypt as open_file, encrypt as seal_file, is_age_file};
 
 /// `vault encrypt`: a whole file, in place or to a new file `output`, for the recipients given, else for those that the file
 /// itself lists under `recipients:`.
-pub fn encrypt(file: &Path, recipients: &[String], output: Option<&Path>, console: &mut Console<'_>) -> Result<()> {
+pub fn encrypt(file: &Path, recipients: &RecipientSources, output: Option<&Path>, console: &mut Console<'_>) -> Result<()> {
     let name = file.display().to_string();
     let bytes = files::read(file, FILE_BYTES_MAX)?;
     if is_age_file(&bytes) {
@@ -22,10 +22,10 @@ pub fn encrypt(file: &Path, recipients: &[String], output: Option<&Path>, consol
         let text = std::str::from_utf8(&bytes).ok();
         let document = text
             .and_then(|text| VaultDocument::parse(&name, text).ok())
-            .ok_or_else(|| Error::usage(format!("{name} is no vault that lists its recipients, so they must be named")).hint("add -r RECIPIENT"))?;
+            .ok_or_else(|| Error::usage(format!("{name} is no vault that lists its recipients, so they must be named")).hint("add -r RECIPIENT or -R FILE"))?;
         recipients_of(&name, &document)?
     } else {
-        Recipients::parse(recipients.iter().map(String::as_str))?
+        recipients.load(console)?
     };
     let armored = seal_file(&bytes, &recipients)?;
     match output {

@@ -167,7 +167,7 @@ pub(super) fn decode_auth(text: &str) -> Option<Zeroizing<Vec<u8>>> {
 }
 
 /// Go's `base64.RawStdEncoding` where the text does not end in `=`, else [`decode_auth`].
-fn decode_kubelet(text: &str) -> Option<Zeroizing<Vec<u8>>> {
+pub(super) fn decode_kubelet(text: &str) -> Option<Zeroizing<Vec<u8>>> {
     const RAW: GeneralPurpose =
         GeneralPurpose::new(&ALPHABET, GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true).with_decode_padding_mode(RequireNone));
     if text.trim().ends_with('=') {

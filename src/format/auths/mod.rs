@@ -6,6 +6,7 @@
 
 mod document;
 mod helpers;
+mod holdings;
 mod names;
 mod read;
 
@@ -19,6 +20,8 @@ use crate::model::{Login, Registry, Target};
 
 use document::{AuthEntries, Document, Entry, STALE_FIELDS, go_folds};
 pub(super) use document::{Bad, bad_for_containers, bad_for_docker, bad_for_kubelet};
+pub(super) use holdings::holdings;
+pub use holdings::{Holding, Holds};
 pub(super) use names::{alias_for_containers, alias_for_docker, alias_for_kubelet};
 pub(super) use read::{entries, has_store, is_read, is_undecodable, read_back, remove, shadow};
 

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::document::{Document, Entry as Fields, STALE_FIELDS, decode_auth, field, go_folds};
+use super::document::{Document, Entry as Fields, STALE_FIELDS, decode_auth, decode_kubelet, field, go_folds};
 use super::helpers::{Before, before, before_key};
 use super::{Dialect, Helpers, names};
 use crate::format::json::{self, Value};
@@ -99,13 +99,14 @@ pub(in crate::format) fn entries(dialect: &Dialect, spec: &FileSpec, bytes: &[u8
 
 /// What an entry holds: `auth` comes before `username` and `password` (docker/cli `configfile/file.go` LoadFromReader), and whether
 /// there is a token, which comes before both for those that read tokens.
-fn account(dialect: &Dialect, entry: &Fields<'_>) -> (Option<Account>, bool) {
+pub(super) fn account(dialect: &Dialect, entry: &Fields<'_>) -> (Option<Account>, bool) {
     let token = match dialect.helpers {
         Helpers::None => false,
         Helpers::PerRegistry => field(entry, "identitytoken").is_some(),
         Helpers::Docker | Helpers::Oras => field(entry, "identitytoken").is_some() || field(entry, "registrytoken").is_some(),
     };
-    if let Some(plain) = field(entry, "auth").and_then(|text| decode_auth(&text)) {
+    let decode = if dialect.helpers == Helpers::None { decode_kubelet } else { decode_auth };
+    if let Some(plain) = field(entry, "auth").and_then(|text| decode(&text)) {
         let at = plain.iter().position(|b| *b == b':').unwrap_or(plain.len());
         let mut password = plain.get(at + 1..).unwrap_or_default();
         while let [0, rest @ ..] | [rest @ .., 0] = password {

@@ -8,6 +8,7 @@
 //! form `docker://USER@...` does not work for such a name.
 
 mod encode;
+mod machines;
 mod place;
 mod readers;
 
@@ -20,6 +21,7 @@ use super::{Account, Consumer, Entries, Entry, FileSpec, Merge, Merged, NodeFact
 use crate::model::{Login, Secret, Target, TargetKind};
 use encode::{SHORT_TOKEN_BYTES_MAX, check_host, line};
 pub(crate) use encode::{hosts, is_keyword, is_portable, password, reads_quotes};
+pub use machines::{Machine, Says, machines};
 pub(crate) use place::place;
 use place::where_read;
 pub use place::{CONF, credentials, read_by_root_only};

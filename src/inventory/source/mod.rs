@@ -7,7 +7,10 @@ mod ansible;
 mod command;
 mod slurm;
 
-use std::collections::{BTreeMap, HashMap};
+pub(crate) use ansible::value as ansible_vars;
+pub use ansible::{Layout, LayoutGroup, layout};
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -110,20 +113,7 @@ pub(super) fn read(reader: &mut Reader<'_>, node: &Node, what: &str) -> Option<P
             Source::Ansible { path: path.value.to_string(), group }
         }
         "command" => {
-            let label = format!("`command` of {label}");
-            if !matches!(entry.value.value, Value::Seq(_)) {
-                reader.fault_hint(
-                    entry.value.pos,
-                    format!("{label} must be a list, not {}", entry.value.word()),
-                    "there is no shell: write `[PROGRAM, ARGUMENT]`",
-                );
-                return None;
-            }
-            let argv: Vec<String> = reader.texts(&entry.value, &label)?.into_iter().map(|t| t.value.to_string()).collect();
-            if argv.first().is_none_or(String::is_empty) || argv.iter().any(|a| a.contains('\0')) {
-                reader.fault(entry.value.pos, format!("{label} names no program"));
-                return None;
-            }
+            let argv = reader.argv(&entry.value, &format!("`command` of {label}"))?;
             Source::Command { argv, group }
         }
         _ => {
@@ -236,13 +226,19 @@ fn may_run(inventory: &Path, parts: &Parts, sources: &[Placed<Source>], gather: 
             reader.fault_hint(pos, format!("`{key}` runs a program, and {why}"), hint);
         }
     }
+    let mut told = BTreeSet::new();
     for source in sources {
         let Source::Ansible { path, group } = &source.value else { continue };
+        // Once for each file, however many groups it is the source of.
+        if told.contains(path) {
+            continue;
+        }
         let Some(Ok(ansible)) = gather.ansible.get(path).cloned() else { continue };
         let Ok(members) = ansible.members(group.as_deref()) else { continue };
         let Some(host) = members.proxy_command else { continue };
         let why = std::iter::once(inventory).chain(ansible.files.iter().map(PathBuf::as_path)).find_map(|f| gather.world.may_not_run(f));
         if let Some(why) = why {
+            told.insert(path);
             reader.fault_hint(source.pos, format!("ProxyCommand of host `{host}` in {path} runs a program, and {why}"), hint);
         }
     }

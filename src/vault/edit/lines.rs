@@ -63,7 +63,7 @@ impl<'a> Lines<'a> {
     }
 
     /// The line within `within` that holds the key `name` at exactly this indentation, and what stands behind its colon.
-    pub(super) fn find_key(&self, name: &str, indent: usize, within: Range<usize>) -> Option<(usize, &'a str)> {
+    pub(in crate::vault) fn find_key(&self, name: &str, indent: usize, within: Range<usize>) -> Option<(usize, &'a str)> {
         within.into_iter().filter(|&i| self.indent(i) == Some(indent)).find_map(|i| Some((i, value_behind(self.lines[i].trim(), name)?)))
     }
 
@@ -120,7 +120,7 @@ pub(in crate::vault) fn password_lines_of(key: &str, armored: &str, indent: usiz
 }
 
 /// A value on one line and the comment behind it, the comment with the white space before it.
-pub(super) fn split_comment(value: &str) -> (&str, &str) {
+pub(in crate::vault) fn split_comment(value: &str) -> (&str, &str) {
     let quote = value.chars().next().filter(|c| matches!(c, '\'' | '"'));
     let mut quoted = quote.is_some();
     let mut before = ' ';

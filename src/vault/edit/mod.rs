@@ -3,12 +3,16 @@
 //! The lines are found by a simple reading of block style ([`lines`]); whether that reading was right is decided by parsing the result:
 //! everything but what was to be changed must be equal in value. What is not block style is refused.
 
+mod fields;
 pub(super) mod lines;
+mod recipients;
 mod set;
 mod splice;
 
+pub use fields::{Field, set_field, set_password};
 pub use lines::scalar;
+pub use recipients::{RecipientPlace, become_line, recipient_item, recipient_places, set_recipients};
 pub use set::{LoginText, set_become, set_fingerprint, set_login};
-pub use splice::{remove_login, rename_login, replace_seal, stamp};
+pub use splice::{remove_become, remove_login, rename_login, replace_seal, replace_seals, stamp};
 
 pub(super) use set::rest;

@@ -30,6 +30,7 @@ pub struct LoginText<'a> {
 pub fn set_login(file: &str, text: &str, name: &str, want: LoginText<'_>) -> Result<String> {
     let before = VaultDocument::parse(file, text)?;
     let old = before.login(name);
+    old.map_or(Ok(()), |old| old.settable(file, name))?;
     let spliced = splice(text, name, want, old, before.logins().next().is_some()).map_err(|why| {
         Error::vault(format!("{file}: login `{}` cannot be set here: {why}", escape(name))).hint(
             "write it in block style, as in\n    logins:\n      ngc:\n        registry: nvcr.io\n        username: $oauthtoken\n        password: |\n          ...",
@@ -118,6 +119,9 @@ fn verify(file: &str, before: &str, after: &str, name: &str, want: LoginText<'_>
         fingerprint: want.fingerprint.map(str::to_string),
         canary: want.canary.map(str::to_string).or_else(|| old.and_then(|o| o.canary.clone())),
         password: Some(want.armored.to_string()),
+        password_command: old.and_then(|o| o.password_command.clone()),
+        password_file: old.and_then(|o| o.password_file.clone()),
+        auth_hosts: old.and_then(|o| o.auth_hosts.clone()),
         previous: old.and_then(|o| o.previous.clone()),
     };
     let fields = ["registry", "username", "expires", "fingerprint", "canary", "password"];

@@ -6,7 +6,7 @@ use super::lines::{Lines, password_lines_of, scalar, split_comment};
 use crate::error::{Error, Result};
 use crate::model::VaultStamp;
 use crate::model::text::escape;
-use crate::vault::document::{VaultDocument, quiet, yaml_error};
+use crate::vault::document::{SealPlace, VaultDocument, quiet, yaml_error};
 
 /// The text of `file` without the login `name`, and without the comment that stands right above it.
 pub fn remove_login(file: &str, text: &str, name: &str) -> Result<String> {
@@ -60,32 +60,74 @@ pub fn rename_login(file: &str, text: &str, old: &str, new: &str) -> Result<Stri
     )
 }
 
-/// The text of `file` with another seal as the password of the login `name`; with `previous` as that of what its rotation replaces.
-pub fn replace_seal(file: &str, text: &str, name: &str, previous: bool, armored: &str) -> Result<String> {
-    let refused = |why: &str| refused(file, &format!("login `{}` cannot be sealed again", escape(name)), why);
+/// The text of `file` without the password of sudo.
+pub fn remove_become(file: &str, text: &str) -> Result<String> {
+    const KEY: &str = "become_password";
+    let refused = |why: &str| refused(file, "the password of sudo cannot be taken out", why);
     let lines = Lines::new(text);
-    let (mut fields, mut indent) = lines.fields_of(name).ok_or_else(|| refused(NOT_BLOCK))?;
-    if previous {
-        let (at, _) = lines.find_key("previous", indent, fields.clone()).ok_or_else(|| refused("no rotation of it is under way"))?;
-        fields = lines.value_of(at, indent, &fields);
-        indent = fields.clone().find_map(|i| lines.indent(i)).ok_or_else(|| refused(NOT_BLOCK))?;
-    }
-    let (at, value) = lines.find_key("password", indent, fields.clone()).ok_or_else(|| refused("it has no password"))?;
-    let comment = split_comment(value).1;
-    let spliced = lines.replace(at..lines.value_of(at, indent, &fields).end, &password_lines_of("password", armored, indent, 2, comment));
+    let all = 0..lines.lines.len();
+    let (at, _) = lines.find_key(KEY, 0, all.clone()).ok_or_else(|| refused("it does not stand here"))?;
+    let spliced = lines.replace(at..lines.value_of(at, 0, &all).end, &[]);
     checked(
         file,
         text,
         spliced,
         || refused(NOT_BLOCK),
         |top| {
-            let login = logins(top).get_mut(name).and_then(Value::as_object_mut);
-            let holder = if previous { login.and_then(|l| l.get_mut("previous")).and_then(Value::as_object_mut) } else { login };
-            if let Some(holder) = holder {
-                holder.insert("password".to_string(), Value::String(armored.to_string()));
-            }
+            top.shift_remove(KEY);
         },
     )
+}
+
+/// The text of `file` with another seal as the password of the login `name`; with `previous` as that of what its rotation replaces.
+pub fn replace_seal(file: &str, text: &str, name: &str, previous: bool, armored: &str) -> Result<String> {
+    let place = if previous { SealPlace::Previous(name.to_string()) } else { SealPlace::Login(name.to_string()) };
+    replace_seals(file, text, &[(place, armored.to_string())])
+}
+
+/// The text of `file` with other seals in these places.
+pub fn replace_seals(file: &str, text: &str, seals: &[(SealPlace, String)]) -> Result<String> {
+    let mut spliced = text.to_string();
+    for (place, armored) in seals {
+        spliced = splice_seal(&spliced, place, armored).map_err(|why| refused(file, &format!("{place} cannot be sealed again"), why))?;
+    }
+    let refused = || refused(file, "its passwords cannot be sealed again", NOT_BLOCK);
+    checked(file, text, spliced, refused, |top| {
+        for (place, armored) in seals {
+            let (holder, key) = match place {
+                SealPlace::Become => (Some(&mut *top), "become_password"),
+                SealPlace::Login(name) => (logins(top).get_mut(name).and_then(Value::as_object_mut), "password"),
+                SealPlace::Previous(name) => {
+                    let login = logins(top).get_mut(name).and_then(Value::as_object_mut);
+                    (login.and_then(|l| l.get_mut("previous")).and_then(Value::as_object_mut), "password")
+                }
+            };
+            if let Some(holder) = holder {
+                holder.insert(key.to_string(), Value::String(armored.clone()));
+            }
+        }
+    })
+}
+
+fn splice_seal(text: &str, place: &SealPlace, armored: &str) -> std::result::Result<String, &'static str> {
+    let lines = Lines::new(text);
+    let (fields, indent, key) = match place {
+        SealPlace::Become => (0..lines.lines.len(), 0, "become_password"),
+        SealPlace::Login(name) => {
+            let (fields, indent) = lines.fields_of(name).ok_or(NOT_BLOCK)?;
+            (fields, indent, "password")
+        }
+        SealPlace::Previous(name) => {
+            let (fields, indent) = lines.fields_of(name).ok_or(NOT_BLOCK)?;
+            let (at, _) = lines.find_key("previous", indent, fields.clone()).ok_or("no rotation of it is under way")?;
+            let fields = lines.value_of(at, indent, &fields);
+            let indent = fields.clone().find_map(|i| lines.indent(i)).ok_or(NOT_BLOCK)?;
+            (fields, indent, "password")
+        }
+    };
+    let (at, value) = lines.find_key(key, indent, fields.clone()).ok_or("it has no password")?;
+    let comment = split_comment(value).1;
+    Ok(lines.replace(at..lines.value_of(at, indent, &fields).end, &password_lines_of(key, armored, indent, 2, comment)))
 }
 
 /// The text of `file` with this stamp. A new one stands behind everything else, so that a file that was cut has none.
@@ -112,15 +154,15 @@ const ID: &str = "vault_id";
 /// The key of a stamp's serial.
 const SERIAL: &str = "vault_serial";
 
-const NOT_BLOCK: &str = "its lines cannot be told from others";
+pub(super) const NOT_BLOCK: &str = "its lines cannot be told from others";
 
-fn refused(file: &str, what: &str, why: &str) -> Error {
+pub(super) fn refused(file: &str, what: &str, why: &str) -> Error {
     let error = Error::vault(format!("{file}: {what}: {why}; nothing was written"));
     if why == NOT_BLOCK { error.hint("write the file in block style, without anchors and tags") } else { error }
 }
 
 /// `spliced`, when its value is that of `text` after `change`.
-fn checked(file: &str, text: &str, spliced: String, refused: impl Fn() -> Error, change: impl FnOnce(&mut Map<String, Value>)) -> Result<String> {
+pub(super) fn checked(file: &str, text: &str, spliced: String, refused: impl Fn() -> Error, change: impl FnOnce(&mut Map<String, Value>)) -> Result<String> {
     let value = |text: &str| -> Result<Map<String, Value>> {
         let value: Value = serde_yaml::from_str_with_options(text, quiet()).map_err(|e| yaml_error(file, &e))?;
         Ok(if let Value::Object(map) = value { map } else { Map::new() })
@@ -138,7 +180,7 @@ fn checked(file: &str, text: &str, spliced: String, refused: impl Fn() -> Error,
     if bare(got) == bare(want) { Ok(spliced) } else { Err(refused()) }
 }
 
-fn logins(top: &mut Map<String, Value>) -> &mut Map<String, Value> {
+pub(super) fn logins(top: &mut Map<String, Value>) -> &mut Map<String, Value> {
     let logins = top.entry("logins").or_insert_with(|| Value::Object(Map::new()));
     if !logins.is_object() {
         *logins = Value::Object(Map::new());
@@ -184,6 +226,15 @@ mod tests {
         no(rename_login("v", VAULT, "nope", "x"), "does not stand here");
         no(rename_login("v", "logins: {a: {registry: x}}\n", "a", "b"), "cannot be told");
         no(rename_login("v", "logins:\n  a: {registry: x}\n", "a", "b"), "cannot be told");
+    }
+
+    #[test]
+    fn the_password_of_sudo_goes() {
+        let with = VAULT.replace("logins:", "become_password: | # of the nodes\n  -----BEGIN\n  old\n\n# who\nlogins:");
+        same(remove_become("v", &with), &VAULT.replace("logins:", "\n# who\nlogins:"));
+        no(remove_become("v", VAULT), "does not stand here");
+        no(remove_become("v", "{become_password: x}\n"), "does not stand here");
+        no(remove_become("v", "become_password: &a x\nlogins: {a: {password: *a}}\n"), "cannot be told");
     }
 
     #[test]

@@ -35,6 +35,9 @@ pub(super) const USED: [&str; 19] = [
     "ansible_become_pass",
 ];
 
+/// The variable by which a group wins over others of its depth.
+const PRIORITY: &str = "ansible_group_priority";
+
 /// Variables by name.
 pub(super) type Vars = BTreeMap<String, Value>;
 
@@ -67,6 +70,8 @@ pub(super) struct Data {
     depths: Vec<usize>,
     /// For each host the groups it is in, ancestors included, `all` not.
     memberships: Vec<Vec<usize>>,
+    /// Names of variables that are not kept.
+    pub(super) unused: BTreeSet<String>,
     /// How often a host was named in a group, repeated ones included.
     named: usize,
     /// How many groups are children of others.
@@ -87,6 +92,7 @@ impl Data {
             host_at: HashMap::new(),
             depths: Vec::new(),
             memberships: Vec::new(),
+            unused: BTreeSet::new(),
             named: 0,
             children: 0,
         };
@@ -153,22 +159,32 @@ impl Data {
             return self.set_of_group(group, key, value);
         }
         if let Some(&host) = self.host_at.get(name)
-            && USED.contains(&key)
+            && self.is_used(key)
         {
             self.hosts[host].vars.insert(key.to_string(), value.clone());
         }
         Ok(())
     }
 
+    /// Whether a variable is kept; the names of others are noted.
+    pub(super) fn is_used(&mut self, key: &str) -> bool {
+        let is_used = USED.contains(&key);
+        if !is_used && !self.unused.contains(key) {
+            self.unused.insert(key.to_string());
+        }
+        is_used
+    }
+
     pub(super) fn set_of_group(&mut self, group: usize, key: &str, value: &Value) -> Result<(), String> {
+        let is_used = key != PRIORITY && self.is_used(key);
         let group = &mut self.groups[group];
-        if key == "ansible_group_priority" {
+        if key == PRIORITY {
             group.priority = match value {
                 Value::Int(n) => *n,
                 Value::Text(t) => t.trim().parse().map_err(|_| format!("`ansible_group_priority` of group `{}` is no number", group.name))?,
                 _ => return Err(format!("`ansible_group_priority` of group `{}` is no number", group.name)),
             };
-        } else if USED.contains(&key) {
+        } else if is_used {
             group.vars.insert(key.to_string(), value.clone());
         }
         Ok(())
@@ -284,6 +300,16 @@ impl Data {
     pub(super) fn members(&self, group: usize) -> Vec<usize> {
         let mut seen = HashSet::new();
         self.descendants(group).into_iter().flat_map(|g| &self.groups[g].hosts).copied().filter(|h| seen.insert(*h)).collect()
+    }
+
+    /// Whether a group names hosts itself.
+    pub(super) fn names_hosts(&self, group: usize) -> bool {
+        !self.groups[group].hosts.is_empty()
+    }
+
+    /// The names of the groups right below a group.
+    pub(super) fn children(&self, group: usize) -> impl Iterator<Item = &str> {
+        self.groups[group].children.iter().map(|child| self.groups[*child].name.as_str())
     }
 
     /// A host's variables by Ansible's precedence (its default `VARIABLE_PRECEDENCE`): `all`, the groups from the top down, group_vars in

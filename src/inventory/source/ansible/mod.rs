@@ -3,10 +3,13 @@
 
 mod data;
 mod ini;
+mod layout;
 mod pattern;
 mod settings;
 mod tree;
-mod value;
+pub(crate) mod value;
+
+pub use layout::{Layout, LayoutGroup, layout};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -41,7 +44,7 @@ pub(super) struct Members {
 
 /// Reads an inventory file, or a directory of them, and the variables beside it. `beside` is where the inventory lies that names it.
 pub(super) fn read(path: &Path, beside: &Path, world: &mut dyn World) -> Result<Ansible, Fault> {
-    let mut walk = Walk { world, directory: beside, files: Vec::new(), notes: BTreeSet::new() };
+    let mut walk = Walk { world, directory: beside, files: Vec::new(), notes: BTreeSet::new(), unused: BTreeSet::new() };
     let mut data = Data::new();
     let beside = match walk.list(path)? {
         Some(entries) => {
@@ -62,7 +65,8 @@ pub(super) fn read(path: &Path, beside: &Path, world: &mut dyn World) -> Result<
     for host in &mut data.hosts {
         host.file_vars = walk.vars_of(&hosts, &host.name)?;
     }
-    let Walk { files, notes, .. } = walk;
+    let Walk { files, notes, mut unused, .. } = walk;
+    data.unused.append(&mut unused);
     Ok(Ansible { data, files, notes })
 }
 
@@ -115,6 +119,8 @@ struct Walk<'w> {
     directory: &'w Path,
     files: Vec<PathBuf>,
     notes: BTreeSet<String>,
+    /// Names of variables that are not kept.
+    unused: BTreeSet<String>,
 }
 
 /// A directory of variables.
@@ -243,10 +249,10 @@ impl Walk<'_> {
             Value::Null => {}
             Value::Map(entries) => {
                 for (key, value) in entries {
-                    if let Value::Text(key) = key
-                        && USED.contains(&key.as_str())
-                    {
-                        vars.insert(key, value);
+                    let Value::Text(key) = key else { continue };
+                    match USED.contains(&key.as_str()) {
+                        true => drop(vars.insert(key.to_string(), value)),
+                        false => drop(self.unused.insert(key.to_string())),
                     }
                 }
             }

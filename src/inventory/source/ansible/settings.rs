@@ -81,9 +81,11 @@ fn becomes<'v>(pick: &impl Fn(&[&'static str]) -> Option<(&'static str, &'v Valu
 /// A value that we use must be there in the clear and without templates.
 fn text(name: &str, value: &Value) -> Result<String, String> {
     let text = match value {
-        Value::Text(t) => t.clone(),
+        Value::Text(t) => t.to_string(),
+        Value::Unsafe(t) => return Ok(t.to_string()),
+        Value::Float(t) => t.clone(),
         Value::Int(n) => n.to_string(),
-        Value::Vault => return Err(format!("`{name}` is encrypted by ansible-vault, which regprov does not open")),
+        Value::Vault(_) => return Err(format!("`{name}` is encrypted by ansible-vault, which regprov does not open")),
         other => return Err(format!("`{name}` must be text, not {}", other.word())),
     };
     if text.contains("{{") || text.contains("{%") || text.contains("{#") {
@@ -241,7 +243,8 @@ mod tests {
         }
         let become_other = of_text(&[("ansible_become", "True"), ("ansible_become_user", "oracle")]).0.unwrap_err();
         assert!(become_other.contains("`ansible_become_user` is \"oracle\""), "{become_other}");
-        let vault = BTreeMap::from([("ansible_user", &Value::Vault)]);
+        let sealed = Value::Vault(String::new());
+        let vault = BTreeMap::from([("ansible_user", &sealed)]);
         assert!(of(&vault, &mut Vec::new()).unwrap_err().contains("`ansible_user` is encrypted"));
     }
 }

@@ -1,7 +1,7 @@
 //! Ansible's inventories that are maps: YAML files (plugins/inventory/yaml.py), and the JSON that inventory scripts and
 //! `ansible-inventory --list` print (plugins/inventory/script.py).
 
-use super::data::{Data, USED};
+use super::data::Data;
 use super::pattern;
 use super::value::Value;
 
@@ -26,6 +26,7 @@ fn group(name: &Value, value: &Value, data: &mut Data, depth: usize) -> Result<O
         return Ok(None);
     }
     let Value::Text(name) = name else { return Err(format!("a group's name is {}; put it into quotes", name.word())) };
+    let name = name.as_str();
     let at = data.group(name)?;
     // `hosts: name` is short for a map with one key.
     let section = |key: &str| match value.get(key) {
@@ -60,9 +61,7 @@ fn group(name: &Value, value: &Value, data: &mut Data, depth: usize) -> Result<O
 fn set_all(host: &str, value: &Value, data: &mut Data) -> Result<(), String> {
     let Value::Map(vars) = value else { return Ok(()) };
     for (key, value) in vars {
-        if let Value::Text(key) = key
-            && USED.contains(&key.as_str())
-        {
+        if let Value::Text(key) = key {
             data.set(host, key, value)?;
         }
     }
@@ -76,6 +75,7 @@ pub(super) fn read_script(root: &Value, data: &mut Data) -> Result<(), String> {
     let meta = root.get("_meta").and_then(|m| m.get("hostvars"));
     for (name, value) in groups {
         let Value::Text(name) = name else { continue };
+        let name = name.as_str();
         if name == "_meta" {
             continue;
         }

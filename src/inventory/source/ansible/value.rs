@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use granit_parser::{Event, Parser, ScalarStyle, Span};
+use zeroize::Zeroizing;
 
 /// Values in one file, those that aliases repeat included; beyond this a file is an attack or a mistake.
 const VALUES_MAX: usize = 1_000_000;
@@ -10,19 +11,24 @@ const VALUES_MAX: usize = 1_000_000;
 /// Lists and maps inside each other.
 const DEPTH_MAX: usize = 64;
 
-/// One value.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) enum Value {
+/// One value. It may be a password, so only tests can print it.
+#[derive(Clone, PartialEq)]
+#[cfg_attr(test, derive(Debug))]
+pub(crate) enum Value {
     /// Nothing: `null`, `None`.
     Null,
     /// A truth value.
     Bool(bool),
     /// A whole number.
     Int(i64),
-    /// Text, and numbers that are not whole.
-    Text(String),
-    /// `!vault`: encrypted by ansible-vault.
-    Vault,
+    /// Text.
+    Text(Zeroizing<String>),
+    /// `!unsafe`: text in which braces are no template.
+    Unsafe(Zeroizing<String>),
+    /// A number that is not whole, as it is written; Ansible may write it in another way.
+    Float(String),
+    /// `!vault`: sealed by ansible-vault, as it is written.
+    Vault(String),
     /// A list.
     List(Vec<Value>),
     /// A map in the order of the file; of equal keys the last holds.
@@ -31,24 +37,29 @@ pub(super) enum Value {
 
 impl Value {
     /// The value of a key that is text.
-    pub(super) fn get(&self, key: &str) -> Option<&Value> {
+    pub(crate) fn get(&self, key: &str) -> Option<&Value> {
         match self {
-            Value::Map(entries) => entries.iter().rev().find(|(k, _)| matches!(k, Value::Text(t) if t == key)).map(|(_, v)| v),
+            Value::Map(entries) => entries.iter().rev().find(|(k, _)| matches!(k, Value::Text(t) if t.as_str() == key)).map(|(_, v)| v),
             _ => None,
         }
     }
 
     /// What it is, for messages.
-    pub(super) fn word(&self) -> &'static str {
+    pub(crate) fn word(&self) -> &'static str {
         match self {
             Value::Null => "nothing",
             Value::Bool(_) => "a truth value",
             Value::Int(_) => "a number",
-            Value::Text(_) => "text",
-            Value::Vault => "encrypted",
+            Value::Float(_) => "a number that is not whole",
+            Value::Text(_) | Value::Unsafe(_) => "text",
+            Value::Vault(_) => "encrypted",
             Value::List(_) => "a list",
             Value::Map(_) => "a map",
         }
+    }
+
+    fn of_text(text: String) -> Value {
+        Value::Text(text.into())
     }
 
     /// A value as `ast.literal_eval` reads it, which is what Ansible's INI reader does; what is no literal is text. Lists and maps stay
@@ -64,7 +75,7 @@ impl Value {
         if let Some(number) = python_int(without_comment) {
             return Value::Int(number);
         }
-        python_string(text).map_or_else(|| Value::Text(text.to_string()), Value::Text)
+        Value::of_text(python_string(text).unwrap_or_else(|| text.to_string()))
     }
 
     /// JSON as the output of a program has it.
@@ -72,12 +83,12 @@ impl Value {
         match value {
             serde_json::Value::Null => Value::Null,
             serde_json::Value::Bool(b) => Value::Bool(*b),
-            serde_json::Value::Number(n) => n.as_i64().map_or_else(|| Value::Text(n.to_string()), Value::Int),
-            serde_json::Value::String(s) => Value::Text(s.clone()),
+            serde_json::Value::Number(n) => n.as_i64().map_or_else(|| Value::Float(n.to_string()), Value::Int),
+            serde_json::Value::String(s) => Value::of_text(s.clone()),
             serde_json::Value::Array(items) => Value::List(items.iter().map(Value::of_json).collect()),
-            // ansible-inventory writes an encrypted value so.
-            serde_json::Value::Object(map) if map.contains_key("__ansible_vault") => Value::Vault,
-            serde_json::Value::Object(map) => Value::Map(map.iter().map(|(k, v)| (Value::Text(k.clone()), Value::of_json(v))).collect()),
+            // ansible-inventory writes a sealed value so.
+            serde_json::Value::Object(map) if map.contains_key("__ansible_vault") => Value::Vault(map["__ansible_vault"].as_str().unwrap_or_default().into()),
+            serde_json::Value::Object(map) => Value::Map(map.iter().map(|(k, v)| (Value::of_text(k.clone()), Value::of_json(v))).collect()),
         }
     }
 }
@@ -125,7 +136,7 @@ fn python_string(text: &str) -> Option<String> {
 
 /// Reads the one document of a YAML file as PyYAML does (YAML 1.1): anchors, aliases, merge keys and tags may stand in it. The error
 /// names the line and never a value.
-pub(super) fn parse(text: &str) -> Result<Value, String> {
+pub(crate) fn parse(text: &str) -> Result<Value, String> {
     let options = granit_parser::options! { emit_comments: false, flow_nesting_limit: DEPTH_MAX, block_nesting_limit: DEPTH_MAX };
     let mut builder = Builder { events: Parser::new_from_str_with_options(text, options), anchors: HashMap::new(), values: 0 };
     builder.document()
@@ -172,10 +183,10 @@ impl<'a> Builder<'a> {
             Event::Scalar(text, style, anchor, tag) => {
                 let tag = tag.as_ref().map(|t| t.suffix().trim_start_matches('!'));
                 let value = match tag {
-                    Some("vault" | "vault-encrypted") => Value::Vault,
-                    Some(_) => Value::Text(text.into_owned()),
+                    Some("vault" | "vault-encrypted") => Value::Vault(text.into_owned()),
+                    Some("unsafe") => Value::Unsafe(text.into_owned().into()),
                     None if style == ScalarStyle::Plain => resolve(&text),
-                    None => Value::Text(text.into_owned()),
+                    Some(_) | None => Value::of_text(text.into_owned()),
                 };
                 (value, anchor)
             }
@@ -253,7 +264,26 @@ fn resolve(text: &str) -> Value {
         "no" | "No" | "NO" | "false" | "False" | "FALSE" | "off" | "Off" | "OFF" => return Value::Bool(false),
         _ => {}
     }
-    yaml_int(text).map_or_else(|| Value::Text(text.to_string()), Value::Int)
+    match yaml_int(text) {
+        Some(number) => Value::Int(number),
+        None if is_yaml_float(text) => Value::Float(text.to_string()),
+        None => Value::of_text(text.to_string()),
+    }
+}
+
+/// `1.5`, `1.5e+3`, `.5`, `190:20:30.15`, `.inf`, `.nan` (PyYAML's resolver.py; it wants a sign in an exponent).
+fn is_yaml_float(text: &str) -> bool {
+    let unsigned = text.strip_prefix(['-', '+']).unwrap_or(text);
+    if [".inf", ".Inf", ".INF"].contains(&unsigned) || [".nan", ".NaN", ".NAN"].contains(&text) {
+        return true;
+    }
+    let Some((whole, rest)) = unsigned.split_once('.') else { return false };
+    let (fraction, exponent) = rest.split_once(['e', 'E']).map_or((rest, None), |(f, e)| (f, Some(e)));
+    let digits = |t: &str| t.bytes().all(|b| b.is_ascii_digit() || b == b'_');
+    let begins = |t: &str| t.starts_with(|c: char| c.is_ascii_digit());
+    let exponent_fits = exponent.is_none_or(|e| e.strip_prefix(['-', '+']).is_some_and(|e| begins(e) && e.bytes().all(|b| b.is_ascii_digit())));
+    let base_60 = whole.contains(':') && exponent.is_none() && whole.split(':').all(|part| begins(part) && digits(part));
+    digits(fraction) && exponent_fits && (begins(whole) && digits(whole) || base_60 || whole.is_empty() && begins(fraction))
 }
 
 /// Decimal, `0b1`, `0x1f`, octal with a leading zero, and base 60 (`1:30`).
@@ -287,9 +317,12 @@ fn yaml_int(text: &str) -> Option<i64> {
 mod tests {
     use super::*;
 
+    fn text(t: &str) -> Value {
+        Value::of_text(t.into())
+    }
+
     #[test]
     fn ini_values_are_python_literals_or_text() {
-        let text = |t: &str| Value::Text(t.into());
         for (written, want) in [
             ("2222", Value::Int(2222)),
             ("2222 # a port", Value::Int(2222)),
@@ -320,11 +353,23 @@ mod tests {
             ("0644", Value::Int(420)),
             ("1:30", Value::Int(90)),
             ("0x1F", Value::Int(31)),
-            ("08", Value::Text("08".into())),
-            ("1.5", Value::Text("1.5".into())),
-            ("'22'", Value::Text("22".into())),
-            ("!vault |\n  $ANSIBLE_VAULT;1.1;AES256\n  6132", Value::Vault),
-            ("!unsafe '{{ x }}'", Value::Text("{{ x }}".into())),
+            ("08", text("08")),
+            ("1.5", Value::Float("1.5".into())),
+            ("-1_0.50", Value::Float("-1_0.50".into())),
+            ("1.e+3", Value::Float("1.e+3".into())),
+            (".5", Value::Float(".5".into())),
+            ("1:30.5", Value::Float("1:30.5".into())),
+            ("-.inf", Value::Float("-.inf".into())),
+            ("'22'", text("22")),
+            ("!vault |\n  $ANSIBLE_VAULT;1.1;AES256\n  6132\n", Value::Vault("$ANSIBLE_VAULT;1.1;AES256\n6132\n".into())),
+            ("!unsafe '{{ x }}'", Value::Unsafe("{{ x }}".to_string().into())),
+            ("'1.5'", text("1.5")),
+            ("!!str 1.5", text("1.5")),
+            ("1.5e3", text("1.5e3")),
+            ("1e5", text("1e5")),
+            ("10.0.0.1", text("10.0.0.1")),
+            ("1.5-rc", text("1.5-rc")),
+            (".", text(".")),
             ("", Value::Null),
         ] {
             assert_eq!(parse(written), Ok(want), "{written}");
