@@ -90,9 +90,10 @@ fn converse(program: &Program, terms: &Terms, question: Option<&[u8]>) -> Result
         None => command.stdin(if question.is_some() { Stdio::piped() } else { Stdio::null() }).process_group(0),
     };
     command.stderr(if terms.with_person { Stdio::inherit() } else { Stdio::piped() });
+    keep_ours(&mut command);
     for (key, _) in std::env::vars_os() {
         // Those of sinfo would change what it prints.
-        if key.to_string_lossy().starts_with("REGPROV_") || key.to_string_lossy().starts_with("SINFO_") || key == "SLURM_CLUSTERS" {
+        if key.to_string_lossy().starts_with("SINFO_") || key == "SLURM_CLUSTERS" {
             command.env_remove(key);
         }
     }
@@ -156,8 +157,15 @@ fn terminal() -> Option<File> {
     OpenOptions::new().read(true).write(true).custom_flags(libc::O_NOCTTY).open("/dev/tty").ok()
 }
 
+/// Takes what is for us alone, such as what opens vaults, out of a child's environment.
+pub(super) fn keep_ours(command: &mut Command) {
+    for (key, _) in std::env::vars_os().filter(|(key, _)| key.to_string_lossy().starts_with("REGPROV_")) {
+        command.env_remove(key);
+    }
+}
+
 /// Lets the child end when this process does, also by a signal that only we get: it has a process group of its own.
-fn die_with_us(command: &mut Command) {
+pub(super) fn die_with_us(command: &mut Command) {
     #[cfg(target_os = "linux")]
     // SAFETY: prctl is async-signal-safe and PR_SET_PDEATHSIG takes one integer.
     unsafe {

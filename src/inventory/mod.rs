@@ -134,6 +134,23 @@ pub trait World {
     /// Of [`Kind::Usage`], or of another kind when a file that is encrypted cannot be opened.
     fn read(&mut self, path: &Path) -> Result<Zeroizing<String>>;
 
+    /// As [`World::read`], of the inventory itself.
+    ///
+    /// # Errors
+    /// As there.
+    fn read_inventory(&mut self, path: &Path) -> Result<Zeroizing<String>> {
+        self.read(path)
+    }
+
+    /// This inventory, which was read last, demands that its vaults are signed (`signed: required`); told before the first of them is read.
+    /// `itself` is whether it holds logins too, and has to be signed as they have.
+    ///
+    /// # Errors
+    /// Nobody is named whose signatures would count, or its own does not.
+    fn demand_signatures(&mut self, path: &Path, _itself: bool) -> Result<()> {
+        Err(Error::vault(format!("{} demands signatures, which cannot be verified here", path.display())))
+    }
+
     /// As [`World::read`], of a vault.
     ///
     /// # Errors
@@ -247,7 +264,7 @@ pub fn load(path: &Path, world: &mut dyn World, options: LoadOptions) -> Result<
 /// What could be read, and what is wrong, in the order in which it was found.
 fn read(path: &Path, world: &mut dyn World, options: LoadOptions) -> Result<(Inventory, Vec<Problem>)> {
     let file = path.display().to_string();
-    let text = world.read(path)?;
+    let text = world.read_inventory(path)?;
     let nothing = |path: String| Inventory {
         id: None,
         path,
@@ -276,6 +293,9 @@ fn read(path: &Path, world: &mut dyn World, options: LoadOptions) -> Result<(Inv
     let login_faults = reader.problems.len() - faults_at_top;
     let mut parts = schema::read(&mut reader, &fields);
     let part_faults = reader.problems.len() - login_faults;
+    if parts.signed {
+        world.demand_signatures(path, !document.logins.is_empty() || document.become_password.is_some())?;
+    }
     if document.holds_passwords() || document.stamp.is_some() {
         world.stamped(path, document.stamp.as_ref(), false)?;
     }

@@ -802,7 +802,10 @@ mod documents {
         assert_eq!(of("login: {}\n"), ["v.yml:1:1: unknown key `login` in the vault\n  hint: did you mean `logins`?"]);
         assert_eq!(
             of("version: 3\nsigned: x\n"),
-            ["v.yml:2:1: `signed` in the vault is not supported yet", "v.yml:1:10: version 3 is not known; this regprov reads version 1"]
+            [
+                "v.yml:2:1: unknown key `signed` in the vault\n  hint: the keys are version, id, recipients, logins, become_password, vault_id, vault_serial",
+                "v.yml:1:10: version 3 is not known; this regprov reads version 1"
+            ]
         );
     }
 }

@@ -3,9 +3,10 @@
 use std::path::Path;
 
 use crate::command::console::Console;
-use crate::command::files::{self, FILE_BYTES_MAX};
+use crate::command::files::FILE_BYTES_MAX;
 use crate::command::identity::IdentitySources;
 use crate::command::seen::Seen;
+use crate::command::signed;
 use crate::error::{Error, Result};
 use crate::vault::document::VaultLogin;
 use crate::vault::{Identities, VaultDocument, decrypt, is_age_file, stamp};
@@ -27,7 +28,7 @@ impl ReadVault {
     /// The file cannot be read or opened, or is no vault; or a newer state of it was seen.
     pub(super) fn new(vault: &Path, opens: bool, sources: &IdentitySources, console: &mut Console<'_>) -> Result<Self> {
         let name = vault.display().to_string();
-        let mut bytes = files::read(vault, FILE_BYTES_MAX)?;
+        let mut bytes = signed::read(vault, FILE_BYTES_MAX)?;
         let whole = is_age_file(&bytes);
         let identities = if opens || whole { Some(sources.load(console.ask)?) } else { None };
         if let Some(identities) = identities.as_ref().filter(|_| whole) {
