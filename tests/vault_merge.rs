@@ -232,7 +232,7 @@ fn a_seal_for_other_recipients_is_no_clean_merge() {
         assert_eq!(repo.passwords("vault.yml")["quay"], "hunter4");
         repo.git("add vault.yml");
         let (code, _, err) = repo.try_git("commit -q -m merged");
-        assert!(code == 1 && err.contains("the password of login `quay` is sealed for"), "{err}");
+        assert!(code == 1 && err.contains("the password of login `quay` is not sealed for"), "{err}");
         repo.seal_all();
         repo.git("add vault.yml");
         repo.git("commit -q -m merged");

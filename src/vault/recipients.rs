@@ -195,6 +195,11 @@ impl Recipients {
     }
 }
 
+/// So many recipients, as a sentence has it.
+pub fn people(n: usize) -> String {
+    if n == 1 { "1 recipient".into() } else { format!("{n} recipients") }
+}
+
 /// A stanza that opens nothing and says for whom a seal is; readers of age pass over it. The header's MAC covers it.
 pub(super) struct Named {
     /// [`Recipients::digest`].

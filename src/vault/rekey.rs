@@ -52,7 +52,7 @@ impl<'a> Plan<'a> {
                 Err(e) => problems.push(e.explain(&format!("{file}: {place}"))),
             }
         }
-        if problems.is_empty() { Ok(plan) } else { Err(together(problems)) }
+        if problems.is_empty() { Ok(plan) } else { Err(Error::together(problems)) }
     }
 
     /// Whether nothing has to be written.
@@ -95,7 +95,7 @@ impl<'a> Plan<'a> {
             }
         }
         if !problems.is_empty() {
-            return Err(together(problems));
+            return Err(Error::together(problems));
         }
         let text = match self.gone.is_empty() && self.new.is_empty() {
             true => self.text.to_string(),
@@ -130,14 +130,6 @@ impl<'a> Plan<'a> {
 enum Again {
     Open(OpenError),
     Other(Error),
-}
-
-/// Several errors of vaults as one.
-fn together(mut problems: Vec<Error>) -> Error {
-    if problems.len() == 1 {
-        return problems.remove(0);
-    }
-    Error::vault(problems.iter().map(Error::to_string).collect::<Vec<_>>().join("\n"))
 }
 
 #[cfg(test)]

@@ -34,6 +34,7 @@ pub use show::show;
 pub use unset::{unset, unset_become_password};
 pub use whole::{decrypt, encrypt};
 
+pub(super) use crate::vault::recipients::people;
 pub(super) use file::VaultFile;
 
 use crate::error::{Error, Result};
@@ -88,8 +89,4 @@ pub(super) fn unknown(file: &str, document: &VaultDocument, names: &[&str]) -> E
         [name] => one(name),
         _ => Error::usage(names.iter().map(|name| one(name).to_string()).collect::<Vec<_>>().join("\n")),
     }
-}
-
-pub(super) fn people(n: usize) -> String {
-    if n == 1 { "1 recipient".into() } else { format!("{n} recipients") }
 }

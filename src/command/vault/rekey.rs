@@ -1,6 +1,7 @@
 //! `vault rekey`: vaults for other recipients.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
 use super::{RecipientSources, VaultFile, listed_of, people};
@@ -65,16 +66,13 @@ fn read(vaults: &[PathBuf]) -> Result<Vec<VaultFile>> {
     let mut problems = Vec::new();
     for path in vaults {
         match VaultFile::read(path, "its seals cannot be made anew one by one") {
-            Ok(file) if seen.insert(std::fs::canonicalize(path).unwrap_or(path.clone())) => files.push(file),
-            Ok(file) => problems.push(Error::usage(format!("{} is named twice", file.name))),
+            // Also by another path, or another hard link, of which each would get seals of its own.
+            Ok(file) if seen.insert(std::fs::metadata(path).map(|meta| (meta.dev(), meta.ino())).ok()) => files.push(file),
+            Ok(file) => problems.push(Error::usage(format!("{} is a file that is named before already", file.name))),
             Err(e) => problems.push(e),
         }
     }
-    match problems.len() {
-        0 => Ok(files),
-        1 => Err(problems.remove(0)),
-        _ => Err(Error { hint: None, message: problems.iter().map(Error::to_string).collect::<Vec<_>>().join("\n"), ..problems.remove(0) }),
-    }
+    if problems.is_empty() { Ok(files) } else { Err(Error::together(problems)) }
 }
 
 /// The new texts of the files that change.
@@ -92,11 +90,7 @@ fn carry_out<'a>(
             Err(e) => problems.push(e),
         }
     }
-    match problems.len() {
-        0 => Ok(changes),
-        1 => Err(problems.remove(0)),
-        _ => Err(Error { hint: None, message: problems.iter().map(Error::to_string).collect::<Vec<_>>().join("\n"), ..problems.remove(0) }),
-    }
+    if problems.is_empty() { Ok(changes) } else { Err(Error::together(problems)) }
 }
 
 /// The recipients that `--remove` names, by their whole key, their comment or how they begin.
