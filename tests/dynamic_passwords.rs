@@ -225,8 +225,14 @@ fn a_command_that_hangs_is_killed_with_all_that_it_started() {
     site.ends(APPLY, 5, &["`./token` did not end within 30 s and was killed; it said: waiting"]);
     assert!(start.elapsed() > Duration::from_secs(29) && start.elapsed() < Duration::from_secs(50), "{:?}", start.elapsed());
     let pid = fs::read_to_string(site.path("pid")).unwrap();
-    let stat = fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
-    assert!(stat.is_empty() || stat.rsplit(')').next().unwrap().trim_start().starts_with('Z'), "{stat}");
+    // The signal was sent; the kernel takes its time.
+    let stat = || fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
+    let is_gone = |stat: &str| stat.is_empty() || stat.rsplit(')').next().unwrap().trim_start().starts_with('Z');
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !is_gone(&stat()) && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert!(is_gone(&stat()), "{}", stat());
 }
 
 #[test]

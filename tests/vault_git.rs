@@ -89,6 +89,7 @@ fn commits_of_what_must_not_be_committed_are_refused() {
     let Some(repo) = Repo::set_up() else { return };
     let good = repo.read("vault.yml");
     let plain = good.replacen("    password: |", "    password: hunter5\n    canary: |", 1);
+    let ours = good.lines().find_map(|line| line.strip_prefix("  - ")?.split(' ').next()).unwrap().to_string();
     // In two pieces, so that this file holds no key itself.
     let key = format!("# {}{}\n", "AGE-SECRET-", "KEY-1EGTZVFFV20835NWYV6270LXYVK2VKNX2MMDKWYKLMGR48UAWX40Q2P2LM0");
     let two = good.replacen("recipients:\n", &format!("recipients:\n  - {}\n", regprov::vault::identity::generate().1), 1);
@@ -99,6 +100,10 @@ fn commits_of_what_must_not_be_committed_are_refused() {
         ("vault.yml", &format!("<<<<<<< HEAD\n{good}>>>>>>> x\n"), "vault.yml:1: an unresolved merge conflict"),
         ("vault.yml", &two, "the password of login `ngc` is not sealed for the 2 in `recipients`, but for 1"),
         ("vault.yml", &good.replace("vault_id", "logins"), "twice"),
+        // What the list and the seals say, though the numbers fit.
+        ("vault.yml", &good.replacen(&ours, &regprov::vault::identity::generate().1, 1), "but for 1, but other ones"),
+        ("vault.yml", &good.replacen("logins:", "# hub: {password: hunter5}\nlogins:", 1), "a comment here holds what looks like a password"),
+        ("vault.yml", &good.replacen("    username", "\tusername", 1), "a tab where YAML wants spaces"),
         // One that git was never told of: it looks like a vault, or like one that was decrypted.
         ("new.yml", &plain, "new.yml:9:5: the password of login `hub` stands in the clear"),
         ("decrypted.yaml", other, "decrypted.yaml:3:8: the password of login `hub` stands in the clear"),
@@ -114,6 +119,11 @@ fn commits_of_what_must_not_be_committed_are_refused() {
         repo.git("rm -q --cached -f -r .");
         repo.git("reset -q --hard");
     }
+    // A marked vault that is no text, of which nothing can be said.
+    fs::write(repo.path("vault.yml"), [0xff, 0xfe, b'h', 0, b'u', 0]).unwrap();
+    let (code, _, err) = repo.try_git("commit -q -a -m no");
+    assert!(code == 1 && err.contains("vault.yml is not text"), "{err}");
+    repo.git("reset -q --hard");
     // As good as it was, from a subdirectory, and by name alone.
     fs::create_dir(repo.path("site a")).unwrap();
     repo.write("site a/vault.yml", &good);

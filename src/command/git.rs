@@ -6,6 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+use super::program;
 use crate::error::{Error, Result};
 use crate::model::text::sanitize;
 
@@ -16,10 +17,8 @@ pub(in crate::command) fn command(dir: Option<&Path>, args: impl IntoIterator<It
     if let Some(dir) = dir.filter(|dir| !dir.as_os_str().is_empty()) {
         command.current_dir(dir);
     }
-    for (key, _) in std::env::vars_os() {
-        if key.to_string_lossy().starts_with("REGPROV_") {
-            command.env_remove(key);
-        }
+    for key in program::not_for_others() {
+        command.env_remove(key);
     }
     // What it says is quoted, and compared in places.
     command.env("LC_ALL", "C");

@@ -1,5 +1,6 @@
 //! Programs that are run for what they print: names of hosts, identities, passwords.
 
+use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsRawFd, RawFd};
@@ -90,11 +91,10 @@ fn converse(program: &Program, terms: &Terms, question: Option<&[u8]>) -> Result
         None => command.stdin(if question.is_some() { Stdio::piped() } else { Stdio::null() }).process_group(0),
     };
     command.stderr(if terms.with_person { Stdio::inherit() } else { Stdio::piped() });
-    for (key, _) in std::env::vars_os() {
-        // Those of sinfo would change what it prints.
-        if key.to_string_lossy().starts_with("REGPROV_") || key.to_string_lossy().starts_with("SINFO_") || key == "SLURM_CLUSTERS" {
-            command.env_remove(key);
-        }
+    // Those of sinfo would change what it prints.
+    let of_sinfo = std::env::vars_os().map(|(key, _)| key).filter(|key| key.to_string_lossy().starts_with("SINFO_") || key == "SLURM_CLUSTERS");
+    for key in not_for_others().chain(of_sinfo) {
+        command.env_remove(key);
     }
     die_with_us(&mut command);
     let mut child = command.spawn().map_err(|e| {
@@ -149,6 +149,11 @@ pub fn read(mut file: File, terms: &Terms) -> std::result::Result<Zeroizing<Vec<
             return Ok(content);
         }
     }
+}
+
+/// The variables that no child of ours has: they are how regprov is given what opens vaults.
+pub fn not_for_others() -> impl Iterator<Item = OsString> {
+    std::env::vars_os().map(|(key, _)| key).filter(|key| key.to_string_lossy().starts_with("REGPROV_"))
 }
 
 /// The controlling terminal, to read from and write to; `None` without one.

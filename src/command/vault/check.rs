@@ -65,6 +65,9 @@ fn look(path: &Path, identities: Option<&Identities>, problems: &mut Vec<String>
     let (logins, sealed) = (document.logins().count(), judged.sealed);
     let recipients = document.recipients.as_deref().unwrap_or_default().len();
     let opened = if identities.is_some() { "sealed and opened" } else { "sealed" };
+    if logins == 0 && recipients == 0 {
+        return Ok(Looked { notes: judged.notes, summary: "no logins, so there is nothing of a vault to check in it".to_string() });
+    }
     let summary = format!("{logins} login{}, {sealed} password{} {opened} for {}", plural(logins), plural(sealed), people(recipients));
     Ok(Looked { notes: judged.notes, summary })
 }
@@ -204,7 +207,7 @@ mod tests {
     fn what_no_reader_takes_is_told_with_its_place() {
         let good = vault(&format!("|\n{}", sealed()));
         judged(&good.replace("  hub:", "  hub: {registry: a.io, username: u}\n  hub:"), &["v.yml:5:3: `hub` stands twice in `logins`; first on line 4"]);
-        judged(&good.replace("    username", "\tusername"), &["v.yml:6:"]);
+        judged(&good.replace("    username", "\tusername"), &["v.yml:5:15: not YAML: a tab where YAML wants spaces"]);
         judged(&format!("{good}---\nlogins: {{}}\n"), &["v.yml:"]);
         // A key is seen in what is no YAML too.
         judged(&format!("{good}a: [\n# {ALICE}\n"), &["v.yml:", "v.yml:"]);

@@ -48,7 +48,7 @@ pub(super) fn listed_of(file: &str, document: &VaultDocument) -> Result<Recipien
     let texts = document.recipients.as_deref().unwrap_or_default();
     Recipients::parse(texts.iter().map(String::as_str)).map_err(|mut e| {
         e.message = e.message.lines().map(|line| format!("{file}: {line}")).collect::<Vec<_>>().join("\n");
-        e
+        e.hint("mend its `recipients` in an editor; `regprov vault check` says in which lines")
     })
 }
 

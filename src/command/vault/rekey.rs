@@ -56,7 +56,7 @@ pub fn rekey(options: &RekeyOptions, sources: &IdentitySources, console: &mut Co
     if !remove.is_empty() {
         tell_readable(&files, &listed, &plans, &remove, console)?;
     }
-    Ok(())
+    tell_unlisted(&files, &plans, &remove, console)
 }
 
 /// The files, each once.
@@ -156,6 +156,21 @@ fn tell_readable(files: &[VaultFile], listed: &[Recipients], plans: &[Plan<'_>],
         return Ok(());
     }
     console.note("who was removed could read these, and still can from older states of the files (git keeps them); change each at its registry:");
+    console.print(rows.as_bytes())
+}
+
+/// The passwords that somebody could read who was taken out of a list by hand, but for those told already.
+fn tell_unlisted(files: &[VaultFile], plans: &[Plan<'_>], remove: &Recipients, console: &mut Console<'_>) -> Result<()> {
+    let mut rows = String::new();
+    for (file, plan) in files.iter().zip(plans) {
+        let told = plan.readable_by(remove);
+        let untold = plan.unlisted.iter().filter(|place| !told.contains(place));
+        untold.for_each(|place| rows.push_str(&format!("{}: {}\n", file.name, account(&file.document, place))));
+    }
+    if rows.is_empty() {
+        return Ok(());
+    }
+    console.note("these were sealed for somebody whom `recipients` did not name, and who still can read them from older states; change each at its registry:");
     console.print(rows.as_bytes())
 }
 

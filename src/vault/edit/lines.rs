@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use crate::model::text::is_invisible;
+
 /// A file as lines, each with its line break.
 pub(in crate::vault) struct Lines<'a> {
     pub(in crate::vault) lines: Vec<&'a str>,
@@ -139,15 +141,16 @@ pub(in crate::vault) fn split_comment(value: &str) -> (&str, &str) {
 }
 
 /// A string as a YAML scalar that every YAML 1.1 and 1.2 reader takes as this string: plain where that is certain, else in
-/// single quotes, else (control characters) in double quotes.
+/// single quotes, else (characters that are not seen) in double quotes.
 pub fn scalar(text: &str) -> String {
-    if text.chars().any(|c| c.is_control() || matches!(c, '\u{85}' | '\u{2028}' | '\u{2029}' | '\u{feff}')) {
+    if text.chars().any(is_invisible) {
         let escaped: String = text
             .chars()
             .map(|c| match c {
                 '"' => "\\\"".to_string(),
                 '\\' => "\\\\".to_string(),
-                c if c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}') => format!("\\u{:04x}", u32::from(c)),
+                c if is_invisible(c) && u32::from(c) > 0xffff => format!("\\U{:08x}", u32::from(c)),
+                c if is_invisible(c) => format!("\\u{:04x}", u32::from(c)),
                 c => c.to_string(),
             })
             .collect();
