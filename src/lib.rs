@@ -83,6 +83,12 @@
 //! without anything secret, written as it happens, so that `--resume` and `--limit @failed` know it however the run ended.
 //! Beside it, what was seen of vaults ([`command::seen`]): a vault that is older, or another one in its place, is refused.
 //!
+//! # Whose vaults count
+//!
+//! [`vault::signature`] says whether a signature of `ssh-keygen -Y sign` fits some bytes, and whose it is; [`command::signed`] demands one, because
+//! an inventory or `--allowed-signers` says so, at each door through which a vault comes in, before its bytes are parsed. [`command::signing`]
+//! makes one, after each change and for `vault sign`.
+//!
 //! # The modules, and what each may use
 //!
 //! | module | may use | touches the world |
@@ -100,7 +106,7 @@
 //! | [`registry`] | `model` | HTTP, the system's CAs, the proxies of the environment |
 //! | [`ui`] | `model` | the terminal |
 //! | [`cli`] | `model` | never |
-//! | [`command`] | all above | the admin's files and known_hosts, the journal, what was seen of vaults, questions on the terminal, what names hosts, git |
+//! | [`command`] | all above | the admin's files and known_hosts, the journal, what was seen of vaults, questions on the terminal, what names hosts, git, ssh-keygen |
 //! | `main` | `cli`, `command`, `ui`, `error` | exit code |
 //!
 //! `tests/architecture.rs` holds the sources to both tables.

@@ -58,6 +58,7 @@ fn only_main_exits() {
 fn each_library_has_one_door() {
     only(&["vault"], &["age::", "age_core::"]);
     only(&["transport"], &["russh::"]);
+    only(&["transport", "vault"], &["ssh_key::"]);
     only(&["registry"], &["reqwest::", "rustls::"]);
 }
 

@@ -82,6 +82,12 @@ impl Site {
         fs::read_to_string(self.estate.path("vault.yml")).unwrap()
     }
 
+    /// Another text of the vault, on a machine that has seen none.
+    fn put_vault(&self, text: &str) {
+        fs::remove_dir_all(self.estate.path("home/.local/state/regprov/vaults")).unwrap();
+        fs::write(self.estate.path("vault.yml"), text).unwrap();
+    }
+
     /// A field of a login, opened.
     fn get(&self, login: &str, field: &str) -> String {
         let ran = self.estate.run(&["vault", "get", "vault.yml", login, "--field", field, "--identity", "id.txt"]);
@@ -468,7 +474,7 @@ async fn another_robot_takes_the_place_of_one_and_both_work() {
     rotate(&["--in-place"]).ended(2, &["under way already"]);
 
     // What stands in the way.
-    fs::write(site.estate.path("vault.yml"), &before).unwrap();
+    site.put_vault(&before);
     let refused = |words: &[&str], code: i32, want: &[&str]| {
         let (vault, robots) = (site.vault(), site.harbor.accounts());
         rotate(words).ended(code, want);
@@ -489,7 +495,7 @@ async fn another_robot_takes_the_place_of_one_and_both_work() {
     site.as_who("boss", &["rotate", "vault.yml", "hub"]).ended(2, &["login `boss` is for localhost", "not sent to docker.io"]);
     // gpu-2 is there, so it is gpu-3; a lifetime of its own.
     rotate(&["--duration", "never"]).ended(0, &["robot$base+gpu-3", "expires: never"]);
-    fs::write(site.estate.path("vault.yml"), &before).unwrap();
+    site.put_vault(&before);
     let path = site.estate.path("vault.yml");
     site.harbor.meanwhile("POST", "/api/v2.0/robots", move || fs::write(&path, format!("{}#\n", fs::read_to_string(&path).unwrap())).unwrap());
     rotate(&["--name", "other"]).ended(5, &["changed by somebody else", "deleted again"]);
@@ -571,7 +577,7 @@ async fn a_robot_ends_with_its_login() {
 
     // All of it, and a vault that is changed meanwhile.
     let finished = under_way.split("    previous:").next().unwrap().to_string() + "vault_id: v0123456789abcdef\nvault_serial: 9\n";
-    fs::write(site.estate.path("vault.yml"), &finished).unwrap();
+    site.put_vault(&finished);
     let path = site.estate.path("vault.yml");
     site.harbor.meanwhile("DELETE", "/api/v2.0/robots", move || fs::write(&path, format!("{}#\n", fs::read_to_string(&path).unwrap())).unwrap());
     delete(&["vault.yml", "gpu", "--yes"]).ended(5, &["changed by somebody else", "the robot is gone", "regprov vault unset vault.yml gpu"]);

@@ -40,7 +40,7 @@ impl Site {
         };
         let armored = seal(&value, &Recipients::parse([recipient.as_str()]).unwrap()).unwrap().replace('\n', "\n      ");
         let login = format!("  ngc:\n    registry: nvcr.io\n    username: $oauthtoken\n    password: |\n      {}\n", armored.trim_end());
-        site.private("vault.yml", &format!("version: 1\nrecipients: [{recipient}]\nlogins:\n{login}vault_id: v0f00ff00ff00ff00\nvault_serial: 1\n"));
+        site.private("vault.yml", &format!("version: 1\nrecipients: [{recipient}]\nlogins:\n{login}vault_id: v0123456789abcdef\nvault_serial: 1\n"));
         site.private("i.yml", "version: 1\nvault: vault.yml\ngroups:\n  g: {hosts: here, logins: [ngc], targets: [docker], connection: local}\n");
         site
     }

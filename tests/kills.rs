@@ -112,9 +112,10 @@ impl Bed {
     }
 
     /// Chooses the vault and gives the arguments of a run.
-    fn flags(&self, version: usize) -> [&'static str; 4] {
+    fn flags(&self, version: usize) -> [&'static str; 5] {
         std::fs::copy(self.site.path(&format!("{version}.yml")), self.site.path("vault.yml")).unwrap();
-        ["apply", "inventory.yml", "--forks", "2"]
+        // Two vaults take turns at one path.
+        ["apply", "inventory.yml", "--forks", "2", "--allow-rollback"]
     }
 
     fn run(&self, version: usize) -> fleet::Ran {

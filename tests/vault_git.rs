@@ -150,6 +150,7 @@ fn a_vault_without_its_signature_is_told() {
     repo.set("quay", "quay.io", "hunter6");
     let (code, _, err) = repo.try_git("commit -q -a -m changed");
     assert!(code == 0 && err.contains("note: vault.yml is committed without vault.yml.sig"), "{err}");
+    assert!(err.contains("sign it again with `regprov vault sign vault.yml`"), "{err}");
     repo.set("quay", "quay.io", "hunter7");
     repo.write("vault.yml.sig", "two\n");
     let (code, _, err) = repo.try_git("commit -q -a -m changed");

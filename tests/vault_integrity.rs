@@ -82,6 +82,19 @@ async fn a_vault_that_was_rolled_back_is_refused() {
     {
         site.0.run(verb).ended(5, &words);
     }
+    for (verb, shows_a_password) in [("get", true), ("get --field username", false), ("list", false), ("show", false), ("show --reveal", true)] {
+        let mut verb = format!("vault {verb} --identity id.txt vault.yml");
+        if verb.contains(" get ") {
+            verb.push_str(" hub");
+        }
+        let mut verb: Vec<&str> = verb.split(' ').collect();
+        let refused = site.0.run(&verb).ended(5, &words);
+        assert!(refused.out.is_empty(), "{}", refused.out);
+        verb.push("--allow-rollback");
+        if !shows_a_password {
+            site.0.run(&verb).ended(0, &[]);
+        }
+    }
     site.0.piped(HUB, "planted-Hub_old").ended(5, &words);
     assert_eq!(site.text("vault.yml"), old, "it is not changed either");
     // The control: the newest is taken.

@@ -35,6 +35,10 @@ pub struct Cli {
     /// Take a vault that is older than what was seen of it on this machine, or another one than stood there
     #[arg(long, global = true, help_heading = "Vault")]
     pub allow_rollback: bool,
+    /// Take only inventories and vaults that are signed (FILE.sig) by whom this file names, as ssh-keygen's ALLOWED SIGNERS has them
+    /// [default: REGPROV_ALLOWED_SIGNERS]
+    #[arg(long, value_name = "FILE", global = true, help_heading = "Vault")]
+    pub allowed_signers: Option<PathBuf>,
     /// Tell more on stderr: -v a line per host, -vv decisions, -vvv everything but secrets
     #[arg(short, long, action = clap::ArgAction::Count, global = true, help_heading = "Output")]
     pub verbose: u8,

@@ -131,6 +131,15 @@ pub enum VaultVerb {
         #[command(flatten)]
         identity: IdentityArgs,
     },
+    /// Sign vaults with an SSH key: makes VAULT.sig beside each, by `ssh-keygen -Y sign`
+    Sign {
+        /// The vaults, or inventories
+        #[arg(required = true, value_name = "VAULT")]
+        vaults: Vec<PathBuf>,
+        /// SSH private key, or a .pub whose private half the agent has [default: REGPROV_SIGNING_KEY]
+        #[arg(long, value_name = "FILE", help_heading = "What")]
+        key: Option<PathBuf>,
+    },
     /// Encrypt a whole file; without -r and -R for those in its own `recipients:`
     Encrypt {
         /// The file

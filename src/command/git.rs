@@ -17,9 +17,7 @@ pub(in crate::command) fn command(dir: Option<&Path>, args: impl IntoIterator<It
     if let Some(dir) = dir.filter(|dir| !dir.as_os_str().is_empty()) {
         command.current_dir(dir);
     }
-    for key in program::not_for_others() {
-        command.env_remove(key);
-    }
+    program::keep_ours(&mut command);
     // What it says is quoted, and compared in places.
     command.env("LC_ALL", "C");
     command

@@ -9,6 +9,7 @@ use super::console::ask_terminal;
 use super::identity::IdentitySources;
 use super::journal::LastRun;
 use super::seen::{self, Met, Seen};
+use super::signed::{self, Demand};
 use super::{dynamic, files, sources};
 use crate::cli::IdentityArgs;
 use crate::error::{Error, Kind, Result, rule};
@@ -31,6 +32,10 @@ pub struct Opener {
     met: Vec<Met>,
     /// The digest of the vault that was read last.
     digest: Option<String>,
+    /// That what is read is signed.
+    demand: Option<Demand>,
+    /// The inventory's bytes as they were read: it may demand a signature of them.
+    inventory: Zeroizing<Vec<u8>>,
 }
 
 impl Opener {
@@ -38,7 +43,8 @@ impl Opener {
     pub fn of_process(args: &IdentityArgs) -> Result<Self> {
         let sources = IdentitySources::of_process(args)?;
         let (seen, met, had) = (Seen::of_process(), Vec::new(), BTreeMap::new());
-        Ok(Opener { sources, identities: None, allow_commands: false, had, seen, met, digest: None })
+        let demand = signed::demand()?;
+        Ok(Opener { sources, identities: None, allow_commands: false, had, seen, met, digest: None, demand, inventory: Zeroizing::default() })
     }
 
     /// Lets the inventory run programs wherever it comes from (`--allow-commands`).
@@ -59,6 +65,15 @@ impl Opener {
         // A wrong path is wrong input; inside the inventory it is told with its place.
         let bytes = files::read(path, INVENTORY_BYTES_MAX as u64).map_err(|e| Error { kind: Kind::Usage, ..e })?;
         self.decoded(path, bytes)
+    }
+
+    /// A file's bytes, whose signature was verified where one is demanded.
+    fn bytes_signed(&self, path: &Path) -> Result<Zeroizing<Vec<u8>>> {
+        let bytes = files::read(path, INVENTORY_BYTES_MAX as u64).map_err(|e| Error { kind: Kind::Usage, ..e })?;
+        if let Some(demand) = &self.demand {
+            demand.check(path, &bytes)?;
+        }
+        Ok(bytes)
     }
 
     fn decoded(&mut self, path: &Path, bytes: Zeroizing<Vec<u8>>) -> Result<Zeroizing<String>> {
@@ -157,7 +172,7 @@ impl Opener {
         let mut logins: Vec<Login> = Vec::new();
         for entry in entries {
             let opened = match entry.password.dynamic() {
-                None => open_login(entry, identities, allow_plaintext),
+                None => open_with_previous(entry, identities, allow_plaintext),
                 // Its password is had below.
                 Some(dynamic) => Ok(dynamic_login(entry, dynamic)),
             };
@@ -193,6 +208,18 @@ impl Opener {
         self.had.insert(entry.name.clone(), password.clone());
         Ok(password)
     }
+}
+
+/// Opens a login, and what a rotation of it replaces: that goes nowhere, but a damaged seal is told before it is needed.
+fn open_with_previous(entry: &LoginEntry, identities: &Identities, allow_plaintext: bool) -> Result<Login> {
+    let login = open_login(entry, identities, allow_plaintext)?;
+    if let Some(before) = entry.before_rotation() {
+        open_login(&before, identities, false).map_err(|e| {
+            let message = e.message.replacen("the password of", "the `previous` password of", 1);
+            Error { message, ..e }.hint("take the file from version control again; when every host has the new password, `regprov rotate finish` drops it")
+        })?;
+    }
+    Ok(login)
 }
 
 /// The login but for its password.
@@ -259,8 +286,27 @@ impl World for Opener {
         Opener::read(self, path)
     }
 
+    fn read_inventory(&mut self, path: &Path) -> Result<Zeroizing<String>> {
+        signed::look_where_signers_are(path);
+        let bytes = self.bytes_signed(path)?;
+        self.inventory.clone_from(&bytes);
+        self.decoded(path, bytes)
+    }
+
+    fn demand_signatures(&mut self, path: &Path, itself: bool) -> Result<()> {
+        // One from outside of the repository was asked already, of the inventory too.
+        if self.demand.is_none() {
+            let demand = signed::demand_of(path)?;
+            if itself {
+                demand.check(path, &self.inventory)?;
+            }
+            self.demand = Some(demand);
+        }
+        Ok(())
+    }
+
     fn read_vault(&mut self, path: &Path) -> Result<Zeroizing<String>> {
-        let bytes = files::read(path, INVENTORY_BYTES_MAX as u64).map_err(|e| Error { kind: Kind::Usage, ..e })?;
+        let bytes = self.bytes_signed(path)?;
         self.digest = Some(seen::digest(&bytes));
         self.decoded(path, bytes)
     }

@@ -28,6 +28,8 @@ pub mod rotate;
 pub mod rotation;
 mod routes;
 pub mod seen;
+pub mod signed;
+pub mod signing;
 pub mod sources;
 pub mod status;
 pub mod terminal;
@@ -44,6 +46,11 @@ use identity::IdentitySources;
 /// Runs the verb and returns the exit code.
 pub async fn run(cli: &Cli) -> Result<u8> {
     seen::start(cli.allow_rollback);
+    signed::start(cli.allowed_signers.as_deref())?;
+    signed::finish(run_verb(cli).await)
+}
+
+async fn run_verb(cli: &Cli) -> Result<u8> {
     match &cli.verb {
         Verb::Apply(args) => apply::apply(args, cli.verbose).await,
         Verb::Explain(args) => explain::explain(args).await,
@@ -127,6 +134,7 @@ pub async fn run_vault(verb: &VaultVerb, console: &mut Console<'_>) -> Result<u8
             vault::rekey(&options, &IdentitySources::of_process(&args.identity)?, console)
         }
         VaultVerb::Check { vaults, deep, identity } => vault::check(vaults, *deep, &IdentitySources::of_process(identity)?, console),
+        VaultVerb::Sign { vaults, key } => vault::sign(vaults, key.as_deref(), console),
         VaultVerb::Encrypt { file, recipients, output } => vault::encrypt(file, &vault::RecipientSources::of(recipients), output.as_deref(), console),
         VaultVerb::Decrypt { file, output, reveal, identity } => {
             vault::decrypt(file, output.as_deref(), *reveal, &IdentitySources::of_process(identity)?, console)

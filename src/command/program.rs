@@ -1,6 +1,5 @@
 //! Programs that are run for what they print: names of hosts, identities, passwords.
 
-use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsRawFd, RawFd};
@@ -91,10 +90,12 @@ fn converse(program: &Program, terms: &Terms, question: Option<&[u8]>) -> Result
         None => command.stdin(if question.is_some() { Stdio::piped() } else { Stdio::null() }).process_group(0),
     };
     command.stderr(if terms.with_person { Stdio::inherit() } else { Stdio::piped() });
-    // Those of sinfo would change what it prints.
-    let of_sinfo = std::env::vars_os().map(|(key, _)| key).filter(|key| key.to_string_lossy().starts_with("SINFO_") || key == "SLURM_CLUSTERS");
-    for key in not_for_others().chain(of_sinfo) {
-        command.env_remove(key);
+    keep_ours(&mut command);
+    for (key, _) in std::env::vars_os() {
+        // Those of sinfo would change what it prints.
+        if key.to_string_lossy().starts_with("SINFO_") || key == "SLURM_CLUSTERS" {
+            command.env_remove(key);
+        }
     }
     die_with_us(&mut command);
     let mut child = command.spawn().map_err(|e| {
@@ -151,18 +152,20 @@ pub fn read(mut file: File, terms: &Terms) -> std::result::Result<Zeroizing<Vec<
     }
 }
 
-/// The variables that no child of ours has: they are how regprov is given what opens vaults.
-pub fn not_for_others() -> impl Iterator<Item = OsString> {
-    std::env::vars_os().map(|(key, _)| key).filter(|key| key.to_string_lossy().starts_with("REGPROV_"))
-}
-
 /// The controlling terminal, to read from and write to; `None` without one.
 fn terminal() -> Option<File> {
     OpenOptions::new().read(true).write(true).custom_flags(libc::O_NOCTTY).open("/dev/tty").ok()
 }
 
+/// Takes what is for us alone, such as what opens vaults, out of a child's environment.
+pub(in crate::command) fn keep_ours(command: &mut Command) {
+    for (key, _) in std::env::vars_os().filter(|(key, _)| key.to_string_lossy().starts_with("REGPROV_")) {
+        command.env_remove(key);
+    }
+}
+
 /// Lets the child end when this process does, also by a signal that only we get: it has a process group of its own.
-fn die_with_us(command: &mut Command) {
+pub(super) fn die_with_us(command: &mut Command) {
     #[cfg(target_os = "linux")]
     // SAFETY: prctl is async-signal-safe and PR_SET_PDEATHSIG takes one integer.
     unsafe {

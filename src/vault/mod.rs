@@ -27,6 +27,7 @@ pub mod recipients;
 pub mod rekey;
 pub mod rotation;
 pub mod seal;
+pub mod signature;
 pub mod stamp;
 
 pub use audit::AuditKey;

@@ -110,7 +110,8 @@ impl Estate {
         fs::write(self.path(name), text).unwrap();
     }
 
-    fn command(&self, words: &[&str]) -> Command {
+    /// The program with these words, with nothing of this process's environment.
+    pub(crate) fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_regprov"));
         command.args(words).current_dir(self.bed.dir.path()).env_clear().env("PATH", "/usr/bin:/bin").env("HOME", self.path("home"));
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -160,7 +161,12 @@ impl Estate {
     }
 
     pub(crate) fn piped(&self, words: &[&str], input: &str) -> Ran {
-        let mut child = self.command(words).stdin(Stdio::piped()).spawn().unwrap();
+        self.piped_in(&[], words, input)
+    }
+
+    /// As [`piped`](Self::piped), with these variables too.
+    pub(crate) fn piped_in(&self, variables: &[(&str, &str)], words: &[&str], input: &str) -> Ran {
+        let mut child = self.command(words).envs(variables.iter().copied()).stdin(Stdio::piped()).spawn().unwrap();
         // Whoever reads nothing may be gone by now.
         let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
         let out = child.wait_with_output().unwrap();

@@ -17,6 +17,7 @@ use super::load::Opener;
 use super::vault::{VaultFile, entry, unknown};
 use crate::cli::{HarborArgs, HarborVerb, RobotVerb};
 use crate::error::{Error, Result};
+use crate::inventory::World as _;
 use crate::model::text::{escape, shell_word};
 use crate::model::{HarborName, Login, LoginEntry, Registry, Robot, Username, robot};
 use crate::registry::harbor::{Harbor, Of, Refusal};
@@ -57,7 +58,7 @@ fn admin(args: &HarborArgs, registry: &Registry, vault: Option<&Path>, opener: &
     let path = args.admin_vault.as_deref().or(vault);
     let path = path.ok_or_else(|| Error::usage("--admin-login needs the vault that has it").hint("name it with --admin-vault"))?;
     let file = path.display().to_string();
-    let text = opener.read(path)?;
+    let text = opener.read_vault(path)?;
     let document = VaultDocument::parse(&file, &text)?;
     let entry = sealed(&file, &document, name)?;
     if entry.registry != *registry {

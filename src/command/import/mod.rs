@@ -1,6 +1,6 @@
 //! `regprov import`: logins that people have today go into a vault.
 //!
-//! A kind reads its source to [`Found`]; [`Sealing`] shows what was found, asks, and writes all of it or nothing.
+//! A kind reads its source to [`Found`]; `Sealing` shows what was found, asks, and writes all of it or nothing.
 
 mod ansible_vault;
 mod deepops;

@@ -2,19 +2,23 @@
 
 use std::path::{Path, PathBuf};
 
+use zeroize::Zeroizing;
+
 use super::{entry, people};
 use crate::command::console::Console;
 use crate::command::files::{self, FILE_BYTES_MAX};
 use crate::command::identity::IdentitySources;
+use crate::command::signed;
 use crate::error::{Error, Problem, Result, rule};
 use crate::inventory;
 use crate::model::text::escape;
 use crate::model::{PasswordText, conflict};
 use crate::vault::check::{self, Found};
 use crate::vault::document::SealPlace;
+use crate::vault::signature::{Signed, signer_of};
 use crate::vault::{Identities, VaultDocument, decrypt, file, is_age_file, open_become, open_login};
 
-/// `vault check`: form, recipients and seals of each vault, or inventory with logins; with `deep` everything is opened too. One line says of
+/// `vault check`: form, recipients, seals and signature of each vault, or inventory with logins; with `deep` everything is opened too. One line says of
 /// each that is in order what it holds.
 ///
 /// # Errors
@@ -24,7 +28,16 @@ pub fn check(vaults: &[PathBuf], deep: bool, sources: &IdentitySources, console:
     let mut problems = Vec::new();
     for path in vaults {
         let before = problems.len();
-        let looked = look(path, identities.as_ref(), &mut problems);
+        let looked = files::read(path, FILE_BYTES_MAX).and_then(|bytes| {
+            // What must be signed and is not is not looked into.
+            let signed = signature(path, &bytes)?;
+            let signed = signed.unwrap_or_else(|e| {
+                problems.push(e.to_string());
+                String::new()
+            });
+            let looked = look(path, bytes, identities.as_ref(), &mut problems)?;
+            Ok(Looked { summary: format!("{}{signed}", looked.summary), ..looked })
+        });
         match looked {
             Err(e) => problems.push(e.to_string()),
             Ok(Looked { notes, summary }) => {
@@ -44,9 +57,30 @@ struct Looked {
     summary: String,
 }
 
-fn look(path: &Path, identities: Option<&Identities>, problems: &mut Vec<String>) -> Result<Looked> {
+/// Who signed a file, as the end of its summary; inside, what is wrong with a signature that nobody demands.
+///
+/// # Errors
+/// One is demanded, and none counts.
+fn signature(path: &Path, bytes: &[u8]) -> Result<Result<String>> {
+    let by = |signed: Signed| format!("; signed by {} ({})", escape(&signed.principals), signed.fingerprint);
+    if let Some(demand) = signed::demand()? {
+        return demand.check(path, bytes).map(|signed| Ok(by(signed)));
+    }
+    Ok((|| {
+        let Some(signature) = signed::read_signature(path)? else { return Ok(String::new()) };
+        if let Some(signers) = signed::signers_beside(path)? {
+            return signed::verify(&signers, path, &signature, bytes).map(by);
+        }
+        let name = path.display().to_string();
+        let (_, fingerprint) = signer_of(&signature, bytes, &name).map_err(|why| {
+            Error::vault(format!("{} {why}", signed::of(path).display())).hint(format!("look at what changed, then `{}`", signed::line(path)))
+        })?;
+        Ok(format!("; signed with {fingerprint}, and no allowed_signers beside it says whose that is"))
+    })())
+}
+
+fn look(path: &Path, mut bytes: Zeroizing<Vec<u8>>, identities: Option<&Identities>, problems: &mut Vec<String>) -> Result<Looked> {
     let name = path.display().to_string();
-    let mut bytes = files::read(path, FILE_BYTES_MAX)?;
     if is_age_file(&bytes) {
         let header = file::whole_header(&bytes).map_err(|e| e.explain(&name))?;
         let Some(identities) = identities else {

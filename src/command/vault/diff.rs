@@ -7,9 +7,10 @@ use zeroize::Zeroizing;
 use super::entry;
 use crate::cli::VaultDiffArgs;
 use crate::command::console::Console;
-use crate::command::files::{self, FILE_BYTES_MAX};
+use crate::command::files::FILE_BYTES_MAX;
 use crate::command::git;
 use crate::command::identity::IdentitySources;
+use crate::command::signed;
 use crate::error::{Error, Result};
 use crate::model::text::sanitize;
 use crate::vault::diff::{self, Difference, Side};
@@ -47,7 +48,7 @@ fn read(name: &str) -> Result<Zeroizing<Vec<u8>>> {
     let path = Path::new(name);
     let in_git = name.split_once(':').filter(|(revision, _)| !revision.starts_with('-'));
     if in_git.is_none() || path.symlink_metadata().is_ok() {
-        return files::read(path, FILE_BYTES_MAX);
+        return signed::read(path, FILE_BYTES_MAX);
     }
     let output = git::output(None, ["cat-file", "blob", name])?;
     if output.status.success() {

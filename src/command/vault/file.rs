@@ -7,6 +7,7 @@ use zeroize::Zeroizing;
 use super::recipients_of;
 use crate::command::files::{self, FILE_BYTES_MAX, Replacement};
 use crate::command::seen::Seen;
+use crate::command::signed;
 use crate::error::{Error, Result};
 use crate::model::text::escape;
 use crate::model::{LoginEntry, PasswordText, VaultStamp};
@@ -34,6 +35,8 @@ impl VaultFile {
     pub(in crate::command) fn read(path: &Path, not: &str) -> Result<Self> {
         let name = path.display().to_string();
         let mut bytes = files::read(path, FILE_BYTES_MAX).map_err(|e| e.hint(format!("a new vault is made with `regprov vault init {name} -r RECIPIENT`")))?;
+        signed::verified(path, &bytes)?;
+        signed::may_change(path)?;
         files::replaceable(path)?;
         if is_age_file(&bytes) {
             return Err(Error::vault(format!("{name} is encrypted as a whole, so {not}")).hint(format!(
@@ -100,7 +103,8 @@ impl VaultFile {
         recipients_of(&self.name, &self.document)
     }
 
-    /// The file's text gives way to this one, with the next serial; a new file is made.
+    /// The file's text gives way to this one, with the next serial; a new file is made. What was signed is signed again, or it is told that
+    /// it was not ([`signed::was_written`]).
     ///
     /// # Errors
     /// Somebody else changed the file since it was read, or made it meanwhile, or it cannot be written; then it is what it was.
@@ -110,6 +114,7 @@ impl VaultFile {
             let (stamp, stamped) = self.stamped(text, &seen)?;
             files::create(&self.path, stamped.as_bytes(), 0o666)?;
             seen.keep_own(&self.path, &stamp, stamped.as_bytes());
+            signed::was_written(&self.path, stamped.as_bytes());
             return Ok(());
         }
         Self::write_all(&[(self, text)])
@@ -126,6 +131,7 @@ impl VaultFile {
         let all: Vec<_> = files().map(|(file, (_, new))| Replacement { path: &file.path, old: file.text.as_bytes(), new: new.as_bytes() }).collect();
         files::replace_all(&all)?;
         files().for_each(|(file, (stamp, new))| seen.keep_own(&file.path, stamp, new.as_bytes()));
+        files().for_each(|(file, (_, new))| signed::was_written(&file.path, new.as_bytes()));
         Ok(())
     }
 

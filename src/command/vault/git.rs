@@ -177,9 +177,10 @@ fn signatures(top: &Path, vaults: &[&PathBuf], staged: &[Staged], console: &mut 
     for (vault, signature) in unsigned {
         if output.stdout.split(|b| *b == 0).any(|name| name == signature.as_os_str().as_bytes()) {
             console.note(format_args!(
-                "note: {} is committed without {}, which is the signature of its last state: sign it again",
+                "note: {} is committed without {}, which is the signature of its last state: sign it again with `regprov vault sign {}`",
                 escape(&vault.to_string_lossy()),
-                escape(&signature.to_string_lossy())
+                escape(&signature.to_string_lossy()),
+                escape(&shell_word(&vault.to_string_lossy()))
             ));
         }
     }

@@ -14,6 +14,7 @@ mod rekey;
 mod rename;
 mod set;
 mod show;
+mod sign;
 #[cfg(test)]
 mod tests;
 mod unset;
@@ -31,6 +32,7 @@ pub use rekey::{RekeyOptions, rekey};
 pub use rename::rename;
 pub use set::{SetOptions, set, set_become_password};
 pub use show::show;
+pub use sign::sign;
 pub use unset::{unset, unset_become_password};
 pub use whole::{decrypt, encrypt};
 

@@ -6,6 +6,7 @@ use super::{RecipientSources, people, recipients_of};
 use crate::command::console::Console;
 use crate::command::files::{self, FILE_BYTES_MAX};
 use crate::command::identity::IdentitySources;
+use crate::command::signed;
 use crate::error::{Error, Result};
 use crate::vault::file::{decrypt_with_passphrase, is_passphrase_file};
 use crate::vault::{VaultDocument, decrypt as open_file, encrypt as seal_file, is_age_file};
@@ -30,7 +31,10 @@ pub fn encrypt(file: &Path, recipients: &RecipientSources, output: Option<&Path>
     let armored = seal_file(&bytes, &recipients)?;
     match output {
         Some(output) => files::create(output, armored.as_bytes(), 0o666)?,
-        None => files::replace(file, &bytes, armored.as_bytes())?,
+        None => {
+            files::replace(file, &bytes, armored.as_bytes())?;
+            signed::was_written(file, armored.as_bytes());
+        }
     }
     console.note(format_args!("{} is encrypted for {}", output.unwrap_or(file).display(), people(recipients.len())));
     Ok(())
@@ -43,7 +47,7 @@ pub fn decrypt(file: &Path, output: Option<&Path>, reveal: bool, sources: &Ident
         console.secret_may_be_printed(reveal)?;
     }
     let name = file.display().to_string();
-    let bytes = files::read(file, FILE_BYTES_MAX)?;
+    let bytes = signed::read(file, FILE_BYTES_MAX)?;
     if !is_age_file(&bytes) {
         return Err(
             Error::vault(format!("{name} is not encrypted as a whole")).hint("`regprov vault show` shows a vault whose passwords are sealed one by one")

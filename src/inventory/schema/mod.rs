@@ -22,12 +22,12 @@ use crate::model::verify::VerifyMode;
 
 /// Keys of a vault.
 pub(super) const VAULT_KEYS: Keys =
-    Keys { known: &["version", "id", "recipients", "logins", "become_password", "vault_id", "vault_serial"], reserved: &["signed"], private: false };
+    Keys { known: &["version", "id", "recipients", "logins", "become_password", "vault_id", "vault_serial"], reserved: &[], private: false };
 
 /// Keys of an inventory.
 pub(super) const TOP_KEYS: Keys = Keys {
-    known: &["version", "id", "vault", "defaults", "groups", "hosts", "recipients", "logins", "become_password", "vault_id", "vault_serial"],
-    reserved: &["signed", "kubernetes"],
+    known: &["version", "id", "vault", "signed", "defaults", "groups", "hosts", "recipients", "logins", "become_password", "vault_id", "vault_serial"],
+    reserved: &["kubernetes"],
     private: false,
 };
 
@@ -127,6 +127,8 @@ pub(super) struct HostSpec {
 /// The parts of an inventory beside its logins.
 pub(super) struct Parts {
     pub(super) vaults: Vec<Placed<String>>,
+    /// `signed: required`: what holds logins has to be signed.
+    pub(super) signed: bool,
     pub(super) defaults: Connection,
     pub(super) default_targets: Option<Vec<TargetSpec>>,
     pub(super) serial: Vec<Portion>,
@@ -146,6 +148,7 @@ pub(super) fn read(reader: &mut Reader<'_>, fields: &Fields<'_>) -> Parts {
     let vaults = vaults.into_iter().map(|v| Placed { value: v.value.to_string(), pos: v.pos }).collect();
     let mut parts = Parts {
         vaults,
+        signed: fields.value("signed").is_some_and(|n| signed(reader, n)),
         defaults: Connection::default(),
         default_targets: None,
         serial: Vec::new(),
@@ -190,6 +193,15 @@ pub(super) fn read(reader: &mut Reader<'_>, fields: &Fields<'_>) -> Parts {
         }
     }
     parts
+}
+
+/// `signed: required`, and nothing else: what demands nothing is left out.
+fn signed(reader: &mut Reader<'_>, node: &Node) -> bool {
+    let is_required = node.text() == Some("required");
+    if !is_required {
+        reader.fault_hint(node.pos, "`signed` must be `required`", "an inventory that demands no signatures leaves it out");
+    }
+    is_required
 }
 
 /// `version: 1`; an inventory must say it, a vault may.

@@ -1,6 +1,6 @@
 //! Edits of a vault by splicing its text, so that a diff shows what was changed and nothing else.
 //!
-//! The lines are found by a simple reading of block style ([`lines`]); whether that reading was right is decided by parsing the result:
+//! The lines are found by a simple reading of block style (`lines`); whether that reading was right is decided by parsing the result:
 //! everything but what was to be changed must be equal in value. What is not block style is refused.
 
 mod fields;

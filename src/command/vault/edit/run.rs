@@ -75,9 +75,7 @@ pub(super) async fn run(editor: &Editor, folder: &Path, file: &Path, line: Optio
     let mut command = Command::new(&editor.argv[0]);
     command.args(&editor.argv[1..]).args(editor.arguments(file, line)).envs(editor.environment(folder));
     // Identities and the like are not for editors.
-    for key in program::not_for_others() {
-        command.env_remove(key);
-    }
+    program::keep_ours(command.as_std_mut());
     die_with_us(&mut command);
     let terminal = terminal::settings();
     let start = Instant::now();
