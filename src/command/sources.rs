@@ -47,8 +47,11 @@ pub fn may_not_run(file: &Path) -> Option<String> {
     }
     // Who can write its folder can put another file in its place, and take it away again; where the sticky bit is set, only their own.
     let real = fs::canonicalize(file).unwrap_or(file.to_path_buf());
-    others_write(file, 0).or_else(|| others_write(real.parent()?, libc::S_ISVTX as u32))
+    others_write(file, 0).or_else(|| others_write(real.parent()?, STICKY))
 }
+
+/// The bit of a folder in which everybody can touch only their own files.
+const STICKY: u32 = 0o1000;
 
 /// Whether others can write a file or a folder, unless it has one of the bits in `but`; as the end of a sentence.
 fn others_write(path: &Path, but: u32) -> Option<String> {
