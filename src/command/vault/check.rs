@@ -144,8 +144,13 @@ pub(super) fn judge(name: &str, text: &str) -> Judged {
         }
     };
     let Found { problems, notes, sealed } = check::check(name, text, &document);
-    // What the reader of the form told of a seal's line is not told twice. A password in the clear is, unless it said that.
-    let is_told = |p: &Problem| found.iter().any(|f| f.line == p.line && (p.rule != rule::PLAINTEXT || f.column == p.column));
+    // What the reader of the form told of a seal's line is not told twice, nor that a seal is damaged, which it tells of the line below the key. A
+    // password in the clear is told, unless it said that.
+    let is_damage = |p: &Problem| p.message.contains(" is damaged: ");
+    let is_told = |p: &Problem| {
+        let same = |f: &Problem| f.line == p.line && (p.rule != rule::PLAINTEXT || f.column == p.column);
+        found.iter().any(|f| same(f) || f.line == p.line + 1 && is_damage(f) && is_damage(p))
+    };
     let more: Vec<Problem> = problems.into_iter().filter(|p| p.line == 0 || !is_told(p)).collect();
     found.extend(more);
     Judged { problems: told(found), notes: notes.iter().map(Problem::to_string).collect(), document: Some(document), sealed }
