@@ -220,7 +220,7 @@ mod tests {
         judged(&vault("hunter2"), &["v.yml:7:5: the password of login `hub` stands in the clear"]);
         judged(&vault("'hunter2'"), &["v.yml:7:5: the password of login `hub` stands in the clear"]);
         judged(&vault("|-\n      hunter2"), &["v.yml:7:5: the password of login `hub` stands in the clear"]);
-        judged(&vault("|\n      -----BEGIN AGE ENCRYPTED FILE-----\n      hunter2"), &["v.yml:7:"]);
+        judged(&vault("|\n      -----BEGIN AGE ENCRYPTED FILE-----\n      hunter2"), &["v.yml:8: the seal of login `hub` that stands here is damaged"]);
         let another = crate::vault::identity::generate().1;
         judged(&good.replace("recipients: [", &format!("recipients: [{another}, ")), &["v.yml:7:5: the password of login `hub` is not sealed for the 2"]);
         judged(
