@@ -168,9 +168,9 @@ fn the_program_judges_likewise() {
     let bits = text.len() * 8;
     let in_seal = |bit: &usize| seals.iter().any(|s| s.contains(&(bit / 8)));
     // Strides without a common factor with 8, so that all bits of a byte come up.
-    let mut sample: Vec<(String, Vec<u8>)> = (0..bits).step_by(1201).filter(in_seal).map(|bit| (format!("bit {bit}"), flipped(text.as_bytes(), bit))).collect();
-    sample.extend((0..bits).filter(|bit| !in_seal(bit)).step_by(127).map(|bit| (format!("bit {bit}"), flipped(text.as_bytes(), bit))));
-    sample.extend((0..text.len()).step_by(67).chain(text.len() - 40..text.len()).map(|at| (format!("cut after {at}"), text.as_bytes()[..at].to_vec())));
+    let mut sample: Vec<(String, Vec<u8>)> = (0..bits).step_by(1101).filter(in_seal).map(|bit| (format!("bit {bit}"), flipped(text.as_bytes(), bit))).collect();
+    sample.extend((0..bits).filter(|bit| !in_seal(bit)).step_by(113).map(|bit| (format!("bit {bit}"), flipped(text.as_bytes(), bit))));
+    sample.extend((0..text.len()).step_by(53).chain(text.len() - 40..text.len()).map(|at| (format!("cut after {at}"), text.as_bytes()[..at].to_vec())));
     sample.extend(rearranged(&text).into_iter().filter(|(what, ..)| !what.contains("line")).map(|(what, _, bytes)| (what, bytes)));
     sample.push(("the vault as it is".into(), text.clone().into_bytes()));
     assert!(sample.len() >= 300, "{}", sample.len());
@@ -180,7 +180,7 @@ fn the_program_judges_likewise() {
             scope.spawn(move || {
                 let mut judge = Judge::new(site, "inventory.yml", "vault.yml");
                 judge.whole();
-                sample.iter().skip(n).step_by(2).for_each(|(what, bytes)| judge.confirm(what, bytes, &[]));
+                sample.iter().skip(n).step_by(2).for_each(|(what, bytes)| judge.confirm(what, bytes));
             });
         }
     });
@@ -208,10 +208,10 @@ fn each_part() {
         text.replacen(from, to, 1)
     };
     // Somebody who knows the recipients and has no identity.
-    let theirs = |name: &str, registry: &str, flags: &[&str]| {
+    let theirs = |name: &str, registry: &str| {
         let head = &text[..text.find("become_password").unwrap()];
         site.write("theirs.yml", head.as_bytes());
-        site.ok(&[&["vault", "set", "theirs.yml", name, "--registry", registry, "--username", "mallory"], flags].concat(), "planted-of-Mallory");
+        site.ok(&["vault", "set", "theirs.yml", name, "--registry", registry, "--username", "mallory"], "planted-of-Mallory");
         let theirs = site.text("theirs.yml");
         let login = logins(&theirs)[0].clone();
         theirs[login].to_string()
@@ -249,7 +249,7 @@ fn each_part() {
                 [&text[..seals[2].start], &old.replace("        ", "      "), &text[seals[2].end..seals[3].start], &moved, &text[seals[3].end..]].concat()
             }]
         }),
-        ("another login", vec![[&text[..corp.start], &theirs("corp", "evil.example.org", &[]), &text[corp.end..]].concat()]),
+        ("another login", vec![[&text[..corp.start], &theirs("corp", "evil.example.org"), &text[corp.end..]].concat()]),
         ("`password_command`, `password_file`", {
             std::fs::write(site.path("theirs.txt"), "planted-of-Mallory").unwrap();
             std::fs::set_permissions(site.path("theirs.txt"), std::fs::Permissions::from_mode(0o600)).unwrap();
@@ -287,7 +287,7 @@ fn each_part() {
                 (_, Verdict::Refused(code, text)) => panic!("{what}: exit {code}: {text}"),
                 (_, Verdict::Taken(taken)) => panic!("{what}: taken: {:?}", changed(&whole, taken)),
             }
-            judge.confirm(&what, changed_text.as_bytes(), &[]);
+            judge.confirm(&what, changed_text.as_bytes());
         }
     }
 }
@@ -324,7 +324,7 @@ fn the_readme_tells_what_holds_what() {
 fn a_machine_that_has_seen_the_vault() {
     let site = Site::new();
     let text = site.text("vault.yml");
-    assert_eq!(site.apply("inventory.yml", &[]).code, 4);
+    assert_eq!(site.apply("inventory.yml").code, 4);
     let stamp = text.find("vault_id: v").unwrap() + "vault_id: v".len();
     let serial = text.trim_end().len() - 1;
     let (mut swapped, mut back, mut form) = (0, 0, 0);
@@ -346,14 +346,14 @@ fn a_machine_that_has_seen_the_vault() {
             1
         }] += 1;
         site.write("vault.yml", &bytes);
-        let ran = site.apply_again("inventory.yml", &[]);
+        let ran = site.apply_again("inventory.yml");
         assert!(ran.code == code && ran.text.contains(words), "bit {bit}: {}: {}", ran.code, ran.text);
         assert_eq!((ran.contacts, ran.files.len()), (0, 0));
     }
     eprintln!("bits of the stamp: {swapped} swapped, {back} rolled back, {form} of no form");
     assert!(swapped >= 16 && back >= 1 && form >= 16);
     site.write("vault.yml", text.as_bytes());
-    assert_eq!(site.apply_again("inventory.yml", &[]).code, 4, "the control");
+    assert_eq!(site.apply_again("inventory.yml").code, 4, "the control");
 }
 
 /// A vault that is encrypted as a whole: every damage is exit code 5. White space behind the armor is none of it.
@@ -386,6 +386,6 @@ fn a_vault_that_is_encrypted_as_a_whole() {
     let mut judge = Judge::new(&sites[1], "inventory.yml", "vault.yml");
     judge.whole();
     for (what, _, bytes) in (0..bits + text.len()).step_by(1009).chain([bits + whole]).chain(bits..bits + 40).filter_map(damage) {
-        judge.confirm(&what, &bytes, &[]);
+        judge.confirm(&what, &bytes);
     }
 }

@@ -1,5 +1,8 @@
 //! Where seals and logins stand in a vault's text, and texts that were damaged.
 
+// Each test binary takes what it needs.
+#![allow(dead_code)]
+
 use std::ops::Range;
 
 use regprov::model::armor::{BEGIN, END};
