@@ -15,6 +15,7 @@ use super::document::{VaultDocument, VaultLogin};
 use super::file::recipient_count;
 use super::is_age_file;
 use super::merge::Sheet;
+use super::recipients::people;
 use crate::error::Result;
 use crate::model::Fingerprint;
 use crate::model::text::escape;
@@ -72,7 +73,7 @@ pub fn outline(file: &str, text: &str) -> Result<String> {
 
 /// The outline of a file that is encrypted as a whole.
 pub fn outline_of_whole(bytes: &[u8]) -> String {
-    format!("encrypted as a whole, for {}, mark {}\n", people(recipient_count(bytes)), mark("", bytes.trim_ascii()))
+    format!("encrypted as a whole, for {}, mark {}\n", whom(recipient_count(bytes)), mark("", bytes.trim_ascii()))
 }
 
 /// What stands in the place of a value that may be secret.
@@ -104,17 +105,13 @@ fn line(out: &mut String, indent: usize, key: &str, value: Option<&str>) {
 fn sealed(id: &str, password: &str) -> String {
     let seal = password.trim();
     match is_age_file(seal.as_bytes()) {
-        true => format!("sealed for {}, mark {}", people(recipient_count(seal.as_bytes())), mark(id, seal.as_bytes())),
+        true => format!("sealed for {}, mark {}", whom(recipient_count(seal.as_bytes())), mark(id, seal.as_bytes())),
         false => format!("in the clear {NOT_SHOWN}"),
     }
 }
 
-fn people(count: Option<usize>) -> String {
-    match count {
-        Some(1) => "1 recipient".to_string(),
-        Some(n) => format!("{n} recipients"),
-        None => "nobody knows whom".to_string(),
-    }
+fn whom(count: Option<usize>) -> String {
+    count.map_or("nobody knows whom".to_string(), people)
 }
 
 fn mark(id: &str, seal: &[u8]) -> String {
