@@ -86,6 +86,8 @@ pub type Result<T> = std::result::Result<T, Error>;
 pub mod rule {
     /// Whatever has no name of its own.
     pub const INPUT: &str = "input";
+    /// A seal that does not open, is damaged, or belongs to another login.
+    pub const SEAL: &str = "seal";
     /// Two logins for one registry in one file.
     pub const TWO_LOGINS: &str = "two-logins";
     /// Two logins where the consumer knows one.

@@ -9,10 +9,15 @@ mod embedded;
 mod estate;
 #[path = "common/hosts.rs"]
 mod hosts;
+#[path = "common/peers.rs"]
+mod peers;
 #[path = "common/registry.rs"]
 mod registry;
+#[path = "common/signing.rs"]
+mod signing;
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::sync::{Arc, Mutex};
 
 use base64::Engine as _;
@@ -148,6 +153,41 @@ async fn a_login_is_rotated_and_taken_back() {
     assert_eq!(site.vault(), before, "byte for byte");
     assert!((0..3).all(|i| site.has(i, "robot-a", OLD)));
     site.rotate("undo", &["--identity", "id.txt"], "").ended(2, &["no rotation of login `reg` is under way"]);
+}
+
+/// Under `signed: required` each step leaves a vault that the next one takes, or says that it does not.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs ssh-keygen"]
+async fn a_rotation_of_a_signed_vault_signs_it_again() {
+    let Some(_) = peers::need("ssh-keygen") else { return };
+    let site = Site::new(1).await;
+    let inventory = fs::read_to_string(site.estate.path("inventory.yml")).unwrap();
+    fs::write(site.estate.path("inventory.yml"), inventory.replace("id: site\n", "id: site\nsigned: required\n")).unwrap();
+    for (name, text) in [("alice", signing::key(1).to_openssh(ssh_key::LineEnding::LF).unwrap().to_string()), ("broken", "no key\n".to_string())] {
+        fs::write(site.estate.path(name), text).unwrap();
+        fs::set_permissions(site.estate.path(name), fs::Permissions::from_mode(0o600)).unwrap();
+    }
+    fs::write(site.estate.path("allowed_signers"), signing::line("alice", &signing::key(1))).unwrap();
+    let sign = || site.estate.run(&["vault", "sign", "vault.yml", "--key", "alice"]).ended(0, &["of alice: vault.yml.sig"]);
+    sign();
+    site.takes(&["robot-a", OLD, "robot-b", NEW]);
+    let ssh = site.estate.bed.key.to_str().unwrap();
+    let rotate = |key: &str, verb: &str, words: &[&str], input: &str| {
+        let words = [&["rotate", verb, "inventory.yml", "reg", "--ssh-key", ssh, "--no-agent", "--identity", "id.txt"], words].concat();
+        site.estate.piped_in(&[("REGPROV_SIGNING_KEY", key)], &words, input)
+    };
+    site.start(&["--username", "robot-b"], NEW).ended(5, &["vault.yml would lose its signature"]);
+    assert!(site.has(0, "robot-a", OLD));
+    rotate("alice", "start", &["--username", "robot-b"], NEW).ended(0, &["1 changed", "vault.yml is signed again (vault.yml.sig)"]);
+    assert!(site.has(0, "robot-b", NEW));
+    site.estate.apply(&["inventory.yml"]).ended(0, &["1 unchanged"]);
+    // A key that does not sign: what was begun is ended, and told.
+    let stale = "vault.yml was written and not signed again, so vault.yml.sig does not fit it any more";
+    rotate("broken", "undo", &[], "").ended(5, &["1 changed", stale, "regprov vault sign vault.yml"]);
+    assert!(site.has(0, "robot-a", OLD));
+    site.estate.apply(&["inventory.yml"]).ended(5, &["vault.yml.sig does not fit vault.yml"]);
+    sign();
+    site.estate.apply(&["inventory.yml"]).ended(0, &["1 unchanged"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

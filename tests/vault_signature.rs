@@ -206,6 +206,9 @@ async fn every_verb_that_reads_an_inventory_demands_it() {
     for verb in [&["hosts", "inventory.yml"][..], &["lint", "inventory.yml"], &["expiry", "inventory.yml"]] {
         site.estate.run(verb).ended(0, &[]);
     }
+    // A rotation would leave a vault that the run after it refuses: it ends before anything is asked.
+    site.estate.run(&["rotate", "start", "inventory.yml", "hub"]).ended(5, &["vault.yml would lose its signature", "REGPROV_SIGNING_KEY"]);
+    assert_eq!((site.traces(), fs::read_to_string(site.path("vault.yml")).unwrap().as_str()), (before, site.right("vault.yml")));
     // The signature comes before the rollback: the first is the worse news.
     site.write("vault.yml", site.right("vault.yml").replace("vault_serial: 4", "vault_serial: 3"));
     site.refused(&[], &["does not fit"]);
@@ -264,6 +267,14 @@ async fn signers_from_outside_are_asked_of_the_inventory_too() {
     // Vault and demand alone do not do.
     sign_inventory(&site.right("inventory.yml").replace("signed: required\n", ""), 1);
     site.refused(&outside, &["vault.yml.sig was made with a key that elsewhere does not name"]);
+
+    // Where CI says so, signers that come with the repository are told.
+    let ci = |file: &str| site.estate.piped_in(&[("CI", "true")], &["hosts", "inventory.yml", "--allowed-signers", file], "");
+    let told = "elsewhere lies in the repository of inventory.yml: whoever can change what is signed can change who may sign";
+    ci("elsewhere").ended(5, &[told]);
+    let apart = tempfile::NamedTempFile::new().unwrap();
+    fs::write(apart.path(), line("alice", &key(1))).unwrap();
+    ci(apart.path().to_str().unwrap()).ended(5, &["vault.yml.sig was made with a key"]).without(&["lies in the repository"]);
 
     site.refused(&["--allowed-signers", "nowhere"], &["nowhere cannot be read: there is no such file"]);
     site.estate.piped_in(&[("REGPROV_ALLOWED_SIGNERS", "")], &["hosts", "inventory.yml"], "").ended(5, &["REGPROV_ALLOWED_SIGNERS is set but empty"]);

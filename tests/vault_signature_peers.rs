@@ -61,8 +61,12 @@ impl Site {
     }
 
     fn keygen(&self, words: &[&str], stdin: &[u8]) -> (bool, Vec<u8>) {
+        self.keygen_in("UTC0", words, stdin)
+    }
+
+    fn keygen_in(&self, zone: &str, words: &[&str], stdin: &[u8]) -> (bool, Vec<u8>) {
         let mut command = Command::new(&self.ssh_keygen);
-        command.args(words).current_dir(self.path("")).env_clear().env("PATH", "/usr/bin:/bin").env("HOME", self.path("home"));
+        command.args(words).current_dir(self.path("")).env_clear().env("PATH", "/usr/bin:/bin").env("HOME", self.path("home")).env("TZ", zone);
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let _ = child.stdin.take().unwrap().write_all(stdin);
         let output = child.wait_with_output().unwrap();
@@ -343,6 +347,18 @@ async fn allowed_signers_mean_what_they_mean_to_openssh() {
         assert!(site.openssh_takes("alice", "vault.yml.sig", vault.as_bytes()), "OpenSSH: {beside:?}");
         site.run(&["hosts", "inventory.yml"]).ended(5, &["allowed_signers:1:"]);
     }
+    // Times without Z are the machine's own.
+    let in_hours = |hours: i64| {
+        let date = time::OffsetDateTime::now_utc() + time::Duration::hours(hours);
+        format!("{:04}{:02}{:02}{:02}{:02}", date.year(), u8::from(date.month()), date.day(), date.hour(), date.minute())
+    };
+    for (zone, want) in [("UTC0", true), ("EAST-14", false), ("WEST12", true)] {
+        site.write("allowed_signers", lines(&format!("valid-before=\"{}\"", in_hours(6))));
+        let theirs =
+            site.keygen_in(zone, &["-Y", "verify", "-I", "alice", "-n", "regprov", "-f", "allowed_signers", "-s", "vault.yml.sig"], vault.as_bytes()).0;
+        let ours = site.estate.piped_in(&[("TZ", zone)], &["hosts", "inventory.yml"], "").code == 0;
+        assert_eq!((theirs, ours), (want, want), "{zone}");
+    }
     // Any principal counts here; OpenSSH is asked for one.
     site.write("allowed_signers", format!("carol {alice}\n"));
     assert!(!site.openssh_takes("alice", "vault.yml.sig", vault.as_bytes()) && site.openssh_takes("carol", "vault.yml.sig", vault.as_bytes()));
@@ -402,6 +418,34 @@ async fn signatures_of_hardware_keys_count() {
     assert!(site.is_taken());
     site.write("vault.yml", vault.replace("alice", "malice"));
     assert!(!site.is_taken());
+}
+
+/// What OpenSSH takes and we do not: certificates, and DSA while it knew that.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs ssh-keygen"]
+async fn certificates_and_dsa_are_refused() {
+    let Some(site) = Site::new().await else { return };
+    let vault = site.text("vault.yml");
+    site.make_key("alice", "ed25519", "256");
+    site.make_key("ca", "ed25519", "256");
+    assert!(site.keygen(&["-q", "-s", "ca", "-I", "alice", "-n", "alice", "alice.pub"], b"").0);
+    site.write("allowed_signers", format!("alice cert-authority {}", site.text("ca.pub")));
+    let sign = |key: &str| {
+        let (signed, signature) = site.keygen(&["-q", "-Y", "sign", "-n", "regprov", "-f", key], vault.as_bytes());
+        assert!(signed, "{key}");
+        site.write("vault.yml.sig", signature);
+        site.openssh_takes("alice", "vault.yml.sig", vault.as_bytes())
+    };
+    assert!(sign("alice-cert.pub"), "OpenSSH");
+    site.run(&["hosts", "inventory.yml"]).ended(5, &["vault.yml.sig was made with a certificate, and certificates are not supported"]);
+    // The control: the same key by itself.
+    site.write("allowed_signers", format!("alice {}", site.text("alice.pub")));
+    assert!(sign("alice") && site.is_taken());
+    if site.keygen(&["-q", "-t", "dsa", "-N", "", "-f", "dsa"], b"").0 {
+        site.write("allowed_signers", format!("alice {}", site.text("dsa.pub")));
+        sign("dsa");
+        assert!(!site.is_taken());
+    }
 }
 
 /// RSA with SHA-1 proves nothing any more, for OpenSSH neither.

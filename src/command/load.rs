@@ -172,7 +172,7 @@ impl Opener {
         let mut logins: Vec<Login> = Vec::new();
         for entry in entries {
             let opened = match entry.password.dynamic() {
-                None => open_login(entry, identities, allow_plaintext),
+                None => open_with_previous(entry, identities, allow_plaintext),
                 // Its password is had below.
                 Some(dynamic) => Ok(dynamic_login(entry, dynamic)),
             };
@@ -209,6 +209,18 @@ impl Opener {
         self.had.insert(entry.name.clone(), password.clone());
         Ok(password)
     }
+}
+
+/// Opens a login, and what a rotation of it replaces: that goes nowhere, but a damaged seal is told before it is needed.
+fn open_with_previous(entry: &LoginEntry, identities: &Identities, allow_plaintext: bool) -> Result<Login> {
+    let login = open_login(entry, identities, allow_plaintext)?;
+    if let Some(before) = entry.before_rotation() {
+        open_login(&before, identities, false).map_err(|e| {
+            let message = e.message.replacen("the password of", "the `previous` password of", 1);
+            Error { message, ..e }.hint("take the file from version control again; when every host has the new password, `regprov rotate finish` drops it")
+        })?;
+    }
+    Ok(login)
 }
 
 /// The login but for its password.
@@ -276,6 +288,7 @@ impl World for Opener {
     }
 
     fn read_inventory(&mut self, path: &Path) -> Result<Zeroizing<String>> {
+        signed::look_where_signers_are(path);
         let bytes = self.bytes_signed(path)?;
         self.inventory.clone_from(&bytes);
         self.decoded(path, bytes)

@@ -8,9 +8,9 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
 use zeroize::Zeroizing;
 
-use super::files;
 use super::load::now;
 use super::signing::{self, SigningKey};
+use super::{files, sources};
 use crate::error::{Error, Kind, Result};
 use crate::model::text::{sanitize, shell_word};
 use crate::ui;
@@ -71,6 +71,16 @@ pub fn demand() -> Result<Option<Demand>> {
 fn given() -> Result<Option<Arc<Signers>>> {
     let Some(file) = GIVEN.get() else { return Ok(None) };
     LOADED.get_or_init(|| read_signers(file).and_then(names_somebody)).clone().map(Some)
+}
+
+/// Warns in CI when the signers that were given lie in the repository of this inventory: they are to come from outside of what others can change.
+pub fn look_where_signers_are(inventory: &Path) {
+    let Some(file) = GIVEN.get().filter(|file| file.is_file() && sources::is_ci()) else { return };
+    let directory = inventory.parent().unwrap_or(Path::new(""));
+    if sources::outside_of_repository(file, directory).is_none() {
+        let (file, inventory) = (file.display(), inventory.display());
+        ui::warning(&format!("{file} lies in the repository of {inventory}: whoever can change what is signed can change who may sign"));
+    }
 }
 
 /// Demands signatures, in this process from now on, by an inventory's `signed: required` and the `allowed_signers` beside it.

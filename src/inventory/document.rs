@@ -13,6 +13,7 @@ use crate::model::login::check_auth_host;
 use crate::model::registry::{NameNote, Registry};
 use crate::model::text::shell_word;
 use crate::model::{Dynamic, DynamicSource, Expiry, Fingerprint, PasswordText, PreviousPassword, Repository, Secret, Username, VaultStamp};
+use crate::model::{armor, conflict};
 
 /// What a file says of logins.
 pub(super) struct Document {
@@ -62,11 +63,6 @@ pub(super) struct LoginItem {
     pub(super) column: u64,
 }
 
-/// The first line of an armored age file.
-const ARMOR_BEGIN: &str = "-----BEGIN AGE ENCRYPTED FILE-----";
-/// The last line of an armored age file.
-const ARMOR_END: &str = "-----END AGE ENCRYPTED FILE-----";
-
 pub(super) const LOGIN_KEYS: Keys = Keys {
     known: &["registry", "username", "password", "password_command", "password_file", "auth_hosts", "expires", "fingerprint", "canary", "previous"],
     reserved: &["command", "kubernetes"],
@@ -80,13 +76,34 @@ pub(super) const PREVIOUS_KEYS: Keys = Keys { known: &["username", "password", "
 /// # Errors
 /// All that is wrong with its keys and values.
 pub(super) fn parse_vault(file: &str, text: &str) -> Result<Document, Vec<Problem>> {
-    let root = yaml::parse(file, text).map_err(|p| vec![sanitize(*p)])?;
+    let root = tree(file, text).map_err(|p| vec![sanitize(*p)])?;
     let mut problems = Vec::new();
     let mut reader = Reader { file, problems: &mut problems };
     let fields = reader.keyed(&root, "the vault", schema::VAULT_KEYS);
     schema::version(&mut reader, &fields, false);
     let document = read(&mut reader, &fields);
     if problems.is_empty() { Ok(document) } else { Err(problems.into_iter().map(sanitize).collect()) }
+}
+
+/// The tree of a file that may hold seals. One that is damaged is told before what its damage did to the form of the file.
+pub(super) fn tree(file: &str, text: &str) -> Result<Node, Box<Problem>> {
+    match armor::damaged(text.as_bytes()) {
+        Some(line) => Err(Box::new(damaged_seal(file, text, line))),
+        None => yaml::parse(file, text),
+    }
+}
+
+/// What is told of a seal that is not whole, at its line.
+pub(super) fn damaged_seal(file: &str, text: &str, line: u64) -> Problem {
+    let of = conflict::login_at(text, line).map(|login| format!(" of login `{login}`")).unwrap_or_default();
+    Problem {
+        rule: rule::SEAL,
+        file: file.to_string(),
+        line,
+        column: 0,
+        message: format!("the seal{of} that stands here is damaged: it was cut or changed"),
+        hint: Some("take the file from version control again".to_string()),
+    }
 }
 
 /// Reads the keys that a vault and an inventory share. A login without a password and a plain password are read; whether they
@@ -369,20 +386,22 @@ fn password(reader: &mut Reader<'_>, node: &Node, what: &str) -> Option<Password
         }
     }
     let trimmed = text.trim();
-    if trimmed.starts_with("-----BEGIN AGE") {
-        let whole = trimmed.lines().next() == Some(ARMOR_BEGIN) && trimmed.lines().last() == Some(ARMOR_END);
+    let block = matches!(style, ScalarStyle::Literal | ScalarStyle::Folded);
+    // Nobody opens a block for nothing: what stood in it is gone.
+    if armor::is_part(trimmed) || (block && trimmed.is_empty()) {
+        let whole = trimmed.lines().next() == Some(armor::BEGIN) && trimmed.lines().last() == Some(armor::END);
         if whole {
             return Some(PasswordText::Sealed(format!("{trimmed}\n")));
         }
         let why = if style == ScalarStyle::Literal { "it was cut" } else { "its lines were joined" };
-        reader.fault_hint(
+        reader.fault_of(
+            rule::SEAL,
             node.pos,
             format!("the sealed password of {what} is damaged: {why}"),
-            "it must stand as a block behind `password: |`, from its BEGIN line to its END line",
+            Some("it must stand as a block behind `password: |`, from its BEGIN line to its END line".to_string()),
         );
         return None;
     }
-    let block = matches!(style, ScalarStyle::Literal | ScalarStyle::Folded);
     let fault = match crate::model::login::check_password(text) {
         Err(why) => Some((why, None)),
         Ok(()) if block && text.ends_with('\n') => {

@@ -32,6 +32,7 @@ pub(crate) use source::ansible_vars;
 pub use source::{Layout, LayoutGroup, layout as ansible_layout};
 
 use crate::error::{Error, Kind, Problem, Result, rule};
+use crate::model::armor;
 use crate::model::text::{escape, shell_word};
 use crate::model::verify::VerifyMode;
 use crate::model::{Host, LoginEntry, PasswordText, Portion, Target, VaultStamp, Within};
@@ -113,13 +114,16 @@ pub struct LoadOptions {
 /// The text of a file as [`load`] wants it from its `read`: UTF-8 of at most [`INVENTORY_BYTES_MAX`] bytes.
 ///
 /// # Errors
-/// Says on which line the first byte stands that is no UTF-8; [`Kind::Usage`].
+/// Says on which line the first byte stands that is no UTF-8, [`Kind::Usage`]; or where a seal is damaged, [`Kind::Vault`].
 pub fn decode(path: &Path, bytes: impl Into<Zeroizing<Vec<u8>>>) -> Result<Zeroizing<String>> {
     let (file, mut bytes) = (path.display(), bytes.into());
     if bytes.len() > INVENTORY_BYTES_MAX {
         return Err(Error::usage(format!("{file}: is larger than {} MiB", INVENTORY_BYTES_MAX >> 20)));
     }
     if let Err(e) = std::str::from_utf8(&bytes) {
+        if let Some(line) = armor::damaged(&bytes) {
+            return Err(told(vec![document::damaged_seal(&file.to_string(), &String::from_utf8_lossy(&bytes), line)]));
+        }
         let line = 1 + bytes[..e.valid_up_to()].iter().filter(|b| **b == b'\n').count();
         return Err(Error::usage(format!("{file}:{line}: is not UTF-8")).hint("save the file as UTF-8"));
     }
@@ -234,7 +238,7 @@ pub fn survey(path: &Path, world: &mut dyn World, options: LoadOptions) -> Resul
 
 /// What is wrong with the form of one file, a vault or an inventory, by itself: keys and values, not what they mean together with others.
 pub fn examine(file: &str, text: &str) -> Vec<Problem> {
-    let root = match yaml::parse(file, text) {
+    let root = match document::tree(file, text) {
         Ok(root) => root,
         Err(problem) => return vec![sanitize(*problem)],
     };
@@ -255,7 +259,7 @@ pub fn examine(file: &str, text: &str) -> Vec<Problem> {
 /// relative to the inventory's directory.
 ///
 /// # Errors
-/// All problems at once, of [`Kind::Usage`]; an error of another kind that `world` returns (a vault that cannot be opened)
+/// All problems at once, of [`Kind::Usage`], or of [`Kind::Vault`] where nothing is wrong but seals; an error of another kind that `world` returns (a vault that cannot be opened)
 /// ends the reading and is returned as it is, as is one that says that a file must not be used.
 pub fn load(path: &Path, world: &mut dyn World, options: LoadOptions) -> Result<Inventory> {
     let (inventory, problems) = read(path, world, options)?;
@@ -279,7 +283,7 @@ fn read(path: &Path, world: &mut dyn World, options: LoadOptions) -> Result<(Inv
         groups: BTreeMap::new(),
         places: resolve::Places::new(),
     };
-    let root = match yaml::parse(&file, &text) {
+    let root = match document::tree(&file, &text) {
         Ok(root) => root,
         Err(problem) => return Ok((nothing(file), vec![*problem])),
     };
@@ -379,6 +383,12 @@ fn read_vaults(
             continue;
         }
         match world.read_vault(&path) {
+            Ok(text) if text.trim().is_empty() => {
+                let name = path.display().to_string();
+                let hint = Some("take it from version control again".to_string());
+                problems.push(Problem { rule: rule::SEAL, file: name, line: 0, column: 0, message: "is empty: it was cut".into(), hint });
+                complete = false;
+            }
             Ok(text) => match document::parse_vault(&path.display().to_string(), &text) {
                 Ok(document) => {
                     world.stamped(&path, document.stamp.as_ref(), true)?;
@@ -491,10 +501,11 @@ fn password_of(item: &LoginItem, file: &str, options: LoadOptions, reader: &mut 
 
 /// All problems as one error, in the order of their places and not without end.
 fn told(mut problems: Vec<Problem>) -> Error {
+    let kind = if problems.iter().all(|p| p.rule == rule::SEAL) { Kind::Vault } else { Kind::Usage };
     let hidden = problems.len().saturating_sub(PROBLEMS_MAX);
     problems.truncate(PROBLEMS_MAX);
     problems.sort_by(|a, b| (&a.file, a.line, a.column).cmp(&(&b.file, b.line, b.column)));
-    let mut error = Error::from(problems.into_iter().map(sanitize).collect::<Vec<_>>());
+    let mut error = Error { kind, ..Error::from(problems.into_iter().map(sanitize).collect::<Vec<_>>()) };
     if hidden > 0 {
         error.message.push_str(&format!("\nand {hidden} more problems"));
     }

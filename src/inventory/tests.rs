@@ -311,11 +311,19 @@ fn passwords_are_sealed_and_never_shown() {
     case("", "4:3: login `l` has no password");
     case("*hunter2", "7:15: an alias");
     case("!hunter2 x", "7:15: a tag");
-    case("|\n      -----BEGIN AGE ENCRYPTED FILE-----\n      hunter2", "7:15: the sealed password of login `l` is damaged: it was cut");
-    case(
-        ">\n      -----BEGIN AGE ENCRYPTED FILE-----\n      hunter2\n      -----END AGE ENCRYPTED FILE-----",
-        "7:15: the sealed password of login `l` is damaged: its lines were joined",
-    );
+    // A damaged seal is no wrong input.
+    for (password, want) in [
+        ("|\n      -----BEGIN AGE ENCRYPTED FILE-----\n      hunter2", "inv/i.yml:8: the seal of login `l` that stands here is damaged: it was cut or changed"),
+        (
+            ">\n      -----BEGIN AGE ENCRYPTED FILE-----\n      hunter2\n      -----END AGE ENCRYPTED FILE-----",
+            "inv/i.yml:7:15: the sealed password of login `l` is damaged: its lines were joined",
+        ),
+        ("|", "inv/i.yml:7:15: the sealed password of login `l` is damaged: it was cut"),
+    ] {
+        let text = format!("version: 1\ngroups: {{g: {{hosts: h, logins: [l], targets: [docker]}}}}\nlogins:\n  {}\n", login(password));
+        let error = load_files(&[("inv/i.yml", &text)], OPTIONS).err().unwrap();
+        assert!(error.kind == Kind::Vault && error.message.starts_with(want) && !error.message.contains("hunter2"), "{error}");
+    }
     // A comma in braces makes a key of what is behind it; `: ` makes a map.
     for text in [
         "l: {registry: r, username: u, password: a,hunter2}",
@@ -767,7 +775,7 @@ mod documents {
         check("logins:\n  l: {registry: r, username: u, password: hunter2}\n", &[]);
         check(
             &head.replace("      YWdl\n", "").replace("      -----END AGE ENCRYPTED FILE-----\n", ""),
-            &["v.yml:11:15: the sealed password of login `ngc` is damaged: it was cut"],
+            &["v.yml:12: the seal of login `ngc` that stands here is damaged: it was cut or changed"],
         );
         for (end, want) in [
             ("vault_id: v0123456789abcdef\n", "v.yml:1:1: `vault_id` stands here without `vault_serial`"),

@@ -18,7 +18,7 @@ use crate::error::{Error, Problem, rule};
 use crate::inventory::Survey;
 use crate::model::finding::{Finding, Findings, Level};
 use crate::model::{Host, Login, LoginEntry, PasswordText, Within};
-use rules::{by_id, id};
+use rules::by_id;
 
 pub use rules::RULES;
 
@@ -136,7 +136,7 @@ impl Look<'_> {
             _ if self.secret.contains(&login.username.as_str()) => &format!("the password of login `{}` does not open", login.name),
             message => message,
         };
-        let problem = Problem { hint: error.hint.clone(), ..Problem::at(&login.place, id::SEAL, message.to_string()) };
+        let problem = Problem { hint: error.hint.clone(), ..Problem::at(&login.place, rule::SEAL, message.to_string()) };
         self.add(problem, None);
     }
 

@@ -16,7 +16,6 @@ const fn sealed(id: &'static str, level: Level, title: &'static str, help: &'sta
 /// Ids of rules that are not about reading files; those are in [`rule`].
 pub(super) mod id {
     pub(crate) const TARGET: &str = "target-check";
-    pub(crate) const SEAL: &str = "seal";
     pub(crate) const NETRC_KEYWORD: &str = "netrc-keyword";
     pub(crate) const NETRC_PORTS: &str = "netrc-two-ports";
     pub(crate) const NETRC_QUOTES: &str = "netrc-quotes";
@@ -63,9 +62,9 @@ pub static RULES: [Rule; 32] = [
         "Whoever reads the repository has it. Seal it with `regprov vault set`, and change it at the registry.",
     ),
     sealed(
-        id::SEAL,
+        rule::SEAL,
         Level::Error,
-        "a sealed password that the identity at hand does not open, or that belongs to another login",
+        "a sealed password that is damaged, that the identity at hand does not open, or that belongs to another login",
         "Give the identity it was sealed for, or seal the password anew with `regprov vault set`.",
     ),
     sealed(

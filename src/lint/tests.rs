@@ -6,6 +6,7 @@ use std::path::Path;
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 
+use super::rules::id;
 use super::*;
 use crate::inventory::{LoadOptions, survey};
 use crate::ui;
@@ -257,7 +258,7 @@ fn rules_find_what_they_should_and_nothing_near() {
 #[test]
 fn every_rule_has_a_case() {
     // Those that need a vault, a seal or a source have tests of their own, here and in tests/lint.rs.
-    let elsewhere = [rule::LOGIN_TWICE, rule::PLAINTEXT, id::SEAL, rule::SOURCE];
+    let elsewhere = [rule::LOGIN_TWICE, rule::PLAINTEXT, rule::SEAL, rule::SOURCE];
     let cases: BTreeSet<&str> = cases().iter().map(|c| c.0).chain(elsewhere).collect();
     let rules: BTreeSet<&str> = RULES.iter().map(|r| r.id).collect();
     assert_eq!(rules.len(), RULES.len(), "an id stands twice");
@@ -357,7 +358,7 @@ fn a_seal_that_does_not_open_says_why() {
         subject.shut.insert("l0".to_string(), error);
         let findings = lint(&subject);
         assert_eq!(findings.sealed, 0, "it was looked at");
-        findings.found.into_iter().find(|f| f.rule.id == id::SEAL).unwrap()
+        findings.found.into_iter().find(|f| f.rule.id == rule::SEAL).unwrap()
     };
     let plain = findings("bob");
     assert_eq!((plain.line, plain.message.as_str()), (8, "the password of login `l0` was sealed for alice, not for bob"));

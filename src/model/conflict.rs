@@ -79,6 +79,13 @@ pub fn find(text: &str) -> Option<Conflict> {
     found.into_iter().next().map(|first| Conflict { more, ..first })
 }
 
+/// The login to which a line of block style belongs, from 1, where its name can be told.
+pub fn login_at(text: &str, line: u64) -> Option<&str> {
+    let mut section = Section::default();
+    (1..=line).zip(text.lines()).for_each(|(_, line)| section.line(line));
+    section.login
+}
+
 /// Whether a line begins or ends a conflict.
 fn is_marker(line: &str, of: u8) -> bool {
     let run = line.bytes().take_while(|b| *b == of).count();
@@ -106,7 +113,7 @@ impl<'a> Section<'a> {
             return;
         }
         if indent == 0 {
-            *self = Section { inside: content.trim_end() == "logins:", ..Section::default() };
+            *self = Section { inside: content.split('#').next().map(str::trim_end) == Some("logins:"), ..Section::default() };
         } else if self.inside && indent <= *self.indent.get_or_insert(indent) {
             self.login = login_name(content);
         }

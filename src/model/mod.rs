@@ -1,5 +1,6 @@
 //! The nouns. No I/O, no async; uses nothing else of the crate.
 
+pub mod armor;
 pub mod conflict;
 pub mod expiry;
 pub mod file;

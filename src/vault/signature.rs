@@ -27,6 +27,9 @@ pub const SIGNERS_BYTES_MAX: u64 = 1 << 20;
 const VERSION: u32 = 1;
 
 const BEGIN: &str = "-----BEGIN SSH SIGNATURE-----\n";
+/// Why one of a kind that this program does not know counts for nothing.
+const UNSUPPORTED: &str = "was made with a kind of key that is not supported";
+
 const END: &str = "-----END SSH SIGNATURE-----";
 
 /// A moment of this machine's time zone, as year, month, day, hour, minute, second, in seconds since 1970-01-01 UTC.
@@ -145,6 +148,12 @@ pub fn signer_of(signature: &[u8], content: &[u8], what: &str) -> std::result::R
     if matches!(signature.algorithm(), Algorithm::Rsa { hash: None } | Algorithm::Dsa) {
         return Err("was made with SHA-1, which proves nothing".to_string());
     }
+    if signature.public_key().is_certificate() {
+        return Err("was made with a certificate, and certificates are not supported: sign with the key itself".to_string());
+    }
+    if signature.public_key().is_other() {
+        return Err(UNSUPPORTED.to_string());
+    }
     let key = PublicKey::from(signature.public_key().clone());
     let fingerprint = key.fingerprint(HashAlg::Sha256).to_string();
     if key.verify(NAMESPACE, content, &signature).is_err() {
@@ -169,7 +178,7 @@ fn read(armored: &[u8]) -> std::result::Result<SshSig, String> {
     let bytes = STANDARD.decode(packed).map_err(|_| no())?;
     let mut rest = &bytes[..];
     let signature = SshSig::decode(&mut rest).map_err(|e| match e {
-        ssh_key::Error::AlgorithmUnknown | ssh_key::Error::AlgorithmUnsupported { .. } => "was made with a kind of key that is not supported".to_string(),
+        ssh_key::Error::AlgorithmUnknown | ssh_key::Error::AlgorithmUnsupported { .. } => UNSUPPORTED.to_string(),
         _ => no(),
     })?;
     // OpenSSH takes version 0 too, which it never wrote.
@@ -426,6 +435,24 @@ mod tests {
             assert_eq!(in_list(list, NAMESPACE), want, "{list}");
         }
         assert!(!in_list(&format!("{}x", "*".repeat(10_000)), NAMESPACE));
+    }
+
+    proptest::proptest! {
+        /// Whatever stands in the files, they are read or refused.
+        #[test]
+        fn nothing_that_is_read_is_a_panic(
+            line in "(a|\"a b\"|\"|é)?[ \t]?(cert-authority|namespaces=|valid-after=|valid-before=)?(\"[0-9Zé*,!]{0,15}\"?|[^\n]{0,20})[,= ]?",
+            text in ".{0,60}",
+            signature in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..200),
+        ) {
+            for text in [line.clone(), text, format!("{line} {ALICE}")] {
+                let _ = Signers::parse("allowed_signers", &text, &|_| None);
+            }
+            let packed = STANDARD.encode([b"SSHSIG\0\0\0\x01", &signature[..]].concat());
+            proptest::prop_assert!(signer_of(&signature, b"", "v").is_err());
+            let armored = format!("{BEGIN}{packed}\n{END}\n");
+            proptest::prop_assert!(signer_of(armored.as_bytes(), b"", "v").is_err());
+        }
     }
 
     #[test]

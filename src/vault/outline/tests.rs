@@ -1,6 +1,7 @@
 //! What an outline shows, what it must not, and that it follows what a run reads.
 
 use std::collections::BTreeSet;
+use std::sync::LazyLock;
 
 use proptest::prelude::*;
 use serde_json::Value as Json;
@@ -243,7 +244,7 @@ proptest! {
         two in (0usize..99, 0usize..7, 0usize..99, 0usize..99, 0usize..9),
         is_same_place in any::<bool>(),
     ) {
-        let base = BASE.replace('@', SEAL);
+        let base = BASE.replace('@', &SEAL);
         let two = if is_same_place { (one.0, one.1, two.2, one.3, one.4) } else { two };
         let texts = [base.clone(), edit(&base, one), edit(&base, two), edit(&edit(&base, one), two)].map(|text| (structure(&text), read(&text), text));
         for (a, b) in [(0, 1), (0, 2), (1, 2), (1, 3)] {
@@ -256,13 +257,13 @@ proptest! {
     }
 }
 
-/// Armor enough for [`is_age_file`].
-const SEAL: &str = "      -----BEGIN AGE ENCRYPTED FILE-----\n      YWdlLWVuY3J5cHRpb24ub3JnL3Yx\n      -----END AGE ENCRYPTED FILE-----\n";
+/// One seal, for all edits.
+static SEAL: LazyLock<String> = LazyLock::new(|| block(&sealed_for_alice(), 6));
 
 /// The control of the property: among the edits of one line there are many that a run takes, some that it does not see, and many kinds.
 #[test]
 fn the_edits_of_the_property_reach_what_it_is_about() {
-    let base = BASE.replace('@', SEAL);
+    let base = BASE.replace('@', &SEAL);
     let was = read(&base);
     let (mut seen, mut unseen, mut kinds) = (0, 0, BTreeSet::new());
     for at in 0..base.lines().count() {
