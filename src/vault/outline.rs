@@ -1,7 +1,7 @@
 //! A vault as git shows it: its structure, the values that are no secrets, and marks in the place of what is sealed. No identity is asked for.
 //!
-//! The text is read by the reader of inventories ([`yaml`]), so that nothing is shown in another way than a run reads it, and each value by
-//! its place ([`Shape`]), not by what its key looks like:
+//! The text is read by the reader of inventories (`src/inventory/yaml.rs`), so that nothing is shown in another way than a run reads it, and each value by
+//! its place (`src/inventory/schema/shape.rs`), not by what its key looks like:
 //!
 //! - **Shown** are the values of keys that the schema knows and that hold no password: addresses, jump hosts and commands too.
 //! - **A seal** has a mark: HMAC-SHA256 over it, keyed with the vault's id, so that equal marks in two vaults mean nothing. A seal is no
