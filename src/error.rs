@@ -59,6 +59,18 @@ impl Error {
         Error { kind: Kind::Internal, message: message.into(), hint: None }
     }
 
+    /// Several errors as one, in their order; of the kind that tells most of what to do: wrong usage before all others.
+    ///
+    /// # Panics
+    /// Without any.
+    pub fn together(mut errors: Vec<Error>) -> Self {
+        if errors.len() == 1 {
+            return errors.remove(0);
+        }
+        let kind = errors.iter().map(|e| e.kind).find(|kind| *kind == Kind::Usage).unwrap_or(errors[0].kind);
+        Error { kind, message: errors.iter().map(Error::to_string).collect::<Vec<_>>().join("\n"), hint: None }
+    }
+
     /// Adds the way out.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {

@@ -84,7 +84,9 @@ impl Site {
 
     /// Another text of the vault, on a machine that has seen none.
     fn put_vault(&self, text: &str) {
-        fs::remove_dir_all(self.estate.path("home/.local/state/regprov/vaults")).unwrap();
+        // There is nothing yet where each run was refused.
+        let forgotten = fs::remove_dir_all(self.estate.path("home/.local/state/regprov/vaults"));
+        assert!(forgotten.is_ok() || forgotten.is_err_and(|e| e.kind() == std::io::ErrorKind::NotFound));
         fs::write(self.estate.path("vault.yml"), text).unwrap();
     }
 
@@ -401,24 +403,202 @@ async fn a_robot_whose_secret_cannot_be_kept_is_deleted_again() {
     assert!(site.works("gpu"));
 }
 
-/// Ctrl-C while Harbor makes the robot: what was begun is ended, and the vault has the secret.
+/// A signal while Harbor makes a secret, of a new robot or in place: what was begun is ended, and the vault has it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_interrupts_between_a_secret_and_its_vault() {
-    for signal in ["INT", "TERM"] {
+    for signal in ["INT", "TERM", "HUP", "QUIT"] {
         let site = Site::new().await;
-        let (told, asked) = std::sync::mpsc::channel();
-        site.harbor.meanwhile("POST", "/api/v2.0/robots", move || {
-            told.send(()).unwrap();
-            std::thread::sleep(Duration::from_millis(700));
-        });
         let name = site.harbor.name();
-        let words = ["harbor", "robot", "create", "vault.yml", "gpu", "--harbor", &name, "--project", "base", "--admin-login", "boss", "--identity", "id.txt"];
-        let child = site.estate.started(&[&words[..], &["--ca", "ca.pem"]].concat());
-        asked.recv_timeout(Duration::from_secs(20)).unwrap();
-        assert!(std::process::Command::new("kill").args([format!("-{signal}"), child.id().to_string()]).status().unwrap().success());
-        let out = child.wait_with_output().unwrap();
-        assert_eq!(out.status.code(), Some(0), "{}", String::from_utf8_lossy(&out.stderr));
-        assert!(site.works("gpu"));
+        let create = ["create", "vault.yml", "gpu", "--harbor", &name, "--project", "base"];
+        for (method, words) in [("POST", &create[..]), ("PATCH", &["rotate", "vault.yml", "gpu", "--in-place"])] {
+            let (told, asked) = std::sync::mpsc::channel();
+            site.harbor.meanwhile(method, "/api/v2.0/robots", move || {
+                told.send(()).unwrap();
+                std::thread::sleep(Duration::from_millis(700));
+            });
+            let words = [&["-vvv", "harbor", "robot"], words, &["--admin-login", "boss", "--identity", "id.txt", "--ca", "ca.pem"]].concat();
+            let mut child = site.estate.started(&words);
+            asked.recv_timeout(Duration::from_secs(20)).unwrap();
+            if signal == "HUP" {
+                // With the terminal, nobody is left who reads.
+                drop((child.stdout.take(), child.stderr.take()));
+            }
+            assert!(std::process::Command::new("kill").args([format!("-{signal}"), child.id().to_string()]).status().unwrap().success());
+            let out = child.wait_with_output().unwrap();
+            assert_eq!(out.status.code(), Some(0), "{signal} {method} {}: {}", out.status, String::from_utf8_lossy(&out.stderr));
+            assert!(site.works("gpu"), "{signal} {method}");
+            site.harbor.heal();
+        }
+        assert_eq!(site.harbor.state.lock().unwrap().secrets.len(), 2);
+    }
+}
+
+/// What Harbor answers is held against what it was asked for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_to_another_question_is_not_taken() {
+    let site = Site::new().await;
+    let old = site.harbor.robot(&body("old", "project", 30, &[right("base", &["pull"])]));
+    let create = |more: &[&str]| site.robot(&[&["create", "vault.yml", "gpu", "--harbor", "HARBOR"], more].concat());
+    let base = ["--project", "base", "--duration", "30"];
+    let answer = |id: i64, name: &str, end: i64| -> &'static str {
+        json!({"id": id, "name": name, "secret": "planted-R0bot0000Kj", "expires_at": end}).to_string().leak()
+    };
+    let month = now() + 30 * 86_400;
+    let before = site.vault();
+    let look = format!("look with `regprov harbor robot list --harbor {} --project base`", site.harbor.name());
+    let mut next = old;
+    for (level, name, id) in [
+        (&base[..], "robot$base+root", None),
+        (&base, "robot$team+gpu", None),
+        (&base, "robot$xbase+gpu", None),
+        (&base, "robot$base+mygpu", None),
+        (&base, "robot$gpu", None),
+        (&["--project", "base", "--system"], "robot$base+gpu", None),
+        (&["--project", "base", "--system"], "robot$mygpu", None),
+        // The number of another one, whatever else is right, or cannot be used.
+        (&base, "robot$base+gpu", Some(old)),
+        (&base, "a:b", Some(old)),
+    ] {
+        site.harbor.heal();
+        next += 1;
+        site.harbor.spoil("POST", "/api/v2.0/robots", "201 Created", answer(id.unwrap_or(next), name, month));
+        let ran = create(level).ended(6, &["robot gpu was not made: its answer names", "whether it was made all the same is not known", "delete it before"]);
+        let why = match (name, id) {
+            ("a:b", _) => "names an account that no consumer can use".to_string(),
+            (_, Some(id)) => format!("its answer names number {id}, which is that of robot robot$base+old"),
+            _ => format!("its answer names the account {name}, which is not what Harbor makes of that name"),
+        };
+        assert!(ran.err.contains(&why) && (level != &base[..] || ran.err.contains(&look)), "{}", ran.err);
+        // What it is the number of is not known, so nothing is deleted.
+        assert_eq!((site.vault(), site.harbor.robots().len()), (before.clone(), 2));
+        let path = format!("/robots/{next}");
+        assert_eq!(site.harbor.call(ADMIN, "DELETE", &path, &Value::Null).0, 200);
+    }
+    assert_eq!(site.harbor.accounts(), ["robot$base+old"]);
+
+    // An end that is another is told, and the robot taken; a day and clocks that differ are none.
+    for (asked, end, words) in [
+        ("30", -1, &["was asked to end 30 days from now (2", "Harbor says that it ends never"][..]),
+        ("30", month + 2 * 86_400, &["was asked to end 30 days from now", "Harbor says that it ends 2", "a rule of its own"]),
+        ("30", now() + 3600, &["was asked to end 30 days from now", "Harbor says that it ends 2"]),
+        ("never", month, &["was asked to end never", "Harbor says that it ends 2"]),
+        ("30", month + 86_400, &[]),
+        ("30", month - 80_000, &[]),
+        ("30", month, &[]),
+        ("never", -1, &[]),
+    ] {
+        site.harbor.heal();
+        site.put_vault(&before);
+        next += 1;
+        site.harbor.spoil("POST", "/api/v2.0/robots", "201 Created", answer(next, "robot$base+gpu", end));
+        let ran = create(&["--project", "base", "--duration", asked]).ended(0, words);
+        assert_eq!(ran.err.contains("was asked to end"), !words.is_empty(), "{asked} {end}: {}", ran.err);
+        assert_eq!(site.harbor.call(ADMIN, "DELETE", &format!("/robots/{next}"), &Value::Null).0, 200);
+    }
+    // So with a rotation.
+    site.harbor.heal();
+    site.put_vault(&before);
+    site.created();
+    next += 2;
+    site.harbor.spoil("POST", "/api/v2.0/robots", "201 Created", answer(next, "robot$base+gpu", month));
+    let under_way = site.vault();
+    site.robot(&["rotate", "vault.yml", "gpu"]).ended(6, &["robot gpu-2 was not made: its answer names the account robot$base+gpu,"]);
+    assert_eq!(site.vault(), under_way);
+    assert_eq!(site.harbor.call(ADMIN, "DELETE", &format!("/robots/{next}"), &Value::Null).0, 200);
+    site.harbor.heal();
+    site.harbor.spoil("POST", "/api/v2.0/robots", "201 Created", answer(next + 1, "robot$base+gpu-2", -1));
+    site.robot(&["rotate", "vault.yml", "gpu"]).ended(0, &["robot$base+gpu-2 was asked to end 365 days from now", "Harbor says that it ends never"]);
+}
+
+/// What it is called may hold what is not seen: it stands in the vault so that it is.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_account_that_is_not_seen_as_it_is_is_escaped_in_the_vault() {
+    let site = Site::new().await;
+    site.harbor.state.lock().unwrap().prefix = "ro\u{202e}bot\u{9b}\u{200b}$".into();
+    site.robot(&["create", "vault.yml", "gpu", "--harbor", "HARBOR", "--project", "base"]).ended(0, &[]).without(&["\u{202e}", "\u{9b}", "\u{200b}"]);
+    assert!(site.vault().contains(r#"    username: "ro\u202ebot\x9b\u200b$base+gpu""#) && site.vault().is_ascii(), "{}", site.vault());
+    assert!(site.works("gpu"));
+    // A second one beside it, and one in place of its secret.
+    site.robot(&["rotate", "vault.yml", "gpu", "--in-place"]).ended(0, &[]);
+    site.robot(&["rotate", "vault.yml", "gpu"]).ended(0, &[]);
+    assert!(site.vault().is_ascii() && site.vault().matches(r"\u202e").count() == 2 && site.works("gpu"), "{}", site.vault());
+}
+
+/// The lines of a login are anybody's who can write the file: its seal decides which Harbor an admin's password goes to, and whose robot ends.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_robot_is_deleted_only_where_the_seal_says_so() {
+    let site = Site::new().await;
+    site.robot(&["create", "vault.yml", "mine", "--harbor", "HARBOR", "--project", "base"]).ended(0, &[]);
+    let theirs = site.harbor.robot(&body("gpu", "project", 30, &[right("base", &["pull"])]));
+    let words = ["vault", "set", "vault.yml", "corp", "--registry", "harbor.corp.example", "--username", "robot$base+gpu"];
+    site.estate.piped(&words, "planted-Corp_5").ended(0, &[]);
+    let (before, robots, name) = (site.vault(), site.harbor.accounts(), site.harbor.name());
+    let by_number = ["regprov harbor robot list --harbor HOST", "regprov harbor robot delete --harbor HOST --id N"];
+    let asked = site.harbor.server.seen().len();
+    let plain = before.split("  mine:").next().unwrap().to_string() + "  mine:\n    registry: NAME\n    username: robot$base+gpu\n    password: hunter2\n";
+    let command = plain.replace("password: hunter2", "password_command: [touch, was-run]").replace("NAME", &name);
+    let identity = ["--identity", "id.txt"];
+    for (text, login, more, code, word) in [
+        (before.replace("harbor.corp.example", &name), "corp", &identity[..], 5, "was sealed for robot$base+gpu at harbor.corp.example, not for"),
+        (before.replace("robot$base+mine", "robot$base+gpu"), "mine", &identity, 5, "was sealed for robot$base+mine at localhost"),
+        (before.clone(), "mine", &[], 5, "an identity is needed"),
+        (plain.replace("NAME", &name), "mine", &identity, 2, "is not sealed, so nothing says that the robot is its own"),
+        (command, "mine", &identity, 2, "is not sealed, so nothing says that the robot is its own"),
+    ] {
+        site.put_vault(&text);
+        // Before anything is asked for, or anybody: no password is at hand here.
+        let delete = [&["delete", "vault.yml", login, "--yes", "--admin-username", ADMIN.0], more].concat();
+        for input in ["", ADMIN.1] {
+            site.run(&delete, input).ended(code, &[&[word], &by_number[..]].concat());
+        }
+        if !more.is_empty() {
+            site.robot(&["delete", "vault.yml", login, "--yes"]).ended(code, &[word]);
+        }
+        assert_eq!((site.vault(), site.harbor.accounts()), (text, robots.clone()));
+    }
+    site.put_vault(&before);
+    site.estate.run(&["vault", "keygen", "-o", "another.txt"]).ended(0, &[]);
+    let strange = ["delete", "vault.yml", "mine", "--yes", "--admin-username", ADMIN.0, "--identity", "another.txt"];
+    site.run(&strange, ADMIN.1).ended(5, &by_number);
+    assert!(site.harbor.server.seen().len() == asked && !site.estate.path("was-run").exists(), "Harbor was asked, or a command run");
+
+    // The old one of a rotation.
+    site.robot(&["rotate", "vault.yml", "mine"]).ended(0, &[]);
+    let under_way = site.vault();
+    let at = under_way.find("previous:").unwrap();
+    let (head, tail) = under_way.split_at(at);
+    site.put_vault(&format!("{head}{}", tail.replacen("robot$base+mine", "robot$base+gpu", 1)));
+    let asked = site.harbor.server.seen().len();
+    site.robot(&["delete", "vault.yml", "mine", "--previous", "--yes"]).ended(5, &[&["was sealed for robot$base+mine at localhost"], &by_number[..]].concat());
+    assert_eq!(site.harbor.server.seen().len(), asked);
+    // The controls: as it was sealed, and by its number.
+    site.put_vault(&under_way);
+    site.robot(&["delete", "vault.yml", "mine", "--previous", "--yes"]).ended(0, &["robot robot$base+mine (7) is deleted"]);
+    let delete = ["delete", "--harbor", "HARBOR", "--id", &theirs.to_string(), "--yes", "--admin-username", ADMIN.0];
+    site.run(&delete, ADMIN.1).ended(0, &["robot robot$base+gpu (8) is deleted"]);
+    assert_eq!(site.harbor.accounts(), ["robot$base+mine-2"]);
+}
+
+/// More than was asked for, and without end: refused, and soon.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_listing_has_bounds() {
+    let site = Site::new().await;
+    let page = |robots: i64| -> &'static str {
+        let robots: Vec<String> = (1..=robots).map(|id| format!("{{\"id\":{id},\"name\":\"r\"}}")).collect();
+        format!("[{}]", robots.join(",")).leak()
+    };
+    let more = "200 OK\r\nContent-Type: application/json\r\nLink: </api/v2.0/robots?page=9>; rel=\"next\"";
+    for (robots, word, pages) in
+        [(100, "its answer goes on without end", 200), (101, "its answer has more robots than it was asked for", 1), (150_000, "has more robots", 1)]
+    {
+        site.harbor.heal();
+        site.harbor.refuse("GET", "/api/v2.0/robots", more, page(robots));
+        let asked = site.harbor.server.seen().len();
+        let start = std::time::Instant::now();
+        site.robot(&["list", "--harbor", "HARBOR", "--admin-vault", "vault.yml"]).ended(6, &["the robots of system level were not listed", word]);
+        assert!(start.elapsed() < Duration::from_secs(20), "{robots}: {:?}", start.elapsed());
+        let listings = site.harbor.server.seen().iter().skip(asked).filter(|r| r.path.starts_with("/api/v2.0/robots")).count();
+        assert_eq!(listings, pages, "{robots}");
     }
 }
 

@@ -240,6 +240,39 @@ fn no_child_gets_an_identity() {
     assert_eq!(fs::read_to_string(site.path("spy.runs")).unwrap(), "x\nx\n", "once for each process, however much is opened");
 }
 
+/// Git, the editor, what makes a password and what a docker configuration names are children as well.
+#[test]
+#[ignore = "needs git"]
+fn no_program_of_the_vault_commands_gets_an_identity() {
+    let site = Site::new();
+    let spy = "tr '\\0' '\\n' </proc/$$/environ >$SITE/seen.${0##*/};";
+    site.program("git", &format!("{spy} exec /usr/bin/git \"$@\""));
+    site.program("ed-spy", &format!("{spy} exit 0"));
+    site.program("token", &format!("{spy} echo x"));
+    site.program("docker-credential-spy", &format!("{spy} echo '{{\"ServerURL\": \"\", \"Username\": \"u\", \"Secret\": \"s\"}}'"));
+    site.private("config.json", r#"{"credHelpers": {"registry.example.org": "spy"}}"#);
+    let login = "  it: {registry: registry.example.org, username: u, password_command: [./token]}\n";
+    site.private("dynamic.yml", &format!("version: 1\nlogins:\n{login}"));
+    for dir in ["node/root", "node/var/lib"] {
+        fs::create_dir_all(site.path(dir)).unwrap();
+    }
+    let group = format!(
+        "groups:\n  g: {{hosts: here, logins: [it], targets: [docker]}}\nhosts:\n  here: {{connection: local, root: {}}}\n",
+        site.path("node").display()
+    );
+    site.private("i.yml", &format!("version: 1\nvault: dynamic.yml\n{group}"));
+    for (line, name) in [
+        ("/usr/bin/git init -q . && /usr/bin/git add vault.yml && regprov vault diff :vault.yml vault.yml", "git"),
+        ("EDITOR=ed-spy regprov vault edit vault.yml", "ed-spy"),
+        ("regprov apply i.yml", "token"),
+        ("regprov import docker-config config.json --check --ask-helpers", "docker-credential-spy"),
+    ] {
+        let (_, out, err) = site.run(&format!("export MARK=here SITE=$PWD REGPROV_IDENTITY={}; {line}", site.key));
+        let seen = fs::read_to_string(site.path(&format!("seen.{name}"))).unwrap_or_else(|_| panic!("{name} was not run: {out}{err}"));
+        assert!(seen.contains("MARK=here") && !seen.contains("REGPROV_") && !seen.contains("AGE-SECRET-KEY"), "{name}: {seen}");
+    }
+}
+
 /// The kernel's copy of the environment is wiped too. The program is looked at while it waits for a program that has none of it.
 #[test]
 fn the_environment_of_the_program_itself_shows_no_identity() {

@@ -168,9 +168,9 @@ fn the_program_judges_likewise() {
     let bits = text.len() * 8;
     let in_seal = |bit: &usize| seals.iter().any(|s| s.contains(&(bit / 8)));
     // Strides without a common factor with 8, so that all bits of a byte come up.
-    let mut sample: Vec<(String, Vec<u8>)> = (0..bits).step_by(1201).filter(in_seal).map(|bit| (format!("bit {bit}"), flipped(text.as_bytes(), bit))).collect();
-    sample.extend((0..bits).filter(|bit| !in_seal(bit)).step_by(127).map(|bit| (format!("bit {bit}"), flipped(text.as_bytes(), bit))));
-    sample.extend((0..text.len()).step_by(67).chain(text.len() - 40..text.len()).map(|at| (format!("cut after {at}"), text.as_bytes()[..at].to_vec())));
+    let mut sample: Vec<(String, Vec<u8>)> = (0..bits).step_by(1101).filter(in_seal).map(|bit| (format!("bit {bit}"), flipped(text.as_bytes(), bit))).collect();
+    sample.extend((0..bits).filter(|bit| !in_seal(bit)).step_by(113).map(|bit| (format!("bit {bit}"), flipped(text.as_bytes(), bit))));
+    sample.extend((0..text.len()).step_by(53).chain(text.len() - 40..text.len()).map(|at| (format!("cut after {at}"), text.as_bytes()[..at].to_vec())));
     sample.extend(rearranged(&text).into_iter().filter(|(what, ..)| !what.contains("line")).map(|(what, _, bytes)| (what, bytes)));
     sample.push(("the vault as it is".into(), text.clone().into_bytes()));
     assert!(sample.len() >= 300, "{}", sample.len());

@@ -119,19 +119,24 @@ fn commits_of_what_must_not_be_committed_are_refused() {
     let Some(repo) = Repo::set_up() else { return };
     let good = repo.read("vault.yml");
     let plain = good.replacen("    password: |", "    password: hunter5\n    canary: |", 1);
+    let ours = good.lines().find_map(|line| line.strip_prefix("  - ")?.split(' ').next()).unwrap().to_string();
     // In two pieces, so that this file holds no key itself.
     let key = format!("# {}{}\n", "AGE-SECRET-", "KEY-1EGTZVFFV20835NWYV6270LXYVK2VKNX2MMDKWYKLMGR48UAWX40Q2P2LM0");
     let two = good.replacen("recipients:\n", &format!("recipients:\n  - {}\n", regprov::vault::identity::generate().1), 1);
     let other = "version: 1\nlogins:\n  hub: {registry: docker.io, username: ci, password: hunter5}\n";
     for (file, text, said) in [
-        ("vault.yml", plain.as_str(), "vault.yml:9: the password of login `hub` stands in the clear"),
+        ("vault.yml", plain.as_str(), "vault.yml:9:5: the password of login `hub` stands in the clear"),
         ("vault.yml", &format!("{good}{key}"), "a secret key"),
         ("vault.yml", &format!("<<<<<<< HEAD\n{good}>>>>>>> x\n"), "vault.yml:1: an unresolved merge conflict"),
-        ("vault.yml", &two, "the password of login `ngc` is sealed for 1 recipients, and the file lists 2"),
-        ("vault.yml", &good.replace("vault_id", "logins"), "a key stands here twice"),
+        ("vault.yml", &two, "the password of login `ngc` is not sealed for the 2 in `recipients`, but for 1"),
+        ("vault.yml", &good.replace("vault_id", "logins"), "twice"),
+        // What the list and the seals say, though the numbers fit.
+        ("vault.yml", &good.replacen(&ours, &regprov::vault::identity::generate().1, 1), "but for 1, but other ones"),
+        ("vault.yml", &good.replacen("logins:", "# hub: {password: hunter5}\nlogins:", 1), "a comment here holds what looks like a password"),
+        ("vault.yml", &good.replacen("    username", "\tusername", 1), "a tab where YAML wants spaces"),
         // One that git was never told of: it looks like a vault, or like one that was decrypted.
-        ("new.yml", &plain, "new.yml:9: the password of login `hub` stands in the clear"),
-        ("decrypted.yaml", other, "decrypted.yaml:3: the password of login `hub` stands in the clear"),
+        ("new.yml", &plain, "new.yml:9:5: the password of login `hub` stands in the clear"),
+        ("decrypted.yaml", other, "decrypted.yaml:3:8: the password of login `hub` stands in the clear"),
     ] {
         repo.write(file, text);
         repo.git("add -A");
@@ -144,6 +149,11 @@ fn commits_of_what_must_not_be_committed_are_refused() {
         repo.git("rm -q --cached -f -r .");
         repo.git("reset -q --hard");
     }
+    // A marked vault that is no text, of which nothing can be said.
+    fs::write(repo.path("vault.yml"), [0xff, 0xfe, b'h', 0, b'u', 0]).unwrap();
+    let (code, _, err) = repo.try_git("commit -q -a -m no");
+    assert!(code == 1 && err.contains("vault.yml is not text"), "{err}");
+    repo.git("reset -q --hard");
     // As good as it was, from a subdirectory, and by name alone.
     fs::create_dir(repo.path("site a")).unwrap();
     repo.write("site a/vault.yml", &good);
@@ -152,7 +162,7 @@ fn commits_of_what_must_not_be_committed_are_refused() {
     repo.git("commit -q -m both");
     repo.write("site a/vault.yml", &plain);
     let (code, _, err) = repo.try_git("commit -q -a -m no");
-    assert!(code == 1 && err.contains("site a/vault.yml:9: "), "{err}");
+    assert!(code == 1 && err.contains("site a/vault.yml:9:5: "), "{err}");
     repo.git("commit -q --no-verify -a -m yes");
     // Other files are nobody's business.
     repo.write("other.yml", "password: hunter7\n");
@@ -259,7 +269,7 @@ fn hooks_of_others_stay_as_they_are() {
     repo.write("vault.yml", &repo.read("vault.yml").replace("logins: {}", "logins:\n  a: {registry: x.example, password: hunter2}"));
     repo.git("add -A");
     let (code, _, err) = repo.try_git("commit -q -m no");
-    assert!(code == 1 && err.contains("vault.yml:6: the password of login `a` stands in the clear"), "{err}");
+    assert!(code == 1 && err.contains("vault.yml:6:6: the password of login `a` stands in the clear"), "{err}");
     let (code, _, err) = repo.ours("git-setup --undo");
     assert!(code == 0 && err.contains("take that line out") && fs::read_to_string(&hook).unwrap().contains(&line), "{err}");
 
@@ -287,7 +297,7 @@ fn a_linked_work_tree_is_part_of_its_clone() {
         .unwrap();
     let git = |words: &str| repo.try_git(&format!("-C {} {words}", linked.display()));
     let (code, _, err) = git("commit -q -a -m no");
-    assert!(code == 1 && err.contains("vault.yml:9: the password of login `hub` stands in the clear"), "{err}");
+    assert!(code == 1 && err.contains("vault.yml:9:5: the password of login `hub` stands in the clear"), "{err}");
     assert!(git("diff HEAD").1.contains("password: in the clear (not shown)"));
     let (code, out, _) = repo.ours_in(&linked, "git-setup --undo");
     assert!(code == 0 && out.contains("pre-commit: taken away"), "{out}");

@@ -96,6 +96,74 @@ fn a_list_that_was_edited_by_hand_is_followed() {
     check(&site, &["--deep"]).ended(0, &[]);
 }
 
+/// Who takes a line out by hand has passwords to change as well, and who adds one has none.
+#[test]
+fn who_was_taken_out_by_hand_could_read() {
+    let (site, bob, ours) = site();
+    let (mine, his) = (format!("  - {ours}\n"), format!("  - {bob}\n"));
+    let edit = |from: &str, to: &str| {
+        let text = texts(&site)[0].replace(from, to);
+        fs::write(site.path(VAULTS[0]), text).unwrap();
+        rekey(&site, &[])
+    };
+    let told = "one/vault.yml: ngc: $oauthtoken at nvcr.io\n";
+    assert_eq!(edit(&mine, &(mine.clone() + &his)).ended(0, &["1 sealed anew"]).stdout, "");
+    let ran = edit(&his, "").ended(0, &["sealed for somebody whom `recipients` did not name"]);
+    assert_eq!(ran.stdout, told);
+    assert_eq!(rekey(&site, &[]).ended(0, &["0 sealed anew"]).stdout, "");
+    // One in the place of another, and one who is removed by a flag, who is told once.
+    edit(&mine, &(mine.clone() + &his));
+    let carol = format!("  - {}\n", regprov::vault::identity::generate().1);
+    assert_eq!(edit(&his, &carol).ended(0, &["1 sealed anew"]).stdout, told);
+    assert_eq!(rekey(&site, &["--remove", carol.trim_start_matches([' ', '-']).trim()]).ended(0, &[]).stdout, told);
+}
+
+/// The list is what the files say: no line of it steers a terminal, none counts twice, and no file is taken twice or through a link.
+#[test]
+fn files_and_lists_of_a_hostile_colleague() {
+    let (site, bob, ours) = site();
+    let before = texts(&site);
+    std::os::unix::fs::symlink("vault.yml", site.path("one/link.yml")).unwrap();
+    fs::hard_link(site.path(VAULTS[1]), site.path("two/again.yml")).unwrap();
+    for (more, words) in [
+        ("one/link.yml", "one/link.yml is a symbolic link"),
+        ("two/again.yml", "two/again.yml is a file that is named before already"),
+        ("one/../two/vault.yml", "is a file that is named before already"),
+    ] {
+        let code = if words.contains("link") { 5 } else { 2 };
+        rekey(&site, &[more, "--add", &bob]).ended(code, &[words]);
+        assert_eq!(texts(&site), before, "{more}");
+    }
+    let listed = |list: &str| fs::write(site.path(VAULTS[2]), before[2].replace(&format!("  - {ours}\n"), list)).unwrap();
+    listed(&format!("  - {ours}\n  - {ours}\n"));
+    check(&site, &[]).ended(5, &["three/vault.yml:4:5: this recipient stands twice"]);
+    rekey(&site, &["--add", &bob]).ended(5, &["three/vault.yml: recipient 2 is the same key as recipient 1", "mend its `recipients` in an editor"]);
+    listed(&format!("  - {ours}\n  - \"{bob}\\e[31m\\nx: y\"\n"));
+    for ran in [check(&site, &[]), rekey(&site, &["--add", &bob])] {
+        let ran = ran.ended(5, &["has several lines"]);
+        assert!(!ran.all().contains('\u{1b}'), "{}", ran.all());
+    }
+    // A comment of an SSH key is not checked by anybody: it is quoted where it is written.
+    let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHsKLqeplhpW+uObz5dvMgjz1OxfM/XXUB+VHtZ6isGN";
+    fs::write(site.path("key.pub"), format!("{key} ev\u{1b}[31mil\u{202e}\n")).unwrap();
+    let ran = site.run(&["vault", "rekey", VAULTS[0], "-R", "key.pub"]).ended(0, &["1 added"]);
+    let text = texts(&site)[0].clone();
+    assert!(!format!("{}{text}", ran.all()).contains(['\u{1b}', '\u{202e}']) && text.contains(key), "{text}");
+    site.run(&["vault", "check", VAULTS[0], "--deep"]).ended(0, &["for 2 recipients"]);
+
+    // A seal from before somebody went, copied from git's history.
+    fs::write(site.path(VAULTS[1]), &before[1]).unwrap();
+    site.run(&["vault", "rekey", VAULTS[1], "--add", &bob, "--allow-rollback"]).ended(0, &[]);
+    let with_bob = texts(&site)[1].clone();
+    site.run(&["vault", "rekey", VAULTS[1], "--remove", &bob]).ended(0, &[]);
+    let seal = |text: &str| text[text.find("-----BEGIN").unwrap()..text.find("-----END").unwrap()].to_string();
+    let text = texts(&site)[1].clone();
+    fs::write(site.path(VAULTS[1]), text.replace(&seal(&text), &seal(&with_bob))).unwrap();
+    site.run(&["vault", "check", VAULTS[1]]).ended(5, &["is not sealed for the 1 in `recipients`, but for 2"]);
+    let ran = site.run(&["vault", "rekey", VAULTS[1]]).ended(0, &["1 sealed anew"]);
+    assert_eq!(ran.stdout, "two/vault.yml: ngc: $oauthtoken at nvcr.io\n");
+}
+
 #[test]
 fn a_check_tells_all_at_once_and_no_value() {
     let (site, _, _) = site();

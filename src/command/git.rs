@@ -6,6 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+use super::program;
 use crate::error::{Error, Result};
 use crate::model::text::sanitize;
 
@@ -16,11 +17,7 @@ pub(in crate::command) fn command(dir: Option<&Path>, args: impl IntoIterator<It
     if let Some(dir) = dir.filter(|dir| !dir.as_os_str().is_empty()) {
         command.current_dir(dir);
     }
-    for (key, _) in std::env::vars_os() {
-        if key.to_string_lossy().starts_with("REGPROV_") {
-            command.env_remove(key);
-        }
-    }
+    program::keep_ours(&mut command);
     // What it says is quoted, and compared in places.
     command.env("LC_ALL", "C");
     command

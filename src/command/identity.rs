@@ -141,11 +141,7 @@ impl IdentitySources {
             Some(Kinds::Default(path)) => add(&shown(path), read_identity(path)),
             None => return Err(self.none()),
         }
-        match problems.len() {
-            0 => Ok(identities),
-            1 => Err(problems.remove(0)),
-            _ => Err(Error::vault(problems.iter().map(Error::to_string).collect::<Vec<_>>().join("\n"))),
-        }
+        if problems.is_empty() { Ok(identities) } else { Err(Error::together(problems)) }
     }
 
     /// Whether anything is given that [`load`](Self::load) would read.

@@ -196,8 +196,7 @@ impl Opener {
             // Whoever has several identities wants to know which one was tried.
             problems.push(Error::vault(format!("identities were taken from {}", self.sources.named())));
         }
-        let kind = if problems.iter().any(|p| p.kind == Kind::Usage) { Kind::Usage } else { Kind::Vault };
-        Err(Error { kind, message: problems.iter().map(Error::to_string).collect::<Vec<_>>().join("\n"), hint: None })
+        Err(Error::together(problems))
     }
 
     /// The password of a login, had once for each run.

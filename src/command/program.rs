@@ -158,7 +158,7 @@ fn terminal() -> Option<File> {
 }
 
 /// Takes what is for us alone, such as what opens vaults, out of a child's environment.
-pub(super) fn keep_ours(command: &mut Command) {
+pub(in crate::command) fn keep_ours(command: &mut Command) {
     for (key, _) in std::env::vars_os().filter(|(key, _)| key.to_string_lossy().starts_with("REGPROV_")) {
         command.env_remove(key);
     }

@@ -45,15 +45,25 @@ pub fn may_not_run(file: &Path) -> Option<String> {
     if is_ci() {
         return Some("CI is set".to_string());
     }
-    let shown = sanitize(&file.display().to_string());
-    let Ok(meta) = fs::metadata(file) else { return Some(format!("{shown} cannot be looked at")) };
+    // Who can write its folder can put another file in its place, and take it away again; where the sticky bit is set, only their own.
+    let real = fs::canonicalize(file).unwrap_or(file.to_path_buf());
+    others_write(file, 0).or_else(|| others_write(real.parent()?, STICKY))
+}
+
+/// The bit of a folder in which everybody can touch only their own files.
+const STICKY: u32 = 0o1000;
+
+/// Whether others can write a file or a folder, unless it has one of the bits in `but`; as the end of a sentence.
+fn others_write(path: &Path, but: u32) -> Option<String> {
+    let shown = sanitize(&path.display().to_string());
+    let Ok(meta) = fs::metadata(path) else { return Some(format!("{shown} cannot be looked at")) };
     // SAFETY: geteuid takes and touches nothing.
     let me = unsafe { libc::geteuid() };
     if meta.uid() != me && meta.uid() != 0 {
         return Some(format!("{shown} belongs to another user (uid {})", meta.uid()));
     }
     let others = if meta.mode() & 0o002 != 0 { "everybody" } else { "its group" };
-    (meta.mode() & 0o022 != 0).then(|| format!("{others} can write {shown} (mode {:04o})", meta.mode() & 0o7777))
+    (meta.mode() & 0o022 != 0 && meta.mode() & but == 0).then(|| format!("{others} can write {shown} (mode {:04o})", meta.mode() & 0o7777))
 }
 
 /// Whether a CI system runs us: what we are given may come from a merge request, and others read what we print.
@@ -67,9 +77,13 @@ pub fn outside_of_repository(path: &Path, beside: &Path) -> Option<String> {
     let beside = if beside.as_os_str().is_empty() { Path::new(".") } else { beside };
     let Ok(beside) = fs::canonicalize(beside) else { return Some(format!("{} cannot be looked at", beside.display())) };
     let root = beside.ancestors().find(|dir| dir.join(".git").exists()).unwrap_or(&beside);
-    // What is not there is told when it is read.
     let path = match fs::canonicalize(path) {
         Ok(path) => path,
+        // A pipe, and a file that was deleted, have no path but can be opened: `/dev/stdin`, `/proc/self/fd/3`.
+        Err(e) if e.kind() == io::ErrorKind::NotFound && fs::metadata(path).is_ok() => {
+            return Some("CI is set, and it is a descriptor of a process".to_string());
+        }
+        // What is not there is told when it is read.
         Err(e) if e.kind() == io::ErrorKind::NotFound => return None,
         Err(e) => return Some(e.to_string()),
     };
@@ -99,6 +113,16 @@ mod tests {
         fs::write(&file, "").unwrap();
         for (mode, want) in [(0o644, None), (0o600, None), (0o664, Some("its group can write")), (0o646, Some("everybody can write"))] {
             fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
+            let got = may_not_run(&file);
+            if std::env::var_os("CI").is_none() {
+                assert_eq!(got.is_some(), want.is_some(), "{mode:o}: {got:?}");
+                assert!(want.is_none_or(|w| got.unwrap().contains(w)));
+            }
+        }
+        // A folder in which they can put another file in its place is no better, unless they can only touch their own there.
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
+        for (mode, want) in [(0o755, None), (0o775, Some("its group can write")), (0o777, Some("everybody can write")), (0o1777, None)] {
+            fs::set_permissions(dir.path(), fs::Permissions::from_mode(mode)).unwrap();
             let got = may_not_run(&file);
             if std::env::var_os("CI").is_none() {
                 assert_eq!(got.is_some(), want.is_some(), "{mode:o}: {got:?}");

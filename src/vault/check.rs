@@ -4,7 +4,7 @@
 //! they can seal for the same recipients what they like. A signature is.
 
 use super::document::{SealPlace, VaultDocument};
-use super::edit::{become_line, recipient_places};
+use super::edit::{password_place, recipient_places};
 use super::file::{self, OpenError};
 use super::is_age_file;
 use super::recipients::{Fit, Recipients};
@@ -22,21 +22,20 @@ pub struct Found {
     pub sealed: usize,
 }
 
-/// Looks at a vault, or at an inventory with logins in it. `others` says which logins have their password from elsewhere.
-pub fn check(file: &str, text: &str, document: &VaultDocument, others: &dyn Fn(&str) -> bool) -> Found {
+/// Looks at a vault, or at an inventory with logins in it. What stands beside its logins is for [`secrets_beside`].
+pub fn check(file: &str, text: &str, document: &VaultDocument) -> Found {
     let mut found = Found::default();
     let at =
         |(line, column): (u64, u64), message: String, hint: Option<String>| Problem { rule: rule::INPUT, file: file.to_string(), line, column, message, hint };
-    found.problems.extend(in_the_clear(file, text));
     let recipients = recipients(file, text, document, &mut found.problems);
     for (name, login, line, column) in document.logins() {
-        if login.password.is_none() && !others(name) {
+        if login.password.is_none() && login.dynamic_key().is_none() {
             let hint = format!("`regprov vault set {} {}`", shell_word(file), shell_word(name));
             found.problems.push(at((line, column), format!("login `{}` has no password", escape(name)), Some(hint)));
         }
     }
     for (place, password, pos) in document.passwords() {
-        let pos = if place == SealPlace::Become { (become_line(text), 1) } else { pos };
+        let pos = password_place(text, &place).unwrap_or(pos);
         let again = || match &place {
             SealPlace::Become => format!("seal it with `regprov vault set {} --become`, and change it", shell_word(file)),
             SealPlace::Login(name) => {
@@ -46,10 +45,10 @@ pub fn check(file: &str, text: &str, document: &VaultDocument, others: &dyn Fn(&
                     shell_word(name)
                 )
             }
-            SealPlace::Previous(_) => "`regprov rotate start` writes it, sealed".to_string(),
+            SealPlace::Previous(_) => "take `previous` out, and change that password at the registry: whoever read the file knows it".to_string(),
         };
         if !is_age_file(password.as_bytes()) {
-            found.problems.push(at(pos, format!("{place} stands in the clear"), Some(again())));
+            found.problems.push(Problem { rule: rule::PLAINTEXT, ..at(pos, format!("{place} stands in the clear"), Some(again())) });
             continue;
         }
         let header = match file::whole_header(password.as_bytes()) {
@@ -94,7 +93,15 @@ fn recipients(file: &str, text: &str, document: &VaultDocument, problems: &mut V
         problems.push(Problem { rule: rule::INPUT, file: file.to_string(), line, column, message, hint: hint.map(str::to_string) });
     };
     if listed.is_empty() {
-        told(0, "has no `recipients`, so nothing can be sealed for it".into(), Some("`regprov vault rekey VAULT --add RECIPIENT` writes the first"));
+        // An inventory whose logins have their passwords from elsewhere seals nothing.
+        if document.vault_id.is_none() && document.passwords().is_empty() {
+            return None;
+        }
+        told(
+            0,
+            "has no `recipients`, so nothing can be sealed for it".into(),
+            Some(&format!("`regprov vault rekey {} --add RECIPIENT` writes the first", shell_word(file))),
+        );
         return None;
     }
     let places = recipient_places(text, document);
@@ -108,24 +115,56 @@ fn recipients(file: &str, text: &str, document: &VaultDocument, problems: &mut V
     }
 }
 
-/// Secret keys, and passwords in comments, wherever they stand. Nothing of them is shown.
-fn in_the_clear(file: &str, text: &str) -> Vec<Problem> {
+/// Secret keys, and passwords in comments, wherever they stand, also in what is no YAML. Nothing of them is shown.
+pub fn secrets_beside(file: &str, text: &str) -> Vec<Problem> {
     let mut problems = Vec::new();
-    for (i, line) in text.lines().enumerate() {
-        let upper = line.to_ascii_uppercase();
-        let comment = line.split_once('#').map_or("", |(_, comment)| comment.trim_start_matches([' ', '\t', '#']));
-        let value = ["password:", "become_password:"].iter().find_map(|key| comment.strip_prefix(key)).map(str::trim);
-        let (message, hint) = if upper.contains("AGE-SECRET-KEY-") || upper.contains("PRIVATE KEY-----") || upper.contains("REGPROV-AUDIT-KEY-1") {
+    let mut lines = text.lines().zip(1..).peekable();
+    while let Some((line, at)) = lines.next() {
+        let next = lines.peek().map_or("", |(next, _)| next);
+        let (message, hint) = if holds_secret_key(line) {
             ("a secret key stands here", "take it out, make a new one, and take what it opens as known to all who could read the file")
-        } else if value.is_some_and(|value| !value.is_empty() && !value.starts_with(['|', '>', '#'])) {
+        } else if holds_password_in_comment(line, next) {
             ("a comment here holds what looks like a password in the clear", "take it out, and change it at the registry if it is one")
         } else {
             continue;
         };
-        let (line, message, hint) = (i as u64 + 1, message.to_string(), Some(hint.to_string()));
-        problems.push(Problem { rule: rule::INPUT, file: file.to_string(), line, column: 1, message, hint });
+        let (message, hint) = (message.to_string(), Some(hint.to_string()));
+        problems.push(Problem { rule: rule::INPUT, file: file.to_string(), line: at, column: 1, message, hint });
     }
     problems
+}
+
+/// With fewer characters behind its name it is talk of a key.
+const KEY_CHARS_MIN: usize = 6;
+
+/// Whether a line holds a secret key of age, an audit key, or a border of a private key.
+fn holds_secret_key(line: &str) -> bool {
+    let upper = line.to_ascii_uppercase();
+    let begins =
+        |word: &str| upper.match_indices(word).any(|(at, _)| upper[at + word.len()..].bytes().take_while(u8::is_ascii_alphanumeric).count() >= KEY_CHARS_MIN);
+    ["AGE-SECRET-KEY-1", "AGE-SECRET-KEY-PQ-1", "REGPROV-AUDIT-KEY-1"].into_iter().any(begins) || upper.contains("PRIVATE KEY-----")
+}
+
+/// Whether a line's comment sets a password: a login that somebody commented out, in block or in flow style.
+fn holds_password_in_comment(line: &str, next: &str) -> bool {
+    let Some((_, comment)) = line.split_once('#') else { return false };
+    let value_at = |at: usize| {
+        let before = comment[..at].trim_end_matches("become_").trim_end_matches(['"', '\'']).trim_end();
+        let is_key = before.is_empty() || before.ends_with(['{', ',', '#', '-']);
+        let behind = comment[at + "password".len()..].trim_start_matches(['"', '\'']).trim_start().strip_prefix(':')?;
+        is_key.then(|| behind.trim())
+    };
+    let is_clear = |value: &str| match value.chars().next() {
+        None | Some('#') => false,
+        // A block, which is commented out as well.
+        Some('|' | '>') => next
+            .trim_start()
+            .strip_prefix('#')
+            .map(|next| next.trim_matches([' ', '\t', '#']))
+            .is_some_and(|next| !next.is_empty() && !next.starts_with("-----BEGIN AGE")),
+        Some(_) => true,
+    };
+    comment.match_indices("password").any(|(at, _)| value_at(at).is_some_and(is_clear))
 }
 
 #[cfg(test)]
@@ -151,7 +190,8 @@ mod tests {
 
     #[track_caller]
     fn check(text: &str, problems: &[&str], notes: &[&str]) {
-        let found = super::check("v.yml", text, &VaultDocument::parse("v.yml", text).unwrap(), &|name| name == "dynamic");
+        let mut found = super::check("v.yml", text, &VaultDocument::parse("v.yml", text).unwrap());
+        found.problems.extend(secrets_beside("v.yml", text));
         let hold = |got: &[Problem], want: &[&str]| {
             assert_eq!(got.len(), want.len(), "{got:?}");
             for (got, want) in got.iter().zip(want) {
@@ -166,9 +206,9 @@ mod tests {
     #[test]
     fn a_vault_in_order() {
         check(&vault(&seal(&to_alice())), &[], &[]);
-        check(&vault(&seal(&to_alice())).replace("logins:\n", "logins:\n  dynamic: {registry: a.io}\n"), &[], &[]);
+        check(&vault(&seal(&to_alice())).replace("logins:\n", "logins:\n  dynamic: {registry: a.io, password_command: [x]}\n"), &[], &[]);
         let unsaid = vault(&encrypt(b"{}", &to_alice()).unwrap());
-        check(&unsaid, &[], &["v.yml:6:5: the password of login `ngc` does not say for whom it is sealed"]);
+        check(&unsaid, &[], &["v.yml:8:5: the password of login `ngc` does not say for whom it is sealed"]);
     }
 
     #[test]
@@ -176,7 +216,7 @@ mod tests {
         let bob = Recipients::parse([BOB]).unwrap();
         let both = Recipients::parse([alice_recipient().as_str(), BOB]).unwrap();
         let carol = Recipients::parse([identity::generate().1.as_str()]).unwrap();
-        const ALONE: &str = "v.yml:6:5: the password of login `ngc` is not sealed for the 1 in `recipients`, but for ";
+        const ALONE: &str = "v.yml:8:5: the password of login `ngc` is not sealed for the 1 in `recipients`, but for ";
         check(&vault(&seal(&both)), &[&format!("{ALONE}2\n  hint: `regprov vault rekey v.yml`")], &[]);
         check(&vault(&encrypt(b"{}", &both).unwrap()), &[&format!("{ALONE}2")], &[]);
         for other in [&bob, &carol] {
@@ -184,20 +224,30 @@ mod tests {
         }
         check(&vault(&encrypt(b"{}", &bob).unwrap()), &[&format!("{ALONE}1, but other ones")], &[]);
         // Another age key leaves no trace where the seal does not say.
-        check(&vault(&encrypt(b"{}", &carol).unwrap()), &[], &["v.yml:6:5: "]);
+        check(&vault(&encrypt(b"{}", &carol).unwrap()), &[], &["v.yml:8:5: "]);
     }
 
     #[test]
     fn what_is_no_seal() {
         let right = seal(&to_alice());
         let text = vault(&right);
-        check(&text.replace("    password: |\n", "    password: hunter2\n    x: |\n"), &["v.yml:6:5: the password of login `ngc` stands in the clear"], &[]);
+        check(&text.replace("    password: |\n", "    password: hunter2\n    x: |\n"), &["v.yml:8:5: the password of login `ngc` stands in the clear"], &[]);
         check(&text.replace("    password: |\n", "    x: |\n"), &["v.yml:6:5: login `ngc` has no password"], &[]);
         check(&text.replace("logins:", "become_password: hunter2\nlogins:"), &["v.yml:4:1: the password of sudo (`become_password`) stands in the clear"], &[]);
         let cut = right.lines().filter(|l| !l.contains("END")).map(|l| format!("{l}\n")).collect::<String>();
-        check(&vault(&cut), &["v.yml:6:5: the password of login `ngc` is damaged"], &[]);
+        check(&vault(&cut), &["v.yml:8:5: the password of login `ngc` is damaged"], &[]);
+        // In flow style and in `previous`; the control is that of a sealed one.
+        let flow = |password: &str| text.replace("vault_id", &format!("  hub: {{registry: docker.io, username: u, password: \"{password}\"}}\nvault_id"));
+        let at = format!("v.yml:{}:8: the password of login `hub` stands in the clear", text.lines().count() - 1);
+        check(&flow("hunter2"), &[&at], &[]);
+        check(&flow(&right.replace('\n', "\\n")), &[], &[]);
+        let previous =
+            |password: &str| text.replace("    password: |\n", &format!("    previous:\n      username: u\n      password: {password}\n    password: |\n"));
+        check(&previous("hunter2"), &["v.yml:10:7: the `previous` password of login `ngc` stands in the clear"], &[]);
+        let block = right.lines().map(|line| format!("\n        {line}")).collect::<String>();
+        check(&previous(&format!("|{block}")), &[], &[]);
         let line = right.lines().nth(2).unwrap();
-        check(&vault(&right.replace(line, &line[1..])), &["v.yml:6:5: the password of login `ngc` is damaged"], &[]);
+        check(&vault(&right.replace(line, &line[1..])), &["v.yml:8:5: the password of login `ngc` is damaged"], &[]);
     }
 
     #[test]
@@ -205,6 +255,8 @@ mod tests {
         let text = vault(&seal(&to_alice()));
         let alice = format!("  - {}\n", alice_recipient());
         check(&text.replace(&alice, ""), &["v.yml: has no `recipients`"], &[]);
+        check("version: 1\nlogins: {}\nvault_id: v0f00ff00ff00ff00\n", &["v.yml: has no `recipients`"], &[]);
+        check("groups: {}\nlogins:\n  a: {password_file: x}\n", &[], &[]);
         check(&text.replace(&alice, &format!("{alice}{alice}")), &["v.yml:4:1: recipient 2 is the same key as recipient 1"], &[]);
         check(
             &text.replace(&alice, &format!("{alice}  - hunter2\n  - age1x\n")),
@@ -222,10 +274,22 @@ mod tests {
             ("# -----BEGIN OPENSSH PRIVATE KEY-----".to_string(), "a secret key stands here"),
             ("# password: hunter2".to_string(), "a comment here holds"),
             ("    ## become_password: hunter2".to_string(), "a comment here holds"),
+            ("#  hub: {registry: docker.io, username: u, password: hunter2}".to_string(), "a comment here holds"),
+            ("# {\"password\" : \"hunter2\"}".to_string(), "a comment here holds"),
+            ("# - password: 'hunter2'".to_string(), "a comment here holds"),
+            ("# password: |-\n#   hunter2".to_string(), "a comment here holds"),
+            ("x: 1 # ours # password: hunter2".to_string(), "a comment here holds"),
         ] {
             check(&text.replace("logins:", &format!("{line}\nlogins:")), &[&format!("v.yml:4:1: {want}")], &[]);
         }
-        for fine in ["# password: |", "# the password: of ngc", "# password:"] {
+        for fine in [
+            "# password: |",
+            "# password: |\n#   -----BEGIN AGE ENCRYPTED FILE-----",
+            "# the password: of ngc",
+            "# password:",
+            "# password_command: [x]",
+            "# keys begin with AGE-SECRET-KEY-1...",
+        ] {
             check(&text.replace("logins:", &format!("{fine}\nlogins:")), &[], &[]);
         }
     }

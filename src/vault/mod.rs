@@ -12,13 +12,13 @@
 
 pub mod audit;
 pub mod check;
-pub mod commit;
 pub mod diff;
 pub mod document;
 pub mod edit;
 pub mod file;
 pub mod header;
 pub mod identity;
+pub mod looks;
 pub mod merge;
 pub mod outline;
 pub mod password;

@@ -1,13 +1,14 @@
 //! A vault as git shows it: its structure, the values that are no secrets, and marks in the place of what is sealed. No identity is asked for.
 //!
-//! The text is read by the reader of inventories (`src/inventory/yaml.rs`), so that nothing is shown in another way than a run reads it, and each value by
-//! its place (`src/inventory/schema/shape.rs`), not by what its key looks like:
+//! The text is read by the reader of inventories (`src/inventory/yaml.rs`), so that nothing is shown in another way than a run reads it, and
+//! each value by its place (`src/inventory/schema/shape.rs`), not by what its key looks like:
 //!
 //! - **Shown** are the values of keys that the schema knows and that hold no password: addresses, jump hosts and commands too.
 //! - **A seal** has a mark: HMAC-SHA256 over it, keyed with the vault's id, so that equal marks in two vaults mean nothing. A seal is no
 //!   secret and made at random, so neither the key nor the mark has anything to keep.
 //! - **Not shown**, and without a mark of their own, are passwords in the clear, values (and names, but for slips) of keys that are not known,
-//!   comments, passwords in URLs, and values that cannot stand where they stand. With a key that everybody has, guesses could be tested against their marks.
+//!   comments, passwords in URLs, and values that cannot stand where they stand. With a key that everybody has, guesses could be tested
+//!   against their marks.
 //! - **A text that the reader does not take** (an anchor, a tag, no YAML) is not shown at all; what is wrong is told, and how many lines it has.
 //! - **The last line is a mark over the whole text.** What is not shown can so be changed, but not unseen: two texts have one outline only
 //!   when they differ in nothing but line ends (CRLF). Its input is all of the file, seals included, so that nobody without the file can test
@@ -20,6 +21,7 @@ use sha2::Sha256;
 
 use super::file::recipient_count;
 use super::is_age_file;
+use super::recipients::people;
 use crate::error::Result;
 use crate::inventory::yaml::{self, Entry, Node, Value};
 use crate::inventory::{Shape, TOP};
@@ -76,7 +78,7 @@ pub fn outline(file: &str, text: &str) -> Result<String> {
 /// The outline of a file that is encrypted as a whole.
 pub fn outline_of_whole(bytes: &[u8]) -> String {
     let mark = mark::<TEXT_MARK_BYTES>("", SEAL_DOMAIN, bytes.trim_ascii());
-    format!("encrypted as a whole, for {}, mark {mark}\n", people(recipient_count(bytes)))
+    format!("encrypted as a whole, for {}, mark {mark}\n", whom(recipient_count(bytes)))
 }
 
 /// Writes one line a key or an item, in block style. What it writes of two trees is equal only if they are, but for what is not shown.
@@ -175,17 +177,13 @@ impl Writer<'_> {
 fn password(id: &str, text: &str) -> String {
     let seal = text.trim();
     match is_age_file(seal.as_bytes()) {
-        true => format!("sealed for {}, mark {}", people(recipient_count(seal.as_bytes())), mark::<SEAL_MARK_BYTES>(id, SEAL_DOMAIN, seal.as_bytes())),
+        true => format!("sealed for {}, mark {}", whom(recipient_count(seal.as_bytes())), mark::<SEAL_MARK_BYTES>(id, SEAL_DOMAIN, seal.as_bytes())),
         false => format!("in the clear {NOT_SHOWN}"),
     }
 }
 
-fn people(count: Option<usize>) -> String {
-    match count {
-        Some(1) => "1 recipient".to_string(),
-        Some(n) => format!("{n} recipients"),
-        None => "nobody knows whom".to_string(),
-    }
+fn whom(count: Option<usize>) -> String {
+    count.map_or("nobody knows whom".to_string(), people)
 }
 
 /// The first `N` bytes of the HMAC.

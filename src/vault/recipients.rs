@@ -187,12 +187,29 @@ impl Recipients {
         }
     }
 
+    /// Whether a seal with this header is for somebody who is none of these, as far as can be told: it is not sealed for some of them alone.
+    pub fn lacks_one_of(&self, header: &Header) -> bool {
+        let count = header.recipients().count();
+        let Some(digest) = header.digest().filter(|_| self.len() <= SOME_OF_MAX) else { return count > self.len() };
+        let keys: Vec<&Recipient> = self.list.iter().collect();
+        let some = (0_u32..1 << keys.len()).filter(|chosen| chosen.count_ones() as usize == count);
+        !some.into_iter().any(|chosen| Recipients::of((0..keys.len()).filter(|i| chosen >> i & 1 == 1).map(|i| keys[i].clone())).digest() == digest)
+    }
+
     pub(super) fn as_age(&self) -> impl Iterator<Item = &dyn age::Recipient> {
         self.list.iter().map(|recipient| match &recipient.key {
             Key::Age(key) => key as &dyn age::Recipient,
             Key::Ssh(key) => key,
         })
     }
+}
+
+/// Of how many recipients each choice of some is looked at: 4096 of them.
+const SOME_OF_MAX: usize = 12;
+
+/// So many recipients, as a sentence has it.
+pub fn people(n: usize) -> String {
+    if n == 1 { "1 recipient".into() } else { format!("{n} recipients") }
 }
 
 /// A stanza that opens nothing and says for whom a seal is; readers of age pass over it. The header's MAC covers it.
@@ -318,6 +335,27 @@ mod tests {
         assert_eq!(comment(&format!("  {RSA}\t alice at work ")).as_deref(), Some("alice at work"));
         assert_eq!(comment(RSA), None);
         assert_eq!(comment(&alice_recipient()), None);
+    }
+
+    #[test]
+    fn a_seal_for_some_is_for_nobody_else() {
+        let all = |keys: &[&str]| Recipients::parse(keys.iter().copied()).unwrap();
+        let (alice, carol) = (alice_recipient(), super::super::identity::generate().1);
+        let header = |keys: &[&str]| super::super::file::header(super::super::file::encrypt_value(b"", &all(keys)).unwrap().as_bytes()).unwrap();
+        let listed = all(&[&alice, ED25519]);
+        for (keys, lacks) in [
+            (&[&*alice, ED25519][..], false),
+            (&[&*alice], false),
+            (&[ED25519], false),
+            (&[&*carol], true),
+            (&[&*carol, ED25519], true),
+            (&[&*alice, ED25519, &*carol], true),
+        ] {
+            assert_eq!(listed.lacks_one_of(&header(keys)), lacks, "{}", keys.len());
+        }
+        // One that does not say: by its number alone.
+        let unsaid = |keys: &[&str]| super::super::file::header(super::super::encrypt(b"", &all(keys)).unwrap().as_bytes()).unwrap();
+        assert!(!listed.lacks_one_of(&unsaid(&[&carol])) && listed.lacks_one_of(&unsaid(&[&alice, ED25519, &carol])));
     }
 
     /// The order and the comments of keys do not matter; the keys do.

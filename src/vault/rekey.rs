@@ -25,6 +25,8 @@ pub struct Plan<'a> {
     pub kept: usize,
     /// Passwords in the clear, which stay as they are too.
     pub clear: Vec<SealPlace>,
+    /// Of the stale ones those that somebody can open whom the list did not name: one who was taken out of it by hand.
+    pub unlisted: Vec<SealPlace>,
 }
 
 impl<'a> Plan<'a> {
@@ -39,20 +41,23 @@ impl<'a> Plan<'a> {
         if recipients.is_empty() {
             return Err(Error::vault(format!("{file} would have no recipient left; nothing was written")).hint("add one with --add"));
         }
-        let mut plan = Plan { file, text, document, gone, new, recipients, stale: Vec::new(), kept: 0, clear: Vec::new() };
+        let mut plan = Plan { file, text, document, gone, new, recipients, stale: Vec::new(), kept: 0, clear: Vec::new(), unlisted: Vec::new() };
         let mut problems = Vec::new();
         for (place, sealed, _) in document.passwords() {
             if !is_age_file(sealed.as_bytes()) {
                 plan.clear.push(place);
                 continue;
             }
-            match header(sealed.as_bytes()).map(|header| plan.recipients.fit(&header)) {
-                Ok(Fit::Same) => plan.kept += 1,
-                Ok(Fit::Unsaid | Fit::Other) => plan.stale.push(place),
+            match header(sealed.as_bytes()).map(|header| (plan.recipients.fit(&header), listed.lacks_one_of(&header))) {
+                Ok((Fit::Same, _)) => plan.kept += 1,
+                Ok((Fit::Unsaid | Fit::Other, lacks)) => {
+                    plan.unlisted.extend(lacks.then(|| place.clone()));
+                    plan.stale.push(place);
+                }
                 Err(e) => problems.push(e.explain(&format!("{file}: {place}"))),
             }
         }
-        if problems.is_empty() { Ok(plan) } else { Err(together(problems)) }
+        if problems.is_empty() { Ok(plan) } else { Err(Error::together(problems)) }
     }
 
     /// Whether nothing has to be written.
@@ -95,7 +100,7 @@ impl<'a> Plan<'a> {
             }
         }
         if !problems.is_empty() {
-            return Err(together(problems));
+            return Err(Error::together(problems));
         }
         let text = match self.gone.is_empty() && self.new.is_empty() {
             true => self.text.to_string(),
@@ -130,14 +135,6 @@ impl<'a> Plan<'a> {
 enum Again {
     Open(OpenError),
     Other(Error),
-}
-
-/// Several errors of vaults as one.
-fn together(mut problems: Vec<Error>) -> Error {
-    if problems.len() == 1 {
-        return problems.remove(0);
-    }
-    Error::vault(problems.iter().map(Error::to_string).collect::<Vec<_>>().join("\n"))
 }
 
 #[cfg(test)]

@@ -16,7 +16,9 @@ const NAMES: [&str; 2] = ["pre-commit", "pre-merge-commit"];
 const MARK: &str = "# Written by `regprov git-setup`; `regprov git-setup --undo` takes it away.";
 
 fn text(program: &str) -> String {
-    format!("#!/bin/sh\n{MARK}\nexec {program} vault pre-commit\n")
+    let missing =
+        "regprov is not here, and this hook checks vaults with it: put it into PATH (\\`regprov git-setup\\` writes the hook anew), or commit with --no-verify";
+    format!("#!/bin/sh\n{MARK}\ncommand -v {program} >/dev/null || {{ echo \"{missing}\" >&2; exit 1; }}\nexec {program} vault pre-commit\n")
 }
 
 /// Writes the hooks that are not there. One that is not ours stays as it is, and what to add to it is told.

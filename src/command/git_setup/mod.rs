@@ -17,7 +17,7 @@ use super::git;
 use crate::cli::GitSetupArgs;
 use crate::error::{Error, Result};
 use crate::model::text::{escape, shell_word};
-use crate::vault::commit::looks_like_vault;
+use crate::vault::looks::looks_like_vault;
 use attributes::Attributes;
 
 /// `git-setup`: sets the clone up, tells what that would be (`--check`), or takes it back (`--undo`).
@@ -88,7 +88,14 @@ fn settings(program: &str) -> [(&'static str, String); 4] {
     [
         ("diff.regprov.textconv", format!("{program} vault textconv")),
         ("merge.regprov.name", "vaults, login by login".to_string()),
-        ("merge.regprov.driver", format!("{} vault merge-driver %O %A %B %P %L %S %X %Y", program.replace('%', "%%"))),
+        // A shell without regprov says 127. Git then takes ours as it is, which whoever adds it takes for merged: markers show theirs.
+        (
+            "merge.regprov.driver",
+            format!(
+                "{} vault merge-driver %O %A %B %P %L %S %X %Y; s=$?; test $s != 127 || git merge-file --marker-size=%L -L ours -L base -L theirs %A %O %B; exit $s",
+                program.replace('%', "%%")
+            ),
+        ),
         // Of several common ancestors a base is made first. Where that has conflicts the base of the bases does, and no markers come into it.
         ("merge.regprov.recursive", "binary".to_string()),
     ]

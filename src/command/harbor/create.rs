@@ -1,6 +1,6 @@
 //! `harbor robot create`: a robot that can pull, and its login in a vault.
 
-use super::{TRIAL_SEAL, Undisturbed, admin, registry, take_back, tell_robot, told};
+use super::{TRIAL_SEAL, Undisturbed, admin, registry, take_back, tell_end, tell_robot, told};
 use crate::cli::RobotCreateArgs;
 use crate::command::audit::AuditKeySources;
 use crate::command::load::Opener;
@@ -49,6 +49,7 @@ pub(super) async fn create(args: &RobotCreateArgs) -> Result<()> {
     let NewRobot { level, lifetime, permissions, .. } = new;
     let robot = Robot { id, name: account.to_string(), level: Some(level), permissions, lifetime: Some(lifetime), expires, disabled: false };
     tell_robot(&registry, &robot);
+    tell_end(&robot);
     ui::note(&format!("its secret is sealed in {} for {} as login `{}`, and was shown to nobody", vault.name, people(recipients.len()), escape(&args.login)));
     Ok(())
 }

@@ -10,7 +10,7 @@ use crate::command::vault::VaultFile;
 use crate::command::verify::client;
 use crate::error::{Error, Result};
 use crate::model::text::{escape, shell_word};
-use crate::model::{LoginEntry, Registry, Robot};
+use crate::model::{LoginEntry, PasswordText, Registry, Robot};
 use crate::registry::harbor::Harbor;
 use crate::ui;
 use crate::vault::edit::remove_login;
@@ -42,6 +42,7 @@ async fn delete_login(args: &RobotDeleteArgs, path: &Path, login: &str, opener: 
     if let Some(without) = &without {
         vault.can_be_written(without)?;
     }
+    proven(&entry, opener)?;
     let admin = admin(&args.admin, &entry.registry, Some(path), opener)?;
     if admin.username == entry.username {
         return Err(
@@ -80,6 +81,25 @@ fn of_which(args: &RobotDeleteArgs, entry: LoginEntry) -> Result<LoginEntry> {
             let before = entry.before_rotation().filter(|before| before.username != entry.username);
             before.ok_or_else(|| Error::usage(format!("{place}: login `{name}` has no rotation under way in which a robot replaces another")))
         }
+    }
+}
+
+/// Demands that the seal says the same registry and account as the lines beside it, which anybody can write who can write the file: they decide
+/// where an admin's password goes and whose robot ends.
+fn proven(entry: &LoginEntry, opener: &mut Opener) -> Result<()> {
+    const BY_NUMBER: &str = "to delete a robot that no seal names, name it yourself: `regprov harbor robot list --harbor HOST` shows the numbers, \
+                             `regprov harbor robot delete --harbor HOST --id N` deletes it";
+    let PasswordText::Sealed(_) = entry.password else {
+        return Err(Error::usage(format!(
+            "{}: the password of login `{}` is not sealed, so nothing says that the robot is its own",
+            entry.place,
+            escape(&entry.name)
+        ))
+        .hint(BY_NUMBER));
+    };
+    match opener.logins(&[entry], false) {
+        Ok(_) => Ok(()),
+        Err(e) => Err(Error { hint: Some(e.hint.map_or(BY_NUMBER.to_string(), |hint| format!("{hint}; {BY_NUMBER}"))), ..e }),
     }
 }
 

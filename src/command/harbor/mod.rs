@@ -13,13 +13,13 @@ use std::path::Path;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::console::Console;
-use super::load::Opener;
+use super::load::{Opener, now};
 use super::vault::{VaultFile, entry, unknown};
 use crate::cli::{HarborArgs, HarborVerb, RobotVerb};
 use crate::error::{Error, Result};
 use crate::inventory::World as _;
 use crate::model::text::{escape, shell_word};
-use crate::model::{HarborName, Login, LoginEntry, Registry, Robot, Username, robot};
+use crate::model::{Expiry, HarborName, Lifetime, Login, LoginEntry, Registry, Robot, Username, robot};
 use crate::registry::harbor::{Harbor, Of, Refusal};
 use crate::ui;
 use crate::vault::VaultDocument;
@@ -97,16 +97,17 @@ fn told(refusal: Refusal) -> Error {
     Error::registry(refusal.message).hint(refusal.hint)
 }
 
-/// Keeps Ctrl-C and SIGTERM from ending the process while it lives: from the moment in which a secret is made until it is kept. Every request
-/// in between has a deadline.
+/// Keeps Ctrl-C, Ctrl-\, a terminal that goes away and SIGTERM from ending the process while it lives: from the moment in which a secret is made
+/// until it is kept. Every request in between has a deadline.
 struct Undisturbed {
-    _signals: [Signal; 2],
+    _signals: [Signal; 4],
 }
 
 impl Undisturbed {
     fn new() -> Result<Self> {
         let of = |kind| signal(kind).map_err(|e| Error::internal(format!("signals cannot be heard: {e}")));
-        Ok(Undisturbed { _signals: [of(SignalKind::interrupt())?, of(SignalKind::terminate())?] })
+        let (hangup, quit) = (of(SignalKind::hangup())?, of(SignalKind::quit())?);
+        Ok(Undisturbed { _signals: [of(SignalKind::interrupt())?, of(SignalKind::terminate())?, hangup, quit] })
     }
 }
 
@@ -135,6 +136,30 @@ fn tell_robot(registry: &Registry, robot: &Robot) {
         ui::robots::end(robot)
     ));
 }
+
+/// Warns of a robot that ends at another time than it was asked for.
+fn tell_end(robot: &Robot) {
+    let Some(asked) = robot.lifetime else { return };
+    let wanted = match asked {
+        Lifetime::Days(days) => Some(now() + i64::from(days) * DAY),
+        Lifetime::Never => None,
+    };
+    let is_near = |(wanted, end): (i64, i64)| wanted.abs_diff(end) <= END_SECONDS_OFF_MAX;
+    if wanted.is_none() && robot.expires.is_none() || wanted.zip(robot.expires).is_some_and(is_near) {
+        return;
+    }
+    let wanted = wanted.and_then(Expiry::of_unix).map_or("never".to_string(), |end| format!("{asked} days from now ({})", end.text));
+    ui::warning(&format!(
+        "robot {} was asked to end {wanted}, and Harbor says that it ends {}: it may have a rule of its own; if that is not what you want, delete the robot",
+        escape(&robot.name),
+        robot.expires.map_or("never".to_string(), |_| ui::robots::end(robot))
+    ));
+}
+
+const DAY: i64 = 86_400;
+
+/// How far the end of a new robot may be from the one that was asked for, in seconds: a day, for whoever rounds to days, and an hour, for clocks.
+const END_SECONDS_OFF_MAX: u64 = 25 * 3600;
 
 /// `VAULT LOGIN` for a command to type.
 fn words(vault: &VaultFile, login: &str) -> String {

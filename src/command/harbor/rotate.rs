@@ -1,6 +1,8 @@
 //! `harbor robot rotate`: a login gets another robot, or its robot another secret.
 
-use super::{TRIAL_SEAL, Undisturbed, admin, find, sealed, take_back, tell_robot, told, words};
+use std::collections::BTreeSet;
+
+use super::{TRIAL_SEAL, Undisturbed, admin, find, sealed, take_back, tell_end, tell_robot, told, words};
 use crate::cli::RobotRotateArgs;
 use crate::command::audit::AuditKeySources;
 use crate::command::load::{Opener, now};
@@ -91,6 +93,7 @@ async fn another(harbor: &Harbor<'_>, work: Work, old: &Robot, args: &RobotRotat
     }
     let robot = Robot { id, name: account.to_string(), lifetime: Some(lifetime), expires: expires.map(|e| e.unix), ..old.clone() };
     tell_robot(harbor.registry(), &robot);
+    tell_end(&robot);
     let login = shell_word(&work.entry.name);
     ui::note(&format!(
         "its secret is sealed in {} for {} as login `{}`; that of {} is kept there as `previous`, and both work",
@@ -145,7 +148,7 @@ async fn free_name(harbor: &Harbor<'_>, old: &Robot, level: Level) -> Result<Har
         Level::System => None,
     };
     let there = harbor.robots(project.as_ref().map_or(Of::System, Of::Project)).await.map_err(told)?;
-    let taken: Vec<HarborName> = there.iter().filter_map(|robot| robot.short_name().ok()).collect();
+    let taken: BTreeSet<HarborName> = there.iter().filter_map(|robot| robot.short_name().ok()).collect();
     loop {
         name = name.next();
         if !taken.contains(&name) {

@@ -9,7 +9,7 @@ use crate::command::console::Console;
 use crate::command::files::{self, FILE_BYTES_MAX};
 use crate::command::identity::IdentitySources;
 use crate::command::signed;
-use crate::error::{Error, Problem, Result};
+use crate::error::{Error, Problem, Result, rule};
 use crate::inventory;
 use crate::model::text::escape;
 use crate::model::{PasswordText, conflict};
@@ -90,45 +90,70 @@ fn look(path: &Path, mut bytes: Zeroizing<Vec<u8>>, identities: Option<&Identiti
         bytes = decrypt(&bytes, identities).map_err(|e| e.explain(&name))?;
     }
     let text = std::str::from_utf8(&bytes).map_err(|_| Error::vault(format!("{name} is not text")))?;
-    // Before the form, which a conflict breaks in many places.
-    if conflict::find(text).is_some() {
-        VaultDocument::parse(&name, text)?;
-    }
-    let mut found = inventory::examine(&name, text);
-    let Ok(document) = VaultDocument::parse(&name, text).map_err(|e| {
-        if found.is_empty() {
-            problems.push(e.to_string())
-        }
-    }) else {
-        problems.extend(found.iter().map(Problem::to_string));
-        return Ok(Looked { notes: Vec::new(), summary: String::new() });
-    };
-    let elsewhere = password_elsewhere(text);
-    let Found { problems: more, notes, sealed } = check::check(&name, text, &document, &|login| elsewhere.iter().any(|name| name == login));
-    // What the reader of the form told of a line is not told twice.
-    found.extend(more.into_iter().filter(|p| p.line == 0 || !found.iter().any(|f| f.line == p.line)).collect::<Vec<_>>());
-    found.sort_by_key(|p| (p.line, p.column));
-    problems.extend(found.iter().map(Problem::to_string));
+    let judged = judge(&name, text);
+    problems.extend(judged.problems);
+    let Some(document) = judged.document else { return Ok(Looked { notes: Vec::new(), summary: String::new() }) };
     if let Some(identities) = identities {
         open_all(&name, &document, identities, problems);
     }
-    let logins = document.logins().count();
+    let (logins, sealed) = (document.logins().count(), judged.sealed);
     let recipients = document.recipients.as_deref().unwrap_or_default().len();
     let opened = if identities.is_some() { "sealed and opened" } else { "sealed" };
+    if logins == 0 && recipients == 0 {
+        return Ok(Looked { notes: judged.notes, summary: "no logins, so there is nothing of a vault to check in it".to_string() });
+    }
     let summary = format!("{logins} login{}, {sealed} password{} {opened} for {}", plural(logins), plural(sealed), people(recipients));
-    Ok(Looked { notes: notes.iter().map(Problem::to_string).collect(), summary })
+    Ok(Looked { notes: judged.notes, summary })
 }
 
 fn plural(n: usize) -> &'static str {
     if n == 1 { "" } else { "s" }
 }
 
-/// The logins that say where their password comes from.
-fn password_elsewhere(text: &str) -> Vec<String> {
-    let value: serde_json::Value = serde_yaml::from_str_with_options(text, serde_yaml::options! { with_snippet: false }).unwrap_or_default();
-    let logins = value.get("logins").and_then(|l| l.as_object()).into_iter().flatten();
-    let has = |login: &serde_json::Value| ["password_command", "password_file"].iter().any(|key| login.get(key).is_some());
-    logins.filter(|(_, login)| has(login)).map(|(name, _)| name.clone()).collect()
+/// What can be said of the text of a vault, or of an inventory with logins, without an identity.
+#[derive(Default)]
+pub(super) struct Judged {
+    /// What is wrong, each with its place.
+    pub(super) problems: Vec<String>,
+    /// What cannot be told.
+    pub(super) notes: Vec<String>,
+    /// What it says; `None` when it is no vault.
+    document: Option<VaultDocument>,
+    /// The seals that are right, as far as they can be seen.
+    sealed: usize,
+}
+
+/// The one judge of vaults, for `vault check` and for the hook: form, recipients, seals, and what stands in the clear.
+pub(super) fn judge(name: &str, text: &str) -> Judged {
+    let document = VaultDocument::parse(name, text);
+    // Before the form, which a conflict breaks in many places.
+    if let (Some(_), Err(e)) = (conflict::find(text), &document) {
+        return Judged { problems: vec![e.to_string()], ..Judged::default() };
+    }
+    let mut found = inventory::examine(name, text);
+    found.extend(check::secrets_beside(name, text));
+    let told = |mut found: Vec<Problem>| {
+        found.sort_by_key(|p| (p.line, p.column));
+        found.iter().map(Problem::to_string).collect::<Vec<_>>()
+    };
+    let document = match document {
+        Ok(document) => document,
+        Err(e) => {
+            let problems = if found.is_empty() { vec![e.to_string()] } else { told(found) };
+            return Judged { problems, ..Judged::default() };
+        }
+    };
+    let Found { problems, notes, sealed } = check::check(name, text, &document);
+    // What the reader of the form told of a seal's line is not told twice, nor that a seal is damaged, which it tells of the line below the key. A
+    // password in the clear is told, unless it said that.
+    let is_damage = |p: &Problem| p.message.contains(" is damaged: ");
+    let is_told = |p: &Problem| {
+        let same = |f: &Problem| f.line == p.line && (p.rule != rule::PLAINTEXT || f.column == p.column);
+        found.iter().any(|f| same(f) || f.line == p.line + 1 && is_damage(f) && is_damage(p))
+    };
+    let more: Vec<Problem> = problems.into_iter().filter(|p| p.line == 0 || !is_told(p)).collect();
+    found.extend(more);
+    Judged { problems: told(found), notes: notes.iter().map(Problem::to_string).collect(), document: Some(document), sealed }
 }
 
 /// Opens every seal, and holds what is in it against what stands beside it.
@@ -156,5 +181,83 @@ fn open_all(file: &str, document: &VaultDocument, identities: &Identities, probl
         if let Err(e) = opened {
             problems.push(e.to_string());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Registry, Secret, Username};
+    use crate::vault::testing::{ALICE, alice_recipient, to_alice};
+    use crate::vault::{SealedValue, seal};
+
+    fn vault(password: &str) -> String {
+        format!(
+            "version: 1\nrecipients: [{}]\nlogins:\n  hub:\n    registry: docker.io\n    username: acme\n    password: {password}\nvault_id: v0f00ff00ff00ff00\nvault_serial: 1\n",
+            alice_recipient()
+        )
+    }
+
+    fn sealed() -> String {
+        let (registry, username) = (Registry::parse("docker.io").unwrap().0, Username::parse("acme").unwrap());
+        let value = SealedValue { registry, username, auth_hosts: vec![], password: Secret::new("hunter2".to_string()) };
+        seal(&value, &to_alice()).unwrap().lines().map(|l| format!("      {l}\n")).collect()
+    }
+
+    #[track_caller]
+    fn judged(text: &str, want: &[&str]) {
+        let got = judge("v.yml", text).problems;
+        assert_eq!(got.len(), want.len(), "{got:?}");
+        for (got, want) in got.iter().zip(want) {
+            assert!(got.starts_with(want) && !got.contains("hunter2") && !got.contains(ALICE), "{got}");
+        }
+    }
+
+    #[test]
+    fn each_fault_has_its_place_and_is_told_once() {
+        let good = vault(&format!("|\n{}", sealed()));
+        judged(&good, &[]);
+        judged(&vault("hunter2"), &["v.yml:7:5: the password of login `hub` stands in the clear"]);
+        judged(&vault("'hunter2'"), &["v.yml:7:5: the password of login `hub` stands in the clear"]);
+        judged(&vault("|-\n      hunter2"), &["v.yml:7:5: the password of login `hub` stands in the clear"]);
+        judged(&vault("|\n      -----BEGIN AGE ENCRYPTED FILE-----\n      hunter2"), &["v.yml:8: the seal of login `hub` that stands here is damaged"]);
+        let another = crate::vault::identity::generate().1;
+        judged(&good.replace("recipients: [", &format!("recipients: [{another}, ")), &["v.yml:7:5: the password of login `hub` is not sealed for the 2"]);
+        judged(
+            &good.replace(&alice_recipient(), &another),
+            &["v.yml:7:5: the password of login `hub` is not sealed for the 1 in `recipients`, but for 1, but other"],
+        );
+        judged(&good.replace(&alice_recipient(), "age1x"), &["v.yml: recipient 1 begins as an age key"]);
+        judged(&good.lines().filter(|l| !l.starts_with("recipients")).map(|l| format!("{l}\n")).collect::<String>(), &["v.yml: has no `recipients`"]);
+        let sudo = format!("v.yml:{}:1: the password of sudo (`become_password`) stands in the clear", good.lines().count() - 1);
+        judged(&good.replace("vault_id", "become_password: hunter2\nvault_id"), &[&sudo]);
+        judged(
+            &good.replace("    username", "    previous:\n      username: acme\n      password: hunter2\n    username"),
+            &["v.yml:8:7: the password of `previous` of login `hub` stands in the clear"],
+        );
+        judged(&format!("# {ALICE}\n{good}"), &["v.yml:1:1: a secret key"]);
+        judged(&format!("# {}{}\n{good}", "REGPROV-AUDIT-KEY-1", "0F".repeat(32)), &["v.yml:1:1: a secret key"]);
+        judged(&format!("# -----BEGIN OPENSSH {}-----\n{good}", "PRIVATE KEY"), &["v.yml:1:1: a secret key"]);
+        judged(&format!("# keys begin with AGE-SECRET-KEY-1...\n{good}"), &[]);
+        judged(&format!("<<<<<<< a\n{good}>>>>>>> b\n"), &["v.yml:1: an unresolved merge conflict (lines 1 to"]);
+    }
+
+    #[test]
+    fn what_no_reader_takes_is_told_with_its_place() {
+        let good = vault(&format!("|\n{}", sealed()));
+        judged(&good.replace("  hub:", "  hub: {registry: a.io, username: u}\n  hub:"), &["v.yml:5:3: `hub` stands twice in `logins`; first on line 4"]);
+        judged(&good.replace("    username", "\tusername"), &["v.yml:5:15: not YAML: a tab where YAML wants spaces"]);
+        judged(&format!("{good}---\nlogins: {{}}\n"), &["v.yml:"]);
+        // A key is seen in what is no YAML too.
+        judged(&format!("{good}a: [\n# {ALICE}\n"), &["v.yml:", "v.yml:"]);
+    }
+
+    #[test]
+    fn all_faults_are_told_in_the_order_of_their_places() {
+        let text = format!("{}# {ALICE}\n", vault("hunter2").replace("logins:", "become_password: hunter2\nlogins:"));
+        judged(&text, &["v.yml:3:1: the password of sudo", "v.yml:8:5: the password of login `hub`", "v.yml:11:1: a secret key"]);
+        // A fault of form beside it hides nothing.
+        let flow = "version: 1\nlogins:\n  hub: {registry: docker.io, username: acme, password: hunter2, pasword: x}\n";
+        judged(flow, &["v.yml: has no `recipients`", "v.yml:3:8: the password of login `hub` stands in the clear", "v.yml:3:"]);
     }
 }

@@ -1,7 +1,6 @@
 //! What git calls: the textconv, the merge driver and the hook that `regprov git-setup` installs.
 
 use std::ffi::OsStr;
-use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -9,14 +8,15 @@ use std::process::Stdio;
 
 use zeroize::Zeroizing;
 
+use super::check::judge;
 use crate::cli::MergeDriverArgs;
 use crate::command::console::Console;
 use crate::command::files::{self, FILE_BYTES_MAX};
 use crate::command::git;
-use crate::error::{Error, Problem, Result};
+use crate::error::{Error, Result};
 use crate::model::text::{escape, shell_word};
-use crate::vault::commit::{check, holds_plain_logins, looks_like_vault};
 use crate::vault::is_age_file;
+use crate::vault::looks::{holds_plain_logins, looks_like_vault};
 use crate::vault::merge::{Markers, Merged, merge};
 use crate::vault::outline::{outline, outline_of_whole};
 
@@ -65,10 +65,10 @@ pub fn merge_driver(args: &MergeDriverArgs, console: &mut Console<'_>) -> Result
     };
     match merged {
         Ok(merged) => {
-            fs::write(&args.ours, &merged.text).map_err(|e| Error::vault(format!("{name}: what was merged cannot be written: {e}")))?;
+            put(args, &ours, merged.text.as_bytes())?;
             Ok(tell(&args.path, &merged, console))
         }
-        Err(why) => by_lines(args, &why, console),
+        Err(why) => by_lines(args, &ours, &why, console),
     }
 }
 
@@ -92,22 +92,32 @@ fn tell(path: &str, merged: &Merged, console: &mut Console<'_>) -> u8 {
 }
 
 /// Git's own merge of lines, where logins cannot be told apart.
-fn by_lines(args: &MergeDriverArgs, why: &str, console: &mut Console<'_>) -> Result<u8> {
+fn by_lines(args: &MergeDriverArgs, old: &[u8], why: &str, console: &mut Console<'_>) -> Result<u8> {
     let name = escape(&args.path);
     console.note(format_args!(
         "{name}: cannot be merged by login ({why}), so it is merged by lines; look at what came of it, then `git add {}`",
         shell_word(&args.path)
     ));
-    let mut command = git::command(None, ["merge-file", &format!("--marker-size={}", args.marker_size), "-L", "ours", "-L", "base", "-L", "theirs", "--"]);
+    let mut command =
+        git::command(None, ["merge-file", "-p", &format!("--marker-size={}", args.marker_size), "-L", "ours", "-L", "base", "-L", "theirs", "--"]);
     let output = command.args([&args.ours, &args.base, &args.theirs]).output().map_err(|e| git::cannot_run(&e))?;
-    if output.status.code().is_none_or(|code| code > 127) {
-        console.note(format_args!("{name}: git merge-file: {}", git::said(&output)));
+    let merged = Zeroizing::new(output.stdout);
+    // The number of conflicts, or more for what is no merge.
+    match output.status.code() {
+        Some(0..=127) => put(args, old, &merged)?,
+        _ => console.note(format_args!("{name}: git merge-file: {}", git::said(&std::process::Output { stdout: Vec::new(), ..output }))),
     }
     // Lines that fit say nothing of logins that do.
     Ok(NO)
 }
 
-/// `vault pre-commit`: looks at what is staged, and refuses vaults that must not be committed. Returns the exit code: 0 or 1.
+/// What was merged takes the place of ours in one step: git takes what it finds there, also of a driver that was killed.
+fn put(args: &MergeDriverArgs, old: &[u8], merged: &[u8]) -> Result<()> {
+    let name = escape(&args.path);
+    files::replace(&args.ours, old, merged).map_err(|e| Error::vault(format!("{name}: what was merged cannot be written, so ours stays: {}", e.message)))
+}
+
+/// `vault pre-commit`: `vault check` of what is staged, as far as it is vaults. Returns the exit code: 0 or 1.
 pub fn pre_commit(console: &mut Console<'_>) -> Result<u8> {
     let staged = staged()?;
     if staged.is_empty() {
@@ -116,23 +126,33 @@ pub fn pre_commit(console: &mut Console<'_>) -> Result<u8> {
     let top = git::top()?;
     let marked = marked(&top, &staged)?;
     let chosen: Vec<&Staged> = staged.iter().filter(|file| is_yaml(&file.path) || marked.contains(&file.path)).collect();
-    let mut problems: Vec<Problem> = Vec::new();
+    let (mut problems, mut notes) = (Vec::new(), Vec::new());
     let mut vaults = Vec::new();
     let mut blobs = Blobs::open(&top)?;
     for file in chosen {
         let Some(bytes) = blobs.read(&file.blob)? else { continue };
-        let Ok(text) = std::str::from_utf8(&bytes) else { continue };
-        if is_age_file(&bytes) || !(marked.contains(&file.path) || looks_like_vault(text) || holds_plain_logins(text)) {
+        if is_age_file(&bytes) {
             continue;
         }
-        problems.extend(check(&file.path.to_string_lossy(), text));
-        vaults.push(&file.path);
+        let name = file.path.to_string_lossy();
+        let is_marked = marked.contains(&file.path);
+        match std::str::from_utf8(&bytes) {
+            Ok(text) if is_marked || looks_like_vault(text) || holds_plain_logins(text) => {
+                let judged = judge(&name, text);
+                problems.extend(judged.problems);
+                notes.extend(judged.notes);
+                vaults.push(&file.path);
+            }
+            Err(_) if is_marked => problems.push(format!("{name} is not text, so that nothing can be said of what is in it")),
+            _ => {}
+        }
     }
     signatures(&top, &vaults, &staged, console)?;
+    notes.iter().for_each(|note| console.note(format_args!("note: {}", escape_lines(note))));
     if problems.is_empty() {
         return Ok(0);
     }
-    problems.iter().for_each(|problem| console.note(escape_lines(&problem.to_string())));
+    problems.iter().for_each(|problem| console.note(escape_lines(problem)));
     console.note("regprov: nothing was committed; `git commit --no-verify` commits it all the same");
     Ok(NO)
 }

@@ -36,6 +36,7 @@ pub use sign::sign;
 pub use unset::{unset, unset_become_password};
 pub use whole::{decrypt, encrypt};
 
+pub(super) use crate::vault::recipients::people;
 pub(super) use file::VaultFile;
 
 use crate::error::{Error, Result};
@@ -49,7 +50,7 @@ pub(super) fn listed_of(file: &str, document: &VaultDocument) -> Result<Recipien
     let texts = document.recipients.as_deref().unwrap_or_default();
     Recipients::parse(texts.iter().map(String::as_str)).map_err(|mut e| {
         e.message = e.message.lines().map(|line| format!("{file}: {line}")).collect::<Vec<_>>().join("\n");
-        e
+        e.hint("mend its `recipients` in an editor; `regprov vault check` says in which lines")
     })
 }
 
@@ -90,8 +91,4 @@ pub(super) fn unknown(file: &str, document: &VaultDocument, names: &[&str]) -> E
         [name] => one(name),
         _ => Error::usage(names.iter().map(|name| one(name).to_string()).collect::<Vec<_>>().join("\n")),
     }
-}
-
-pub(super) fn people(n: usize) -> String {
-    if n == 1 { "1 recipient".into() } else { format!("{n} recipients") }
 }

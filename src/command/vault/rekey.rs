@@ -1,6 +1,7 @@
 //! `vault rekey`: vaults for other recipients.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
 use super::{RecipientSources, VaultFile, listed_of, people};
@@ -55,7 +56,7 @@ pub fn rekey(options: &RekeyOptions, sources: &IdentitySources, console: &mut Co
     if !remove.is_empty() {
         tell_readable(&files, &listed, &plans, &remove, console)?;
     }
-    Ok(())
+    tell_unlisted(&files, &plans, &remove, console)
 }
 
 /// The files, each once.
@@ -65,16 +66,13 @@ fn read(vaults: &[PathBuf]) -> Result<Vec<VaultFile>> {
     let mut problems = Vec::new();
     for path in vaults {
         match VaultFile::read(path, "its seals cannot be made anew one by one") {
-            Ok(file) if seen.insert(std::fs::canonicalize(path).unwrap_or(path.clone())) => files.push(file),
-            Ok(file) => problems.push(Error::usage(format!("{} is named twice", file.name))),
+            // Also by another path, or another hard link, of which each would get seals of its own.
+            Ok(file) if seen.insert(std::fs::metadata(path).map(|meta| (meta.dev(), meta.ino())).ok()) => files.push(file),
+            Ok(file) => problems.push(Error::usage(format!("{} is a file that is named before already", file.name))),
             Err(e) => problems.push(e),
         }
     }
-    match problems.len() {
-        0 => Ok(files),
-        1 => Err(problems.remove(0)),
-        _ => Err(Error { hint: None, message: problems.iter().map(Error::to_string).collect::<Vec<_>>().join("\n"), ..problems.remove(0) }),
-    }
+    if problems.is_empty() { Ok(files) } else { Err(Error::together(problems)) }
 }
 
 /// The new texts of the files that change.
@@ -92,11 +90,7 @@ fn carry_out<'a>(
             Err(e) => problems.push(e),
         }
     }
-    match problems.len() {
-        0 => Ok(changes),
-        1 => Err(problems.remove(0)),
-        _ => Err(Error { hint: None, message: problems.iter().map(Error::to_string).collect::<Vec<_>>().join("\n"), ..problems.remove(0) }),
-    }
+    if problems.is_empty() { Ok(changes) } else { Err(Error::together(problems)) }
 }
 
 /// The recipients that `--remove` names, by their whole key, their comment or how they begin.
@@ -162,6 +156,21 @@ fn tell_readable(files: &[VaultFile], listed: &[Recipients], plans: &[Plan<'_>],
         return Ok(());
     }
     console.note("who was removed could read these, and still can from older states of the files (git keeps them); change each at its registry:");
+    console.print(rows.as_bytes())
+}
+
+/// The passwords that somebody could read who was taken out of a list by hand, but for those told already.
+fn tell_unlisted(files: &[VaultFile], plans: &[Plan<'_>], remove: &Recipients, console: &mut Console<'_>) -> Result<()> {
+    let mut rows = String::new();
+    for (file, plan) in files.iter().zip(plans) {
+        let told = plan.readable_by(remove);
+        let untold = plan.unlisted.iter().filter(|place| !told.contains(place));
+        untold.for_each(|place| rows.push_str(&format!("{}: {}\n", file.name, account(&file.document, place))));
+    }
+    if rows.is_empty() {
+        return Ok(());
+    }
+    console.note("these were sealed for somebody whom `recipients` did not name, and who still can read them from older states; change each at its registry:");
     console.print(rows.as_bytes())
 }
 

@@ -7,6 +7,7 @@
 mod refusal;
 mod wire;
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use reqwest::{Method, Url};
@@ -17,6 +18,7 @@ use refusal::{Doing, no_answer, refused, undone, unreadable};
 use super::http::{Answer, Asked, Client, Credential};
 use super::realm::is_loopback;
 use crate::model::robot::{Level, Permission};
+use crate::model::text::sanitize;
 use crate::model::{Expiry, HarborName, Lifetime, Login, Registry, Robot, Secret, Username};
 
 /// How long one request may take.
@@ -29,8 +31,10 @@ const LIST_BYTES_MAX: usize = 4 << 20;
 const ONE_BYTES_MAX: usize = 256 << 10;
 /// Robots that are asked for at a time: the most that Harbor gives (`swagger.yaml`, pageSize).
 const PAGE_SIZE: usize = 100;
-/// Pages that are asked for: robots beyond them are not found.
+/// Pages that are asked for: a listing that goes on behind them is refused.
 const PAGES_MAX: usize = 200;
+/// How long all pages of a listing may take together.
+const LIST_DEADLINE: Duration = Duration::from_secs(120);
 
 /// A robot that is to be made.
 pub struct NewRobot {
@@ -73,6 +77,7 @@ pub struct Harbor<'a> {
     base: Url,
     admin: &'a Login,
     credential: Credential,
+    list_deadline: Duration,
 }
 
 type Told<T> = Result<T, Refusal>;
@@ -94,7 +99,7 @@ impl<'a> Harbor<'a> {
                 _ => base = plain,
             }
         }
-        Ok(Harbor { client, base, admin, credential: Credential::basic(admin) })
+        Ok(Harbor { client, base, admin, credential: Credential::basic(admin), list_deadline: LIST_DEADLINE })
     }
 
     /// The registry that this is.
@@ -103,14 +108,22 @@ impl<'a> Harbor<'a> {
     }
 
     /// All robots of one place.
+    ///
+    /// # Errors
+    /// Harbor refuses, takes longer than two minutes for all of it, or tells of more robots than it was asked for.
     pub async fn robots(&self, of: Of<'_>) -> Told<Vec<Robot>> {
+        let pages = self.pages(of);
+        tokio::time::timeout(self.list_deadline, pages).await.unwrap_or_else(|_| Err(no_answer(self, Doing::List(of), None)))
+    }
+
+    async fn pages(&self, of: Of<'_>) -> Told<Vec<Robot>> {
         let query = match of {
             Of::System => "Level=system".to_string(),
             // Their level alone is not enough: Harbor wants the project's number.
             Of::Project(name) => format!("Level=project,ProjectID={}", self.project_id(name).await?),
         };
         let doing = Doing::List(of);
-        let mut found: Vec<Robot> = Vec::new();
+        let (mut found, mut known): (Vec<Robot>, HashSet<i64>) = Default::default();
         for page in 1..=PAGES_MAX {
             let mut url = self.at(&["robots"]);
             url.query_pairs_mut().append_pair("q", &query).append_pair("page", &page.to_string()).append_pair("page_size", &PAGE_SIZE.to_string());
@@ -119,9 +132,12 @@ impl<'a> Harbor<'a> {
             // The address of the next page is not followed: which one it is, is known.
             let is_last = !answer.header("link").is_some_and(|link| link.contains("rel=\"next\""));
             let robots = wire::robots(&self.body(answer, LIST_BYTES_MAX, doing).await?).map_err(|why| unreadable(self, doing, why))?;
+            if robots.len() > PAGE_SIZE {
+                return Err(unreadable(self, doing, "has more robots than it was asked for"));
+            }
             let is_empty = robots.is_empty();
             // One that is made meanwhile moves others to the next page.
-            found.extend(robots.into_iter().filter(|robot| found.iter().all(|known| known.id != robot.id)).collect::<Vec<_>>());
+            found.extend(robots.into_iter().filter(|robot| known.insert(robot.id)));
             if is_empty || is_last && total.is_none_or(|total| page * PAGE_SIZE >= total) {
                 return Ok(found);
             }
@@ -139,19 +155,37 @@ impl<'a> Harbor<'a> {
     /// Makes a robot.
     ///
     /// # Errors
-    /// Where it may have been made all the same, that is said; one whose answer cannot be used is deleted again.
+    /// Where it may have been made all the same, that is said; one whose answer cannot be used is deleted again, unless the number in the answer is
+    /// that of another robot. So is an answer that names another account than Harbor makes of what was asked for.
     pub async fn create(&self, new: &NewRobot) -> Told<Made> {
         let doing = Doing::Create(new);
         let url = self.at(&["robots"]);
         let answer = self.ask(Asked { method: Method::POST, json: Some(wire::create(new)), ..get(&url) }, doing, 201).await?;
         let body = self.body(answer, ONE_BYTES_MAX, doing).await?;
         match (wire::created(&body), wire::id(&body)) {
-            (Ok(made), _) => Ok(made),
-            (Err(why), Some(id)) => match self.delete(id).await {
-                Ok(()) => Err(undone(self, doing, why)),
-                Err(_) => Err(unreadable(self, doing, why)),
-            },
+            (Ok(made), _) => self.is_asked_for(&made, new).await.map_err(|why| unreadable(self, doing, &why)).map(|()| made),
+            (Err(why), Some(id)) => {
+                let is_own = self.robot(id).await.is_ok_and(|robot| wire::is_account_of(&robot.name, new));
+                match is_own && self.delete(id).await.is_ok() {
+                    true => Err(undone(self, doing, why)),
+                    false => Err(unreadable(self, doing, why)),
+                }
+            }
             (Err(why), None) => Err(unreadable(self, doing, why)),
+        }
+    }
+
+    /// Holds what was made against what was asked for: the account against the name, and the number against the account. The error is the end of
+    /// a sentence that begins with "its answer".
+    async fn is_asked_for(&self, made: &Made, new: &NewRobot) -> Result<(), String> {
+        let account = made.username.as_str();
+        if !wire::is_account_of(account, new) {
+            return Err(format!("names the account {}, which is not what Harbor makes of that name", sanitize(account)));
+        }
+        match self.robot(made.id).await {
+            Ok(robot) if robot.name != account => Err(format!("names number {}, which is that of robot {}", made.id, sanitize(&robot.name))),
+            // Whoever may make robots need not be one who may look at them.
+            _ => Ok(()),
         }
     }
 
@@ -211,4 +245,51 @@ impl<'a> Harbor<'a> {
 
 fn get(url: &Url) -> Asked<'_> {
     Asked { method: Method::GET, url, json: None, header: None }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// Each page comes soon, and the last never: a listing ends all the same.
+    #[tokio::test]
+    async fn the_pages_of_a_listing_have_one_deadline() {
+        for (pages, deadline, is_listed) in [(3, Duration::from_secs(60), true), (usize::MAX, Duration::from_millis(400), false)] {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let at = format!("127.0.0.1:{}", listener.local_addr().unwrap().port());
+            let served = Cell::new(0);
+            let serve = async {
+                loop {
+                    let (mut stream, _) = listener.accept().await.unwrap();
+                    let mut head = Vec::new();
+                    while !head.ends_with(b"\r\n\r\n") {
+                        head.push(stream.read_u8().await.unwrap());
+                    }
+                    tokio::time::sleep(Duration::from_millis(25)).await;
+                    served.set(served.get() + 1);
+                    let link = if served.get() < pages { "Link: <x>; rel=\"next\"\r\n" } else { "" };
+                    let body = format!("[{{\"id\":{},\"name\":\"robot$r\"}}]", served.get());
+                    let answer = format!("HTTP/1.1 200 OK\r\nConnection: close\r\n{link}Content-Length: {}\r\n\r\n{body}", body.len());
+                    stream.write_all(answer.as_bytes()).await.unwrap();
+                }
+            };
+            let authority = rcgen::generate_simple_self_signed(vec!["localhost".to_string()]).unwrap().cert.pem();
+            let client = Client::new(&[authority.into_bytes()]).map_err(|_| "no client").unwrap();
+            let (registry, username) = (Registry::parse(&at).unwrap().0, Username::parse("admin").unwrap());
+            let password = Secret::new("planted-Admin_7".to_string());
+            let admin = Login { name: "admin".into(), registry, username, password, auth_hosts: Vec::new(), expires: None };
+            let base = Url::parse(&format!("http://{at}/api/v2.0/")).unwrap();
+            let harbor = Harbor { client: &client, base, admin: &admin, credential: Credential::basic(&admin), list_deadline: deadline };
+            let got = tokio::select! { got = harbor.robots(Of::System) => got, () = serve => unreachable!() };
+            match got {
+                Ok(robots) => assert_eq!((robots.len(), is_listed), (3, true)),
+                Err(refusal) => assert!(!is_listed && served.get() > 1 && refusal.message.contains("did not answer in time"), "{}", refusal.message),
+            }
+        }
+    }
 }

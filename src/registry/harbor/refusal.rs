@@ -2,7 +2,7 @@
 
 use super::{Harbor, NewRobot, Of};
 use crate::model::robot::Level;
-use crate::model::text::sanitize;
+use crate::model::text::{sanitize, shell_word};
 use crate::model::{HarborName, Registry};
 use crate::registry::finding::words;
 use crate::registry::http::{Said, Trouble};
@@ -143,10 +143,17 @@ const NO_HARBOR: &str = "is that a Harbor of version 2.0 or newer, port included
 fn in_words(harbor: &Harbor<'_>, doing: Doing<'_>, why: &str, hint: &str, may_be_done: bool) -> Refusal {
     let registry = harbor.registry();
     let or_was_it = match doing {
-        _ if !may_be_done => "",
-        Doing::Create(_) => "; whether it was made all the same is not known: look with `regprov harbor robot list`, and delete it before the next try",
-        Doing::Secret(_) => "; whether it got one all the same is not known: if so, the old one is worth nothing any more, so try again until it is done",
-        _ => "; whether it was all the same is not known: look with `regprov harbor robot list`",
+        _ if !may_be_done => String::new(),
+        Doing::Create(new) => {
+            let project =
+                new.permissions.first().filter(|_| new.level == Level::Project).map_or(String::new(), |p| format!(" --project {}", shell_word(&p.namespace)));
+            let list = format!("regprov harbor robot list --harbor {}{project}", shell_word(&registry.to_string()));
+            format!("; whether it was made all the same is not known: look with `{list}`, and delete it before the next try")
+        }
+        Doing::Secret(_) => {
+            "; whether it got one all the same is not known: if so, the old one is worth nothing any more, so try again until it is done".into()
+        }
+        _ => "; whether it was all the same is not known: look with `regprov harbor robot list`".into(),
     };
     Refusal { message: format!("{registry}: {doing}: {why}{or_was_it}"), hint: hint.to_string() }
 }

@@ -116,6 +116,22 @@ pub(super) fn created(body: &[u8]) -> Result<Made, &'static str> {
     Ok(Made { id: created.id, username, secret: checked(created.secret)?, expires })
 }
 
+/// Whether an account is one that Harbor makes of what is asked for (`controller.go`, Create; `src/pkg/robot/model`): its prefix, on project level the
+/// project and `+`, and the name. The prefix is whatever its operator chose. Where it ends with a letter or digit it cannot be told from a longer
+/// project's name, which is taken; on system level not, since then every name would do that ends as this one.
+pub(super) fn is_account_of(account: &str, new: &NewRobot) -> bool {
+    let is_word = |c: char| c.is_ascii_alphanumeric();
+    let Some(before) = account.strip_suffix(new.name.as_str()) else { return false };
+    match new.level {
+        Level::System => !before.contains('+') && !before.ends_with(is_word),
+        Level::Project => {
+            let project = new.permissions.first().map_or("", |p| p.namespace.as_str());
+            let prefix = before.strip_suffix('+').and_then(|before| before.strip_suffix(project));
+            prefix.is_some_and(|prefix| !prefix.ends_with(is_word) || prefix.chars().all(is_word))
+        }
+    }
+}
+
 /// What `PATCH /robots/{id}` answered.
 pub(super) fn refreshed(body: &[u8]) -> Result<Secret, &'static str> {
     checked(serde_json::from_slice::<Refreshed>(body).map_err(|_| "has no secret")?.secret)
@@ -178,6 +194,37 @@ mod tests {
             String::from_utf8(create(&new)).unwrap(),
             r#"{"name":"gpu","description":"made by regprov","level":"project","disable":false,"duration":365,"permissions":[{"kind":"project","namespace":"base","access":[{"resource":"repository","action":"pull"}]}]}"#
         );
+    }
+
+    #[test]
+    fn an_account_is_held_against_what_was_asked_for() {
+        let new = |level: Level| NewRobot {
+            name: HarborName::parse("gpu").unwrap(),
+            description: String::new(),
+            level,
+            lifetime: Lifetime::Never,
+            permissions: vec![Permission::repositories(&HarborName::parse("base").unwrap(), false)],
+        };
+        for (account, project, system) in [
+            ("robot$base+gpu", true, false),
+            ("robot$gpu", false, true),
+            ("bot-base+gpu", true, false),
+            ("bot-gpu", false, true),
+            ("BOT__gpu", false, true),
+            ("base+gpu", true, false),
+            ("gpu", false, true),
+            ("robotbase+gpu", true, false),
+            ("robotgpu", false, false),
+            ("robot$xbase+gpu", false, false),
+            ("robot$team+gpu", false, false),
+            ("robot$base+mygpu", false, false),
+            ("robot$base+gpu2", false, false),
+            ("robot$base+", false, false),
+            ("robot$basegpu", false, false),
+            ("", false, false),
+        ] {
+            assert_eq!((is_account_of(account, &new(Level::Project)), is_account_of(account, &new(Level::System))), (project, system), "{account}");
+        }
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use crate::model::text::is_invisible;
+
 /// A file as lines, each with its line break.
 pub(in crate::vault) struct Lines<'a> {
     pub(in crate::vault) lines: Vec<&'a str>,
@@ -133,30 +135,24 @@ pub(in crate::vault) fn split_comment(value: &str) -> (&str, &str) {
         if i > 0 && Some(c) == quote && !(c == '"' && before == '\\') {
             quoted = !quoted;
         }
-        before = c;
+        // A backslash that is escaped itself escapes nothing.
+        before = if quoted && c == '\\' && before == '\\' { ' ' } else { c };
     }
     (value, "")
 }
 
-/// A string as a YAML scalar that every YAML 1.1 and 1.2 reader takes as this string: plain where that is certain, else in
-/// single quotes, else (control characters) in double quotes.
+/// A string as a YAML scalar that every YAML 1.1 and 1.2 reader takes as this string, and in which a person sees all of it: plain where that is
+/// certain, else as [`push_quoted`] writes it.
 pub fn scalar(text: &str) -> String {
-    if text.chars().any(|c| c.is_control() || matches!(c, '\u{85}' | '\u{2028}' | '\u{2029}' | '\u{feff}')) {
-        let escaped: String = text
-            .chars()
-            .map(|c| match c {
-                '"' => "\\\"".to_string(),
-                '\\' => "\\\\".to_string(),
-                c if c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}') => format!("\\u{:04x}", u32::from(c)),
-                c => c.to_string(),
-            })
-            .collect();
-        return format!("\"{escaped}\"");
+    if is_plain(text) {
+        return text.to_string();
     }
-    if is_plain(text) { text.to_string() } else { format!("'{}'", text.replace('\'', "''")) }
+    let mut out = String::new();
+    push_quoted(&mut out, text);
+    out
 }
 
-/// Whether a text without control characters may stand without quotes.
+/// Whether a text may stand without quotes.
 fn is_plain(text: &str) -> bool {
     const WORDS: [&str; 10] = ["y", "n", "yes", "no", "on", "off", "true", "false", "null", "nan"];
     // A date is a date to some readers; the inventory's `expires` is documented as one.
@@ -169,4 +165,39 @@ fn is_plain(text: &str) -> bool {
         && !text.contains(": ")
         && !text.ends_with([':', ' '])
         && !WORDS.contains(&text.to_ascii_lowercase().as_str())
+}
+
+/// In single quotes; where something in it is not seen or YAML would not keep it, in double quotes with escapes.
+pub fn push_quoted(out: &mut String, text: &str) {
+    use std::fmt::Write as _;
+    if !text.chars().any(needs_escape) {
+        out.push('\'');
+        text.split_inclusive('\'').for_each(|part| {
+            out.push_str(part);
+            if part.ends_with('\'') {
+                out.push('\'');
+            }
+        });
+        out.push('\'');
+        return;
+    }
+    out.push('"');
+    for c in text.chars() {
+        let _ = match (c, u32::from(c)) {
+            ('"' | '\\', _) => write!(out, "\\{c}"),
+            ('\n', _) => out.write_str("\\n"),
+            ('\r', _) => out.write_str("\\r"),
+            ('\t', _) => out.write_str("\\t"),
+            (c, _) if !needs_escape(c) => out.write_char(c),
+            (_, n @ ..0x100) => write!(out, "\\x{n:02x}"),
+            (_, n @ ..0x1_0000) => write!(out, "\\u{n:04x}"),
+            (_, n) => write!(out, "\\U{n:08x}"),
+        };
+    }
+    out.push('"');
+}
+
+/// Control characters, what is not seen, white space that looks like a space, and what no YAML file may hold.
+pub fn needs_escape(c: char) -> bool {
+    is_invisible(c) || (c.is_whitespace() && c != ' ') || matches!(c, '\u{fffe}' | '\u{ffff}')
 }

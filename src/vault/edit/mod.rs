@@ -10,8 +10,8 @@ mod set;
 mod splice;
 
 pub use fields::{Field, set_field, set_password};
-pub use lines::scalar;
-pub use recipients::{RecipientPlace, become_line, recipient_item, recipient_places, set_recipients};
+pub use lines::{needs_escape, push_quoted, scalar};
+pub use recipients::{RecipientPlace, password_place, recipient_item, recipient_places, set_recipients};
 pub use set::{LoginText, set_become, set_fingerprint, set_login};
 pub use splice::{remove_become, remove_login, rename_login, replace_seal, replace_seals, stamp};
 

@@ -6,7 +6,7 @@ use super::lines::{Lines, scalar, split_comment};
 use super::splice::{NOT_BLOCK, checked, refused};
 use crate::error::Result;
 use crate::model::text::escape;
-use crate::vault::document::VaultDocument;
+use crate::vault::document::{SealPlace, VaultDocument};
 use crate::vault::recipients::Recipient;
 
 const KEY: &str = "recipients";
@@ -39,10 +39,24 @@ pub fn recipient_places(text: &str, document: &VaultDocument) -> Vec<RecipientPl
     list.items.iter().map(place).collect()
 }
 
-/// The line of `become_password:`, from 1; 0 where it does not stand at the left margin.
-pub fn become_line(text: &str) -> u64 {
+/// Where the key of a password stands: its line and its column, from 1; `None` where it is not in block style.
+pub fn password_place(text: &str, place: &SealPlace) -> Option<(u64, u64)> {
     let lines = Lines::new(text);
-    lines.find_key("become_password", 0, 0..lines.lines.len()).map_or(0, |(at, _)| at as u64 + 1)
+    let (key, within, indent) = match place {
+        SealPlace::Become => ("become_password", 0..lines.lines.len(), 0),
+        SealPlace::Login(name) => {
+            let (fields, indent) = lines.fields_of(name)?;
+            ("password", fields, indent)
+        }
+        SealPlace::Previous(name) => {
+            let (fields, indent) = lines.fields_of(name)?;
+            let (at, _) = lines.find_key("previous", indent, fields.clone())?;
+            let within = lines.value_of(at, indent, &fields);
+            let indent = within.clone().find_map(|i| lines.indent(i))?;
+            ("password", within, indent)
+        }
+    };
+    lines.find_key(key, indent, within).map(|(at, _)| (at as u64 + 1, indent as u64 + 1))
 }
 
 /// The text of `file` without the recipients at the positions `gone`, and with these behind the others. Other lines are byte for byte what

@@ -468,6 +468,8 @@ mod tests {
             ("a\tb", false),
             ("a\u{7f}\"\\b", false),
             ("ünï", false),
+            ("a\u{202e}\\", false),
+            ("\u{feff}\u{fffe}\u{ffff}", false),
         ] {
             let written = scalar(text);
             assert_eq!(written == text, plain, "{text:?} as {written}");
@@ -477,6 +479,31 @@ mod tests {
         for user in ["$oauthtoken", "robot$ci", "CORP\\jdoe", "yes", "123", "#x", "it's", "a\tb"] {
             let after = set_login("v.yml", "logins: {}\n", "ngc", LoginText { username: user, ..WANT }).unwrap();
             assert_eq!(VaultDocument::parse("v.yml", &after).unwrap().login("ngc").unwrap().username.as_deref(), Some(user));
+        }
+    }
+
+    /// What is not seen, or turns around what is, stands as an escape; what is seen stays.
+    #[test]
+    fn what_is_not_seen_is_escaped() {
+        for (username, line) in [
+            ("robot$base\u{202e}+gpu", r#"username: "robot$base\u202e+gpu""#),
+            ("a\u{2066}b\u{2069}", r#"username: "a\u2066b\u2069""#),
+            ("a\u{200b}\u{200d}\u{2060}\u{feff}b", r#"username: "a\u200b\u200d\u2060\ufeffb""#),
+            ("a\u{2028}b\u{2029}", r#"username: "a\u2028b\u2029""#),
+            ("a\u{9b}31m\u{85}\u{1b}\u{7f}", r#"username: "a\x9b31m\x85\x1b\x7f""#),
+            ("a\u{a0}b\u{ad}", r#"username: "a\xa0b\xad""#),
+            ("tag\u{e0041}\u{e007f}", r#"username: "tag\U000e0041\U000e007f""#),
+            (r#"CORP\"j"#, r#"username: 'CORP\"j'"#),
+            ("CORP\\\"j\u{202e}\\", r#"username: "CORP\\\"j\u202e\\""#),
+            ("jörg-日本-\u{1f600}", "username: 'jörg-日本-\u{1f600}'"),
+        ] {
+            let after = format!("logins:\n{}", NGC.replace("username: $oauthtoken", line));
+            check("logins: {}\n", "ngc", LoginText { username, ..WANT }, &after);
+            assert_eq!(VaultDocument::parse("v.yml", &after).unwrap().login("ngc").unwrap().username.as_deref(), Some(username));
+            // Its comment stays when it changes, and the line when it does not.
+            let noted = after.replace(line, &format!("{line} # of bob"));
+            check(&noted, "ngc", LoginText { username, ..WANT }, &noted);
+            check(&noted, "ngc", LoginText { username: "acme", ..WANT }, &after.replace(line, "username: acme # of bob"));
         }
     }
 

@@ -4,9 +4,9 @@ use zeroize::Zeroizing;
 
 use crate::command::vault::{VaultFile, entry};
 use crate::error::{Error, Result};
-use crate::model::text::{escape, is_invisible};
+use crate::model::text::escape;
 use crate::model::{Expiry, PasswordText, Registry, Repository, Secret, Username};
-use crate::vault::edit::scalar;
+use crate::vault::edit::{needs_escape, push_quoted, scalar};
 use crate::vault::{Identities, is_age_file, open_become, open_login};
 
 /// The opened logins of a vault, or one of them.
@@ -166,7 +166,7 @@ fn push_login(out: &mut String, login: &DraftLogin, first: bool) {
 
 /// What is no secret, as the vault itself would write it.
 fn push_text(out: &mut String, text: &str) {
-    if text.chars().any(needs_escape) { push_quoted(out, text) } else { out.push_str(&scalar(text)) }
+    out.push_str(&scalar(text));
 }
 
 /// A password behind its key, with the line break: always in quotes, so that nothing of it is YAML; one of several lines, such as a key of
@@ -190,39 +190,4 @@ fn push_secret(out: &mut String, text: &str, indent: usize) {
     out.push(' ');
     push_quoted(out, text);
     out.push('\n');
-}
-
-/// In single quotes; where something in it is not seen or YAML would not keep it, in double quotes with escapes.
-fn push_quoted(out: &mut String, text: &str) {
-    use std::fmt::Write as _;
-    if !text.chars().any(needs_escape) {
-        out.push('\'');
-        text.split_inclusive('\'').for_each(|part| {
-            out.push_str(part);
-            if part.ends_with('\'') {
-                out.push('\'');
-            }
-        });
-        out.push('\'');
-        return;
-    }
-    out.push('"');
-    for c in text.chars() {
-        let _ = match (c, u32::from(c)) {
-            ('"' | '\\', _) => write!(out, "\\{c}"),
-            ('\n', _) => out.write_str("\\n"),
-            ('\r', _) => out.write_str("\\r"),
-            ('\t', _) => out.write_str("\\t"),
-            (c, _) if !needs_escape(c) => out.write_char(c),
-            (_, n @ ..0x100) => write!(out, "\\x{n:02x}"),
-            (_, n @ ..0x1_0000) => write!(out, "\\u{n:04x}"),
-            (_, n) => write!(out, "\\U{n:08x}"),
-        };
-    }
-    out.push('"');
-}
-
-/// Control characters, what is not seen, white space that looks like a space, and what no YAML file may hold.
-fn needs_escape(c: char) -> bool {
-    is_invisible(c) || (c.is_whitespace() && c != ' ') || matches!(c, '\u{fffe}' | '\u{ffff}')
 }

@@ -9,7 +9,7 @@ use tokio::process::{Child, Command};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::editor::Editor;
-use crate::command::terminal;
+use crate::command::{program, terminal};
 use crate::error::{Error, Result};
 use crate::model::text::escape;
 
@@ -75,9 +75,7 @@ pub(super) async fn run(editor: &Editor, folder: &Path, file: &Path, line: Optio
     let mut command = Command::new(&editor.argv[0]);
     command.args(&editor.argv[1..]).args(editor.arguments(file, line)).envs(editor.environment(folder));
     // Identities and the like are not for editors.
-    for (key, _) in std::env::vars_os().filter(|(key, _)| key.to_string_lossy().starts_with("REGPROV_")) {
-        command.env_remove(key);
-    }
+    program::keep_ours(command.as_std_mut());
     die_with_us(&mut command);
     let terminal = terminal::settings();
     let start = Instant::now();
