@@ -100,7 +100,7 @@
 //! | [`import`] | `error`, `model`, `format`, `inventory` | never |
 //! | [`inventory`] | `error`, `model`, `format` (names and input rules) | never (files, directories and programs through [`inventory::World`]) |
 //! | [`lint`] | `error`, `model`, `inventory`, `format` | never |
-//! | [`vault`] | `error`, `model` | never (bytes in, bytes out; commands read files) |
+//! | [`vault`] | `error`, `model`, `inventory` (the keys that an outline shows) | never (bytes in, bytes out; commands read files) |
 //! | [`transport`] | `model`, `node` | sockets, key files, the agent, a local sh, proxy commands, ssh's configuration |
 //! | [`push`] | `model`, `plan`, `format`, `node`, `transport` | through `transport` only |
 //! | [`registry`] | `model` | HTTP, the system's CAs, the proxies of the environment |

@@ -83,6 +83,36 @@ fn git_shows_structure_and_marks() {
     assert!(out.contains("BEGIN AGE") && out.contains("hunter9"), "{out}");
 }
 
+/// However a file is written and whatever its names are: what a run would do otherwise is in the diff, and so is that something else changed.
+#[test]
+#[ignore = "needs git"]
+fn no_change_of_what_a_run_does_is_hidden() {
+    let Some(repo) = Repo::set_up() else { return };
+    let rest = "defaults:\n  proxy_command: ssh -W %h:%p -o \"X=secret:1\" bastion\ngroups:\n  secret-nodes:\n    hosts: n1\n    logins: [token]\n    targets: [docker]\nhosts:\n  n1:\n    port: 22\nlogins:\n  # hunter2\n  token:\n    registry: quay.io\n    username: ci\n    password_command: [aws, ecr, get-login-password]\n";
+    for version in ["version: 1\n", "? version\n: 1\n", "\"version\" : 1 # hunter2\r\n"] {
+        let base = format!("{version}{rest}");
+        repo.write("vault.yml", &base);
+        repo.git("add vault.yml");
+        let (code, out, err) = repo.ours("hosts vault.yml");
+        assert!(code == 0 && out.contains("n1"), "{version}: {out}{err}");
+        for (from, to, want) in [
+            ("[aws, ecr, get-login-password]", "[sh, -c, \"touch PWNED; echo pw\"]", "+      - touch PWNED; echo pw\n"),
+            ("    hosts: n1\n", "    hosts: n1\n    jump: evil@6.6.6.6\n", "+    jump: evil@6.6.6.6\n"),
+            ("\" bastion", "\" evil; touch x", "+  proxy_command: ssh -W %h:%p -o \"X=secret:1\" evil; touch x\n"),
+            ("    port: 22\n", "    port: 22\n    address: 6.6.6.6\n", "+    address: 6.6.6.6\n"),
+            ("hosts:\n  n1", "become_passwrod: hunter2secret\nhosts:\n  n1", "+become_passwrod: (not shown)\n"),
+            ("hosts:\n  n1", "foo: hunter2secret\nhosts:\n  n1", "+(unknown key): (not shown)\n"),
+            ("hosts:\n  n1", "x: &p hunter2secret\nhosts:\n  n1", "an anchor: regprov reads none\n"),
+            ("# hunter2\n  token", "# hunter3\n  token", "+whole text: mark "),
+        ] {
+            assert!(base.contains(from), "{from}");
+            repo.write("vault.yml", &base.replacen(from, to, 1));
+            let out = shows_no_value(&repo, "diff");
+            assert!(out.contains(want), "{version}{to}:\n{out}");
+        }
+    }
+}
+
 #[test]
 #[ignore = "needs git"]
 fn commits_of_what_must_not_be_committed_are_refused() {

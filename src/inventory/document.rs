@@ -62,13 +62,13 @@ pub(super) struct LoginItem {
     pub(super) column: u64,
 }
 
-const LOGIN_KEYS: Keys = Keys {
+pub(super) const LOGIN_KEYS: Keys = Keys {
     known: &["registry", "username", "password", "password_command", "password_file", "auth_hosts", "expires", "fingerprint", "canary", "previous"],
     reserved: &["command", "kubernetes"],
     private: true,
 };
 
-const PREVIOUS_KEYS: Keys = Keys { known: &["username", "password", "expires", "fingerprint"], reserved: &[], private: true };
+pub(super) const PREVIOUS_KEYS: Keys = Keys { known: &["username", "password", "expires", "fingerprint"], reserved: &[], private: true };
 
 /// Reads a file that is a vault and nothing else. `file` is its name in messages.
 ///

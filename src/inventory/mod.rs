@@ -27,6 +27,7 @@ use zeroize::Zeroizing;
 
 pub(crate) use fields::hint_for;
 pub use limit::{limit, select};
+pub(crate) use schema::{Shape, TOP};
 pub(crate) use source::ansible_vars;
 pub use source::{Layout, LayoutGroup, layout as ansible_layout};
 

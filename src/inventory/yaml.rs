@@ -97,6 +97,11 @@ fn scalar_word(text: &str, style: ScalarStyle) -> &'static str {
     }
 }
 
+/// Whether a text would still be text if it stood without quotes.
+pub(crate) fn is_text_when_plain(text: &str) -> bool {
+    scalar_word(text, ScalarStyle::Plain) == "text"
+}
+
 fn is_number(text: &str) -> bool {
     let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
     if [".inf", ".Inf", ".INF", ".nan", ".NaN", ".NAN"].contains(&digits) {

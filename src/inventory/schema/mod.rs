@@ -2,6 +2,7 @@
 //! [`resolve`](super::resolve) to say.
 
 mod connection;
+mod shape;
 mod target;
 
 use std::collections::HashMap;
@@ -10,6 +11,7 @@ use connection::connection;
 use target::targets;
 
 pub(super) use connection::{Connection, account, address, hop};
+pub(crate) use shape::{Shape, TOP};
 pub(super) use target::TargetSpec;
 
 use super::document::is_name;

@@ -9,7 +9,7 @@ use crate::model::mirror::Runtime;
 use crate::model::registry::HUB;
 use crate::model::{CredHelper, FileMode, HelperPolicy, Mirror, Registry, RemotePath, Target, TargetKind};
 
-const TARGET_KEYS: Keys = Keys {
+pub(super) const TARGET_KEYS: Keys = Keys {
     known: &["user", "path", "owner", "group", "mode", "logins", "login", "helper", "cred_helpers", "restart", "mirror", "for", "runtimes"],
     reserved: &[],
     private: false,

@@ -21,8 +21,8 @@ use super::{HOSTS_MAX, Program, World, hostlist};
 use crate::error::{Error, Problem, rule};
 use crate::model::{self, Jump};
 
-const SOURCE_KEYS: Keys = Keys { known: &["ansible", "slurm", "command", "group"], reserved: &[], private: false };
-const SLURM_KEYS: Keys = Keys { known: &["partition", "state"], reserved: &[], private: false };
+pub(super) const SOURCE_KEYS: Keys = Keys { known: &["ansible", "slurm", "command", "group"], reserved: &[], private: false };
+pub(super) const SLURM_KEYS: Keys = Keys { known: &["partition", "state"], reserved: &[], private: false };
 
 /// A source as the inventory names it.
 #[derive(Clone, Debug, PartialEq, Eq)]

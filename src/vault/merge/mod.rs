@@ -18,11 +18,9 @@ mod tree;
 
 use serde_json::{Map, Value};
 
-pub(in crate::vault) use items::Sheet;
-
 use super::document::quiet;
 use crate::model::text::escape;
-use items::Item;
+use items::{Item, Sheet};
 use tree::{Out, Piece, Take, Three, merge_comments, nested};
 
 /// How conflicts are marked.
