@@ -363,12 +363,18 @@ async fn an_admin_s_login_goes_to_its_harbor_alone() {
     run(&["--ca", "vault.yml"]).ended(2, &["holds no certificate"]);
     assert!(site.harbor.server.seen().is_empty(), "nothing was asked over TLS that was not trusted");
     // A Harbor of this machine may speak plain HTTP; nobody is there; it is none.
-    let plain = registry::Server::start("127.0.0.1", None, |_, _| registry::http("404 Not Found", ""));
+    let none = registry::Server::start("127.0.0.1", None, |_, _| registry::http("404 Not Found", ""));
+    let plain = registry::Server::start("127.0.0.1", None, |request, _| match request.path.ends_with("/ping") {
+        true => registry::http("200 OK", "Pong"),
+        false => registry::http("404 Not Found", ""),
+    });
     let at = |port: u16| format!("localhost:{port}");
     let create = |harbor: &str| {
         let words = ["create", "vault.yml", "gpu", "--harbor", harbor, "--project", "base", "--admin-username", "admin"];
         site.run(&words, ADMIN.1)
     };
+    create(&at(none.port)).ended(6, &["does not answer as a Harbor"]);
+    assert!(none.logins().is_empty());
     create(&at(plain.port)).ended(6, &["it answers 404", "Harbor of version 2.0"]);
     assert_eq!(plain.logins(), [format!("{}:{}", ADMIN.0, ADMIN.1)]);
     let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
@@ -766,6 +772,29 @@ async fn a_robot_ends_with_its_login() {
     site.harbor.robot(&body("gpu-2", "project", 30, &[right("base", &["pull"])]));
     delete(&["vault.yml", "gpu", "--yes"]).ended(0, &["is deleted at localhost", "login `gpu` is taken out of vault.yml"]);
     assert!(site.harbor.robots().is_empty() && !site.vault().contains("gpu"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_no_harbor_is_given_no_login() {
+    let site = Site::new().await;
+    site.created();
+    let verbs = [
+        &["rotate", "vault.yml", "gpu"][..],
+        &["delete", "vault.yml", "gpu", "--yes"],
+        &["create", "vault.yml", "x", "--harbor", "HARBOR", "--project", "base"],
+    ];
+    for (status, body) in [("404 Not Found", ""), ("200 OK", "<html>"), ("302 Found\r\nLocation: /", ""), ("500 Oops", "Pong")] {
+        site.harbor.refuse("GET", "/api/v2.0/ping", status, body);
+        for verb in verbs {
+            let before = site.harbor.server.seen().len();
+            site.robot(verb).ended(6, &["does not answer as a Harbor", "was not given the login of", "robot account"]);
+            let seen = site.harbor.server.seen();
+            assert!(seen[before..].iter().all(|request| request.header("authorization").is_none()) && seen.len() > before, "{status}");
+        }
+        site.harbor.heal();
+    }
+    // The control.
+    site.robot(verbs[0]).ended(0, &[]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

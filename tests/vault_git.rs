@@ -303,3 +303,45 @@ fn a_linked_work_tree_is_part_of_its_clone() {
     assert!(code == 0 && out.contains("pre-commit: taken away"), "{out}");
     assert_eq!(repo.ours("git-setup --check").1.matches("would change").count(), 6);
 }
+
+/// A vault whose name git could hand over as a flag.
+#[test]
+#[ignore = "needs git"]
+fn a_name_that_begins_like_a_flag_is_a_name() {
+    let Some(repo) = Repo::set_up() else { return };
+    fs::copy(repo.path("vault.yml"), repo.path("-x.yml")).unwrap();
+    let (code, _, err) = repo.ours("git-setup -- -x.yml");
+    assert_eq!(code, 0, "{err}");
+    repo.commit("named");
+    let change = |from: &str, to: &str| repo.write("-x.yml", &repo.read("-x.yml").replacen(from, to, 1));
+    repo.git("checkout -q -b topic");
+    change("registry: nvcr.io\n", "registry: nvcr.io\n    expires: 2027-01-01\n");
+    let diff = repo.git("diff");
+    assert!(diff.contains("+    expires: 2027-01-01\n"), "{diff}");
+    repo.commit("theirs");
+    repo.git("checkout -q main");
+    change("registry: docker.io\n", "registry: docker.io\n    expires: 2027-02-02\n");
+    repo.commit("ours");
+    repo.git("merge -q --no-edit topic");
+    let merged = repo.read("-x.yml");
+    assert!(merged.contains("expires: 2027-01-01") && merged.contains("expires: 2027-02-02") && !merged.contains("<<<<"), "{merged}");
+}
+
+#[test]
+#[ignore = "needs git"]
+fn a_marked_file_that_only_looks_encrypted_is_refused() {
+    let Some(repo) = Repo::set_up() else { return };
+    let plain = repo.read("vault.yml").replacen("    password: |", "    password: hunter5\n    canary: |", 1);
+    for head in ["age-encryption.org/v1\n", "-----BEGIN AGE ENCRYPTED FILE-----\n"] {
+        repo.write("vault.yml", &format!("{head}{plain}"));
+        repo.git("add vault.yml");
+        let (code, _, err) = repo.try_git("commit -q -m no");
+        assert!(code == 1 && err.contains("vault.yml") && !err.contains("hunter5"), "{head}: {err}");
+    }
+    // The control: one that is.
+    repo.git("checkout -q HEAD -- vault.yml");
+    let (code, _, err) = repo.ours("vault encrypt vault.yml");
+    assert_eq!(code, 0, "{err}");
+    repo.git("add vault.yml");
+    repo.git("commit -q -m whole");
+}

@@ -82,7 +82,9 @@ async fn a_vault_that_was_rolled_back_is_refused() {
     {
         site.0.run(verb).ended(5, &words);
     }
-    for (verb, shows_a_password) in [("get", true), ("get --field username", false), ("list", false), ("show", false), ("show --reveal", true)] {
+    for (verb, shows_a_password) in
+        [("get", true), ("get --field username", false), ("list", false), ("show", false), ("show --reveal", true), ("check", false), ("check --deep", false)]
+    {
         let mut verb = format!("vault {verb} --identity id.txt vault.yml");
         if verb.contains(" get ") {
             verb.push_str(" hub");

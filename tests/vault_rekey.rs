@@ -55,7 +55,7 @@ fn somebody_comes_and_somebody_goes() {
     let (site, bob, ours) = site();
     check(&site, &[]).ended(0, &["two/vault.yml: 1 login, 1 password sealed for 1 recipient\n"]);
     fs::write(site.path("team.txt"), format!("# bob\n{bob}\n")).unwrap();
-    rekey(&site, &["-R", "team.txt"]).ended(0, &["one/vault.yml: 2 recipients (1 added, 0 removed); 1 sealed anew, 0 kept"]);
+    rekey(&site, &["-R", "team.txt"]).ended(0, &["one/vault.yml: 2 recipients (1 added, 0 removed); 1 sealed anew, 0 kept", &format!("  added   {bob}")]);
     assert!(texts(&site).iter().all(|text| text.contains(&format!("  - {bob} # from team.txt\n")) && text.contains("vault_serial: 3\n")));
     check(&site, &["--deep"]).ended(0, &["three/vault.yml: 1 login, 1 password sealed and opened for 2 recipients\n"]);
     site.run(&["vault", "get", VAULTS[1], "ngc", "--identity", "bob.txt"]).ended(0, &["hunter2"]);
@@ -75,7 +75,7 @@ fn somebody_comes_and_somebody_goes() {
     rekey(&site, &["--add", &bob, "--remove", &bob]).ended(2, &["both to be added and to be removed"]);
     assert_eq!(texts(&site), before);
 
-    let ran = rekey(&site, &["--remove", &bob[..12]]).ended(0, &["1 recipient (0 added, 1 removed)"]);
+    let ran = rekey(&site, &["--remove", &bob[..12]]).ended(0, &["1 recipient (0 added, 1 removed)", &format!("  removed {bob}")]);
     assert_eq!(ran.stdout, VAULTS.map(|vault| format!("{vault}: ngc: $oauthtoken at nvcr.io\n")).concat());
     assert!(ran.stderr.contains("change each at its registry"), "{}", ran.all());
     check(&site, &["--deep"]).ended(0, &[]);

@@ -9,6 +9,7 @@ use super::{given, terminal};
 use crate::error::{Error, Result};
 use crate::model::Secret;
 use crate::model::login::{self, PASSWORD_BYTES_MAX, check_password};
+use crate::model::text::escape;
 
 /// The streams of a command and the one way to ask its user.
 pub struct Console<'a> {
@@ -58,8 +59,11 @@ impl Console<'_> {
     }
 
     /// Tells something beside the result; a closed stderr changes nothing.
+    ///
+    /// Whatever stands in it, a file's name for one, steers no terminal: line breaks stay, other control characters are shown.
     pub fn note(&mut self, line: impl fmt::Display) {
-        let _ = writeln!(self.stderr, "{line}");
+        let lines: Vec<String> = line.to_string().split('\n').map(escape).collect();
+        let _ = writeln!(self.stderr, "{}", lines.join("\n"));
     }
 
     /// Refuses to show a secret on a terminal unless that was asked for.

@@ -22,7 +22,6 @@ use sha2::Sha256;
 use super::file::recipient_count;
 use super::is_age_file;
 use super::recipients::people;
-use crate::error::Result;
 use crate::inventory::yaml::{self, Entry, Node, Value};
 use crate::inventory::{Shape, TOP};
 use crate::model::Fingerprint;
@@ -47,10 +46,8 @@ const NOT_SHOWN: &str = "(not shown)";
 const UNKNOWN: &str = "(unknown key)";
 
 /// The outline of a vault, or of an inventory. `file` is its name for a person.
-///
-/// # Errors
-/// None: what cannot be read is told in the outline, since a diff must not fail.
-pub fn outline(file: &str, text: &str) -> Result<String> {
+/// What cannot be read is told in it, since a diff must not fail.
+pub fn outline(file: &str, text: &str) -> String {
     let read = yaml::parse(file, text);
     let root = read.as_ref().map(|root| &root.value);
     let id = match root {
@@ -72,7 +69,12 @@ pub fn outline(file: &str, text: &str) -> Result<String> {
     };
     let whole = text.replace("\r\n", "\n");
     out.push_str(&format!("whole text: mark {}\n", mark::<TEXT_MARK_BYTES>(id, TEXT_DOMAIN, whole.as_bytes())));
-    Ok(out)
+    out
+}
+
+/// The outline of what is no text: one mark over all of it.
+pub fn outline_of_bytes(bytes: &[u8]) -> String {
+    format!("{} bytes, mark {}\n", bytes.len(), mark::<TEXT_MARK_BYTES>("", TEXT_DOMAIN, bytes))
 }
 
 /// The outline of a file that is encrypted as a whole.

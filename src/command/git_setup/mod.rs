@@ -86,13 +86,13 @@ fn program() -> Result<String> {
 /// What git's configuration is to say. Git hands driver and textconv to a shell, and takes `%` in a driver for its own.
 fn settings(program: &str) -> [(&'static str, String); 4] {
     [
-        ("diff.regprov.textconv", format!("{program} vault textconv")),
+        ("diff.regprov.textconv", format!("{program} vault textconv --")),
         ("merge.regprov.name", "vaults, login by login".to_string()),
         // A shell without regprov says 127. Git then takes ours as it is, which whoever adds it takes for merged: markers show theirs.
         (
             "merge.regprov.driver",
             format!(
-                "{} vault merge-driver %O %A %B %P %L %S %X %Y; s=$?; test $s != 127 || git merge-file --marker-size=%L -L ours -L base -L theirs %A %O %B; exit $s",
+                "{} vault merge-driver -- %O %A %B %P %L %S %X %Y; s=$?; test $s != 127 || git merge-file --marker-size=%L -L ours -L base -L theirs %A %O %B; exit $s",
                 program.replace('%', "%%")
             ),
         ),

@@ -8,6 +8,7 @@ use super::{entry, people};
 use crate::command::console::Console;
 use crate::command::files::{self, FILE_BYTES_MAX};
 use crate::command::identity::IdentitySources;
+use crate::command::seen::Seen;
 use crate::command::signed;
 use crate::error::{Error, Problem, Result, rule};
 use crate::inventory;
@@ -16,7 +17,7 @@ use crate::model::{PasswordText, conflict};
 use crate::vault::check::{self, Found};
 use crate::vault::document::SealPlace;
 use crate::vault::signature::{Signed, signer_of};
-use crate::vault::{Identities, VaultDocument, decrypt, file, is_age_file, open_become, open_login};
+use crate::vault::{Identities, VaultDocument, decrypt, file, is_age_file, open_become, open_login, stamp};
 
 /// `vault check`: form, recipients, seals and signature of each vault, or inventory with logins; with `deep` everything is opened too. One line says of
 /// each that is in order what it holds.
@@ -43,7 +44,7 @@ pub fn check(vaults: &[PathBuf], deep: bool, sources: &IdentitySources, console:
             Ok(Looked { notes, summary }) => {
                 notes.iter().for_each(|note| console.note(format_args!("note: {note}")));
                 if problems.len() == before {
-                    console.print(format!("{}: {summary}\n", path.display()).as_bytes())?;
+                    console.print(format!("{}: {summary}\n", escape(&path.display().to_string())).as_bytes())?;
                 }
             }
         }
@@ -93,6 +94,10 @@ fn look(path: &Path, mut bytes: Zeroizing<Vec<u8>>, identities: Option<&Identiti
     let judged = judge(&name, text);
     problems.extend(judged.problems);
     let Some(document) = judged.document else { return Ok(Looked { notes: Vec::new(), summary: String::new() }) };
+    // What is wrong with the stamp itself was judged.
+    if let Ok(stamp) = stamp::of(&document) {
+        problems.extend(Seen::of_process().check(path, stamp.as_ref()).err().map(|e| e.to_string()));
+    }
     if let Some(identities) = identities {
         open_all(&name, &document, identities, problems);
     }

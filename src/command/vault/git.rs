@@ -15,10 +15,11 @@ use crate::command::files::{self, FILE_BYTES_MAX};
 use crate::command::git;
 use crate::error::{Error, Result};
 use crate::model::text::{escape, shell_word};
+use crate::vault::file::whole_header;
 use crate::vault::is_age_file;
 use crate::vault::looks::{holds_plain_logins, looks_like_vault};
 use crate::vault::merge::{Markers, Merged, merge};
-use crate::vault::outline::{outline, outline_of_whole};
+use crate::vault::outline::{outline, outline_of_bytes, outline_of_whole};
 
 /// What git takes for "there is a conflict", and a hook's "no".
 const NO: u8 = 1;
@@ -28,12 +29,9 @@ pub fn textconv(file: &Path, console: &mut Console<'_>) -> Result<()> {
     let bytes = files::read(file, FILE_BYTES_MAX)?;
     let text = match std::str::from_utf8(&bytes) {
         _ if is_age_file(&bytes) => outline_of_whole(&bytes),
-        Err(_) => format!("no text ({} bytes)\n", bytes.len()),
+        Err(_) => format!("no text; {}", outline_of_bytes(&bytes)),
         // Git names the file itself; here it has a temporary name, or none.
-        Ok(text) => outline("the vault", text).unwrap_or_else(|e| {
-            let lines = text.lines().count();
-            format!("{}\n({lines} lines that are not shown: what is secret in them cannot be told)\n", e.message)
-        }),
+        Ok(text) => outline("the vault", text),
     };
     console.print(text.as_bytes())
 }
@@ -130,12 +128,17 @@ pub fn pre_commit(console: &mut Console<'_>) -> Result<u8> {
     let mut vaults = Vec::new();
     let mut blobs = Blobs::open(&top)?;
     for file in chosen {
-        let Some(bytes) = blobs.read(&file.blob)? else { continue };
-        if is_age_file(&bytes) {
-            continue;
-        }
         let name = file.path.to_string_lossy();
         let is_marked = marked.contains(&file.path);
+        let Some(bytes) = blobs.read(&file.blob)? else {
+            problems.extend(is_marked.then(|| format!("{name} is larger than {} MiB, so that nothing can be said of what is in it", FILE_BYTES_MAX >> 20)));
+            continue;
+        };
+        if is_age_file(&bytes) {
+            // What only begins like one is no seal.
+            problems.extend(whole_header(&bytes).err().filter(|_| is_marked).map(|e| e.explain(&name).to_string()));
+            continue;
+        }
         match std::str::from_utf8(&bytes) {
             Ok(text) if is_marked || looks_like_vault(text) || holds_plain_logins(text) => {
                 let judged = judge(&name, text);

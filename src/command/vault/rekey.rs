@@ -50,8 +50,12 @@ pub fn rekey(options: &RekeyOptions, sources: &IdentitySources, console: &mut Co
         let changes = carry_out(&due, sources, console)?;
         VaultFile::write_all(&changes.iter().map(|(file, text)| (*file, text.as_str())).collect::<Vec<_>>())?;
     }
-    for (file, plan) in files.iter().zip(&plans) {
+    for ((file, listed), plan) in files.iter().zip(&listed).zip(&plans) {
         console.note(told(file, plan));
+        // A comment says whose a key is, and anybody may have written it: the keys themselves are told.
+        let told = |what: &str, who: &Recipient| format!("  {what} {}", escape(who.text()));
+        listed.iter().filter(|r| remove.holds(r)).for_each(|r| console.note(told("removed", r)));
+        plan.recipients().iter().filter(|r| !listed.holds(r)).for_each(|r| console.note(told("added  ", r)));
     }
     if !remove.is_empty() {
         tell_readable(&files, &listed, &plans, &remove, console)?;

@@ -21,6 +21,9 @@ use crate::model::robot::{Level, Permission};
 use crate::model::text::sanitize;
 use crate::model::{Expiry, HarborName, Lifetime, Login, Registry, Robot, Secret, Username};
 
+/// The largest answer to a ping that is read, in bytes.
+const PING_BYTES_MAX: usize = 1 << 10;
+
 /// How long one request may take.
 const REQUEST_DEADLINE: Duration = Duration::from_secs(20);
 /// How long a Harbor of this machine has to speak TLS, before it is asked without.
@@ -83,10 +86,11 @@ pub struct Harbor<'a> {
 type Told<T> = Result<T, Refusal>;
 
 impl<'a> Harbor<'a> {
-    /// The Harbor at the registry that the login is for. One of this machine may speak plain HTTP, and is asked without the login whether it does.
+    /// The Harbor at the registry that the login is for. It is asked without the login whether it is one (`/api/v2.0/ping`, which wants none):
+    /// a login of a vault that is mistaken for a robot's leads elsewhere. One of this machine may speak plain HTTP, and is asked so too.
     ///
     /// # Errors
-    /// The registry's name makes no address.
+    /// The registry's name makes no address, nobody answers there, or it is no Harbor.
     pub async fn of(client: &'a Client, admin: &'a Login) -> Told<Self> {
         let at = |scheme: &str| Url::parse(&format!("{scheme}://{}/api/v2.0/", admin.registry.authority()));
         let (Ok(mut base), Ok(plain)) = (at("https"), at("http")) else { return Err(refusal::no_address(&admin.registry)) };
@@ -99,7 +103,25 @@ impl<'a> Harbor<'a> {
                 _ => base = plain,
             }
         }
-        Ok(Harbor { client, base, admin, credential: Credential::basic(admin), list_deadline: LIST_DEADLINE })
+        let harbor = Harbor { client, base, admin, credential: Credential::basic(admin), list_deadline: LIST_DEADLINE };
+        harbor.greet().await?;
+        Ok(harbor)
+    }
+
+    /// Looks, without the login, whether this is a Harbor.
+    async fn greet(&self) -> Told<()> {
+        let ping = self.base.join("ping").expect("a word is a path");
+        let work = async {
+            let answer = self.client.get(&ping, None).await?;
+            let status = answer.status;
+            Ok((status, answer.body(PING_BYTES_MAX).await.unwrap_or_default()))
+        };
+        match tokio::time::timeout(REQUEST_DEADLINE, work).await {
+            Ok(Ok((200, body))) if body.trim_ascii() == b"Pong" || body.trim_ascii() == b"\"Pong\"" => Ok(()),
+            Ok(Ok((status, _))) => Err(refusal::no_harbor(self, status)),
+            Ok(Err(trouble)) => Err(no_answer(self, Doing::Greet, Some(trouble))),
+            Err(_) => Err(no_answer(self, Doing::Greet, None)),
+        }
     }
 
     /// The registry that this is.

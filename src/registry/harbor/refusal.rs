@@ -19,6 +19,8 @@ pub struct Refusal {
 /// What was asked for.
 #[derive(Clone, Copy)]
 pub(super) enum Doing<'a> {
+    /// The first word, without the login.
+    Greet,
     /// The number of a project.
     Project(&'a HarborName),
     /// Robots.
@@ -36,6 +38,7 @@ pub(super) enum Doing<'a> {
 impl std::fmt::Display for Doing<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
+            Doing::Greet => f.write_str("no login was sent there"),
             Doing::Project(name) => write!(f, "project {name} was not looked up"),
             Doing::List(Of::System) => f.write_str("the robots of system level were not listed"),
             Doing::List(Of::Project(name)) => write!(f, "the robots of project {name} were not listed"),
@@ -68,6 +71,7 @@ impl Doing<'_> {
             Doing::List(Of::Project(name)) | Doing::Project(name) => {
                 format!("it takes a member of project {name} who may see its robots, or a system administrator")
             }
+            Doing::Greet => "it takes nobody's login".into(),
             Doing::Look(_) | Doing::Secret(_) | Doing::Delete(_) => {
                 "it takes an admin of the robot's project; for one of system level a system administrator".into()
             }
@@ -78,6 +82,13 @@ impl Doing<'_> {
 /// The registry's name makes no address.
 pub(super) fn no_address(registry: &Registry) -> Refusal {
     Refusal { message: format!("{registry}: its name makes no address"), hint: "write Harbor's as `host` or `host:port`".to_string() }
+}
+
+/// What answers is no Harbor, as far as can be told without a login.
+pub(super) fn no_harbor(harbor: &Harbor<'_>, status: u16) -> Refusal {
+    let admin = sanitize(harbor.admin.username.as_str());
+    let why = format!("it does not answer as a Harbor (/api/v2.0/ping: {status}), so it was not given the login of {admin}");
+    Refusal { message: format!("{}: {why}", harbor.registry()), hint: "is this the login of a robot account, and the host that of its Harbor?".to_string() }
 }
 
 /// There was no answer; `None` when it did not come in time.

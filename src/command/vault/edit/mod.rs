@@ -64,6 +64,7 @@ pub struct EditOptions {
 /// Nothing was written then: the vault does not open, there is no private place or no editor, the editor failed, or what it left cannot stand.
 pub async fn edit(options: &EditOptions, console: &mut Console<'_>) -> Result<u8> {
     let editor = Editor::of_process()?;
+    let mut session = Session::open(options, console)?;
     if editor.draws() && !console.stdout_is_terminal {
         let why = format!(
             "`{}` draws what it edits on standard output, which is no terminal here: passwords would stand in a pipe or a log",
@@ -71,7 +72,6 @@ pub async fn edit(options: &EditOptions, console: &mut Console<'_>) -> Result<u8
         );
         return Err(Error::usage(why).hint("in a script, `regprov vault set` takes a password over standard input"));
     }
-    let mut session = Session::open(options, console)?;
     if !editor.is_known() {
         console.note(format_args!(
             "note: `{}` is not known here: see to it that it keeps no backups, swap files or histories of its own (VISUAL=vim, nvim and nano are told not to)",
