@@ -246,7 +246,7 @@ impl<'a> Session<'a> {
             self.base = there;
             if !both.is_empty() {
                 let head = format!("{} was changed by somebody else meanwhile, and so was what you changed: {}", self.vault.name, both.join(", "));
-                let what = "below stands the vault as it is now with your changes; what you save is written";
+                let what = "below stands the vault as it is now, but those logins as you have them: saved, they replace what the other made of them";
                 let text = changes.onto(&self.base).text(&self.head());
                 return Ok(Some(Next::Merged { text, problems: problem(&format!("{head}\n{what}")) }));
             }
