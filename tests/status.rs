@@ -35,7 +35,7 @@ fn told(file: &Value) -> Vec<String> {
 async fn applied(id: &str, logins: &str, targets: &str) -> Estate {
     let estate = Estate::new(1).await;
     estate.run(&["vault", "audit-key", "-o", "audit.txt"]).ended(0, &["key id "]);
-    estate.run(&["vault", "fingerprint", "vault.yml", "--audit-key", "audit.txt", "--identity", "id.txt"]).ended(0, &["of 3 logins set"]);
+    estate.run(&["vault", "fingerprint", "vault.yml", "--audit-key", "audit.txt", "--identity", "id.txt"]).ended(0, &["3 of 3 fingerprints set"]);
     estate.inventory("inventory.yml", id, logins, targets);
     estate.apply(&["inventory.yml"]).ended(0, &["1 changed"]);
     estate

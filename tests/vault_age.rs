@@ -336,6 +336,7 @@ fn many_logins_open_quickly_with_one_encrypted_key() {
         let block: String = armored.lines().map(|l| format!("      {l}\n")).collect();
         text.push_str(&format!("  l{i}:\n    registry: {registry}\n    username: ci\n    password: |\n{block}"));
     }
+    text.push_str("vault_id: v0123456789abcdef\nvault_serial: 1\n");
     fs::write(site.path("vault.yml"), &text).unwrap();
     let start = std::time::Instant::now();
     let mut out = Vec::new();

@@ -227,7 +227,7 @@ fn a_clone_is_set_up_once_and_taken_back() {
     let (code, out, err) = repo.ours_in(&repo.path("site"), "git-setup");
     assert!(code == 0 && out.lines().count() == 7 && err.contains("each clone runs `regprov git-setup` once"), "{out}{err}");
     let attributes = repo.read(".gitattributes");
-    let site = "/site/inventory.yml diff=regprov merge=regprov\n/site/inventory.yml.sig -diff -merge\n";
+    let site = "/site/inventory.yml -text diff=regprov merge=regprov\n/site/inventory.yml.sig binary\n";
     assert!(attributes.contains(site) && !attributes.contains("other"), "{attributes}");
     assert_eq!(fs::metadata(repo.path(".git/hooks/pre-commit")).unwrap().permissions().mode() & 0o100, 0o100);
     assert_eq!(hooks(), 2);
@@ -238,7 +238,7 @@ fn a_clone_is_set_up_once_and_taken_back() {
     fs::rename(repo.path("other.yml"), repo.path("a b.yml")).unwrap();
     assert!(repo.program(Path::new(env!("CARGO_BIN_EXE_regprov")), &repo.work(), &["git-setup", "a b.yml"]).1.contains("a b.yml"));
     assert_eq!(repo.git("check-attr diff -- a?b.yml"), "a?b.yml: diff: unspecified\n");
-    assert!(repo.read(".gitattributes").ends_with("\"/a b.yml\" diff=regprov merge=regprov\n\"/a b.yml.sig\" -diff -merge\n"));
+    assert!(repo.read(".gitattributes").ends_with("\"/a b.yml\" -text diff=regprov merge=regprov\n\"/a b.yml.sig\" binary\n"));
     // Back: exactly ours goes.
     let (code, ..) = repo.ours("git-setup --undo");
     assert_eq!((code, repo.read(".git/config"), repo.read(".gitattributes").as_str(), hooks()), (0, config, "*.sh text\n", 0));
@@ -344,4 +344,20 @@ fn a_marked_file_that_only_looks_encrypted_is_refused() {
     assert_eq!(code, 0, "{err}");
     repo.git("add vault.yml");
     repo.git("commit -q -m whole");
+}
+
+#[test]
+#[ignore = "needs git"]
+fn line_ends_stay_as_they_were_signed() {
+    let Some(repo) = Repo::set_up() else { return };
+    repo.write("other.yml", "a: 1\n");
+    fs::copy(repo.path("vault.yml"), repo.path("vault.yml.sig")).unwrap();
+    repo.commit("all");
+    repo.git("config core.autocrlf true");
+    for file in ["vault.yml", "vault.yml.sig", "other.yml"] {
+        fs::remove_file(repo.path(file)).unwrap();
+    }
+    repo.git("checkout -q -- .");
+    assert!(!repo.read("vault.yml").contains('\r') && !repo.read("vault.yml.sig").contains('\r'));
+    assert!(repo.read("other.yml").contains('\r'), "the control: git does change them");
 }

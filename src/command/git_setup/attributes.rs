@@ -9,10 +9,10 @@ use crate::command::files::{self, FILE_BYTES_MAX};
 use crate::error::{Error, Result};
 use crate::model::text::escape;
 
-/// What a vault's line says behind its pattern.
-const VAULT: &str = " diff=regprov merge=regprov";
+/// What a vault's line says behind its pattern. Its bytes are signed, so git changes no line ends.
+const VAULT: &str = " -text diff=regprov merge=regprov";
 /// What that of its signature says: after a merge none of both fits, so ours stays and git calls it a conflict.
-const SIGNATURE: &str = " -diff -merge";
+const SIGNATURE: &str = " binary";
 /// The line above ours.
 const HEAD: &str = "# Vaults, by `regprov git-setup`: shown and merged login by login.";
 
