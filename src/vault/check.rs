@@ -35,7 +35,8 @@ pub fn check(file: &str, text: &str, document: &VaultDocument) -> Found {
         }
     }
     for (place, password, pos) in document.passwords() {
-        let pos = password_place(text, &place).unwrap_or(pos);
+        // Looked for only where there is something to tell: it reads the text from its beginning.
+        let pos = || password_place(text, &place).unwrap_or(pos);
         let again = || match &place {
             SealPlace::Become => format!("seal it with `regprov vault set {} --become`, and change it", shell_word(file)),
             SealPlace::Login(name) => {
@@ -48,20 +49,20 @@ pub fn check(file: &str, text: &str, document: &VaultDocument) -> Found {
             SealPlace::Previous(_) => "take `previous` out, and change that password at the registry: whoever read the file knows it".to_string(),
         };
         if !is_age_file(password.as_bytes()) {
-            found.problems.push(Problem { rule: rule::PLAINTEXT, ..at(pos, format!("{place} stands in the clear"), Some(again())) });
+            found.problems.push(Problem { rule: rule::PLAINTEXT, ..at(pos(), format!("{place} stands in the clear"), Some(again())) });
             continue;
         }
         let header = match file::whole_header(password.as_bytes()) {
             Ok(header) => header,
             Err(e) => {
                 let why = e.explain(&place.to_string());
-                found.problems.push(at(pos, why.message, why.hint));
+                found.problems.push(at(pos(), why.message, why.hint));
                 continue;
             }
         };
         if header.is_passphrase() {
             let why = OpenError::NeedsPassphrase.explain(&place.to_string());
-            found.problems.push(at(pos, why.message, why.hint));
+            found.problems.push(at(pos(), why.message, why.hint));
             continue;
         }
         let Some(recipients) = &recipients else { continue };
@@ -70,13 +71,13 @@ pub fn check(file: &str, text: &str, document: &VaultDocument) -> Found {
             Fit::Same => {}
             Fit::Unsaid => {
                 let message = format!("{place} does not say for whom it is sealed; their number and kinds are those of `recipients`, and more cannot be told");
-                found.notes.push(at(pos, message, rekey()));
+                found.notes.push(at(pos(), message, rekey()));
             }
             Fit::Other => {
                 let (n, listed) = (header.recipients().count(), recipients.len());
                 let how = if n == listed { format!("{n}, but other ones") } else { format!("{n}") };
                 let message = format!("{place} is not sealed for the {listed} in `recipients`, but for {how}");
-                found.problems.push(at(pos, message, rekey()));
+                found.problems.push(at(pos(), message, rekey()));
                 continue;
             }
         }
