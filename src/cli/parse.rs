@@ -6,18 +6,16 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory as _, Parser as _};
 
 use super::Cli;
-
-/// What a secret key looks like, wherever it stands. An argument that holds one is not looked at any further.
-const SECRET_KEYS: [&str; 4] = ["AGE-SECRET-KEY-1", "AGE-SECRET-KEY-PQ-1", "REGPROV-AUDIT-KEY-1", "PRIVATE KEY-----"];
+use crate::model::holds_secret_key;
 
 /// Verbs whose words may be passwords that were typed in the wrong place.
 const NEAR_SECRETS: [&str; 4] = ["vault", "import", "harbor", "rotate"];
 
+/// The characters of a key behind its name without which an argument is talk of one.
+const KEY_CHARS_MIN: usize = 16;
+
 /// What stands in a message for a word that is not shown.
 const NOT_SHOWN: &str = "(not shown)";
-
-/// The characters of a key behind its name without which it is talk of one: an example, a flag's help.
-const KEY_CHARS_MIN: usize = 16;
 
 /// Reads the command line; the first word is the program's name.
 ///
@@ -25,7 +23,7 @@ const KEY_CHARS_MIN: usize = 16;
 /// It does not do, or help was asked for: what to print, and the exit code. No word that may be a secret is in it.
 pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
     let words: Vec<OsString> = words.into_iter().collect();
-    if let Some(nth) = words.iter().skip(1).position(|word| is_secret_key(&word.to_string_lossy())) {
+    if let Some(nth) = words.iter().skip(1).position(|word| holds_secret_key(&word.to_string_lossy(), KEY_CHARS_MIN)) {
         let message = format!(
             "argument {} is or holds a secret key, which is not shown: who looks at this machine's processes, shell history or logs has seen it, so make a new one.\n\
              A key is read from a file (--identity FILE), a program (--identity-command), a descriptor (--identity-fd) or REGPROV_IDENTITY",
@@ -35,14 +33,6 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Err
     }
     let near = words.iter().skip(1).find(|word| !word.to_string_lossy().starts_with('-')).is_some_and(|verb| NEAR_SECRETS.iter().any(|near| verb == near));
     Cli::try_parse_from(words).map_err(|e| if near { without_words(e) } else { e })
-}
-
-fn is_secret_key(word: &str) -> bool {
-    SECRET_KEYS.iter().any(|mark| match word.split_once(mark) {
-        Some((before, _)) if mark.ends_with('-') => before.contains("-----BEGIN "),
-        Some((_, behind)) => behind.chars().take_while(char::is_ascii_alphanumeric).count() >= KEY_CHARS_MIN,
-        None => false,
-    })
 }
 
 /// A message without the words that were not understood: one of them may be a password.

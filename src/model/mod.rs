@@ -38,7 +38,7 @@ pub use registry::Registry;
 pub use report::{Change, Event, FileRow, HostRow, Outcome, Report, Stage};
 pub use repository::Repository;
 pub use robot::{HarborName, Lifetime, Robot};
-pub use secret::Secret;
+pub use secret::{Secret, holds_secret_key};
 pub use target::{CredHelper, CurlVersion, HelperPolicy, Target, TargetKind};
 pub use task::{HelperName, ServiceUnit};
 pub use vault::VaultStamp;

@@ -33,3 +33,12 @@ impl Secret {
         &self.0
     }
 }
+
+/// Whether a text holds a secret key of age (in either case, as Bech32 has it), an audit key, or a border of a private key. With fewer
+/// than `chars_min` characters behind its name it is talk of a key.
+pub fn holds_secret_key(text: &str, chars_min: usize) -> bool {
+    let upper = Zeroizing::new(text.to_ascii_uppercase());
+    let begins =
+        |word: &str| upper.match_indices(word).any(|(at, _)| upper[at + word.len()..].bytes().take_while(u8::is_ascii_alphanumeric).count() >= chars_min);
+    ["AGE-SECRET-KEY-1", "AGE-SECRET-KEY-PQ-1", "REGPROV-AUDIT-KEY-1"].into_iter().any(begins) || upper.contains("PRIVATE KEY-----")
+}

@@ -9,6 +9,7 @@ use super::file::{self, OpenError};
 use super::is_age_file;
 use super::recipients::{Fit, Recipients};
 use crate::error::{Problem, rule};
+use crate::model::holds_secret_key;
 use crate::model::text::{escape, shell_word};
 
 /// What a look at a vault comes to.
@@ -122,7 +123,7 @@ pub fn secrets_beside(file: &str, text: &str) -> Vec<Problem> {
     let mut lines = text.lines().zip(1..).peekable();
     while let Some((line, at)) = lines.next() {
         let next = lines.peek().map_or("", |(next, _)| next);
-        let (message, hint) = if holds_secret_key(line) {
+        let (message, hint) = if holds_secret_key(line, KEY_CHARS_MIN) {
             ("a secret key stands here", "take it out, make a new one, and take what it opens as known to all who could read the file")
         } else if holds_password_in_comment(line, next) {
             ("a comment here holds what looks like a password in the clear", "take it out, and change it at the registry if it is one")
@@ -135,16 +136,8 @@ pub fn secrets_beside(file: &str, text: &str) -> Vec<Problem> {
     problems
 }
 
-/// With fewer characters behind its name it is talk of a key.
+/// In a file a piece of a key is told too.
 const KEY_CHARS_MIN: usize = 6;
-
-/// Whether a line holds a secret key of age, an audit key, or a border of a private key.
-fn holds_secret_key(line: &str) -> bool {
-    let upper = line.to_ascii_uppercase();
-    let begins =
-        |word: &str| upper.match_indices(word).any(|(at, _)| upper[at + word.len()..].bytes().take_while(u8::is_ascii_alphanumeric).count() >= KEY_CHARS_MIN);
-    ["AGE-SECRET-KEY-1", "AGE-SECRET-KEY-PQ-1", "REGPROV-AUDIT-KEY-1"].into_iter().any(begins) || upper.contains("PRIVATE KEY-----")
-}
 
 /// Whether a line's comment sets a password: a login that somebody commented out, in block or in flow style.
 fn holds_password_in_comment(line: &str, next: &str) -> bool {
