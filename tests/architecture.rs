@@ -60,6 +60,7 @@ fn each_library_has_one_door() {
     only(&["transport"], &["russh::"]);
     only(&["transport", "vault"], &["ssh_key::"]);
     only(&["registry"], &["reqwest::", "rustls::"]);
+    only(&["kubernetes"], &["kube::", "k8s_openapi::"]);
 }
 
 /// Demands that only these modules hold any of the words, as words of their own.

@@ -12,6 +12,7 @@ mod helm;
 pub mod helper;
 pub(crate) mod json;
 mod kubelet;
+pub mod kubernetes;
 pub(crate) mod mirror;
 mod netrc;
 pub mod owned;

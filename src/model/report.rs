@@ -17,6 +17,8 @@ pub enum Stage {
     Authenticate,
     /// Opening the channel and starting the node program.
     Start,
+    /// Asking the API server whether we may do what is to be done.
+    Rights,
     /// Reading what is there.
     Observe,
     /// Computing what shall be there.
@@ -40,6 +42,7 @@ impl Stage {
             Stage::Handshake => "handshake",
             Stage::Authenticate => "authenticate",
             Stage::Start => "start",
+            Stage::Rights => "rights",
             Stage::Observe => "observe",
             Stage::Render => "render",
             Stage::Replace => "replace",

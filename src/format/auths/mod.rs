@@ -217,7 +217,7 @@ fn without_login<'a>(key: &str, entry: Option<Entry<'a>>, diff: &mut Vec<String>
 }
 
 /// Docker's `auth`: the standard base64 of `user:password`.
-fn auth(login: &Login) -> Zeroizing<String> {
+pub(in crate::format) fn auth(login: &Login) -> Zeroizing<String> {
     let plain = Zeroizing::new(format!("{}:{}", login.username, login.password.expose()));
     Zeroizing::new(STANDARD.encode(plain.as_bytes()))
 }
