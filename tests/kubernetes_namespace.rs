@@ -131,7 +131,8 @@ async fn a_namespace_is_brought_to_what_is_wanted() {
     // Then nothing is written, and two questions are asked.
     let since = bed.kube.audited();
     Bed::check(&bed.run(&default(PLAIN)).await, &["unchanged", "secret/regcred unchanged: -", "serviceaccount/default unchanged: -"]);
-    let asked: Vec<String> = bed.kube.audit(since, "regprov").iter().map(|e| format!("{} {}", e["verb"].as_str().unwrap(), e["objectRef"]["resource"].as_str().unwrap())).collect();
+    let asked: Vec<String> =
+        bed.kube.audit(since, "regprov").iter().map(|e| format!("{} {}", e["verb"].as_str().unwrap(), e["objectRef"]["resource"].as_str().unwrap())).collect();
     assert_eq!(asked, ["get secrets", "get serviceaccounts"]);
 
     // Labels and Secrets of others stay; what of ours was changed comes back.
@@ -196,7 +197,10 @@ async fn a_namespace_is_brought_to_what_is_wanted() {
     };
     bed.kube.apply(&manifest("applied").replace("{name: applied}", "{name: applied, namespace: d}"));
     let applied = |options| wanted("d", vec![secret("applied", &[])], PASSWORD, options);
-    Bed::check(&bed.run(&applied(PLAIN)).await, &["failed replace: secret/applied: .data..dockerconfigjson is managed by \"kubectl-client-side-apply\"", "secret/applied failed"]);
+    Bed::check(
+        &bed.run(&applied(PLAIN)).await,
+        &["failed replace: secret/applied: .data..dockerconfigjson is managed by \"kubectl-client-side-apply\"", "secret/applied failed"],
+    );
     let copy = "its annotation kubectl.kubernetes.io/last-applied-configuration holds a copy of a password, which `kubectl apply` made; take it away: kubectl --context prod -n d annotate secret applied kubectl.kubernetes.io/last-applied-configuration-";
     Bed::check(&bed.run(&applied(FORCE)).await, &["changed", &format!("secret/applied updated: {copy}")]);
     Bed::check(&bed.run(&applied(PLAIN)).await, &["unchanged", &format!("secret/applied unchanged: {copy}")]);
@@ -233,7 +237,10 @@ async fn a_namespace_is_brought_to_what_is_wanted() {
     let mut other = typed(PASSWORD, PLAIN);
     other.inventory_id = "elsewhere".into();
     let row = bed.run(&other).await;
-    assert!(row.outcome.reason().unwrap().contains("is that of the inventory \"site\", by its annotation regprov/inventory, and not of \"elsewhere\""), "{row:?}");
+    assert!(
+        row.outcome.reason().unwrap().contains("is that of the inventory \"site\", by its annotation regprov/inventory, and not of \"elsewhere\""),
+        "{row:?}"
+    );
 
     // No namespace, and one that goes.
     let gone = "failed observe: there is no namespace nowhere, and regprov makes none: `kubectl create namespace nowhere`";
