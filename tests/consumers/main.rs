@@ -262,7 +262,7 @@ fn helms_own_login_writes_the_same_and_takes_one_scheme() {
     let ran = node.run(HELM_PUSHES.fetch, &[("REGISTRY", "https://harbor.test"), ("NAMESPACE", harbor.namespace)]);
     let seen = node.rig.take();
     assert!(!ran.good && seen.iter().all(|s| s.user.is_empty()), "oci://https://harbor.test: {} {seen:?}", ran.said);
-    println!("helm of oci://https://harbor.test: {}", ran.said.lines().last().unwrap_or_default());
+    println!("read by helm-python as oci://https://harbor.test: {}", ran.said.lines().last().unwrap_or_default());
     let (ran, seen) = fetch(&mut node, HELM_PUSHES.fetch, harbor);
     assert!(ran.good, "the control with the host alone: {} {seen:?}", ran.said);
 }
