@@ -10,11 +10,13 @@ mod exec;
 mod kubeconfig;
 mod proxy;
 mod rights;
+mod runai;
 mod select;
 mod send;
 mod trouble;
 
 pub use access::{Cluster, IN_CLUSTER, Kubeconfigs, Timeouts};
 pub use rights::Need;
+pub use runai::cluster_wide;
 pub use send::{Answer, Method, Request};
 pub use trouble::Trouble;
