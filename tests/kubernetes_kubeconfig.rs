@@ -58,13 +58,12 @@ impl Bed {
 
     /// The one request for `/probe` that arrives while this is done; some kubectl ask for the version first.
     fn arrives(&self, seen: [usize; 3]) -> Arrived {
-        let found = self.servers.iter().zip(seen).enumerate().find_map(|(at, (server, seen))| {
+        self.servers.iter().zip(seen).enumerate().find_map(|(at, (server, seen))| {
             let request = server.seen().into_iter().skip(seen).find(|r| r.path.ends_with("/probe"))?;
             let mut whom: Vec<(String, String)> = request.headers.iter().filter(|(name, _)| name.starts_with("impersonate-")).cloned().collect();
             whom.sort();
             Some((at, request.path, request.authorization, whom))
-        });
-        found
+        })
     }
 
     fn seen(&self) -> [usize; 3] {
