@@ -12,6 +12,7 @@ mod exec;
 mod kubeconfig;
 mod proxy;
 mod rights;
+mod runai;
 mod secret;
 mod select;
 mod send;
@@ -20,5 +21,6 @@ mod trouble;
 
 pub use access::{Cluster, IN_CLUSTER, Kubeconfigs, Timeouts};
 pub use rights::Need;
+pub use runai::cluster_wide;
 pub use send::{Answer, Method, Request};
 pub use trouble::Trouble;
