@@ -5,9 +5,13 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use zeroize::Zeroizing;
 
 use super::auths::auth;
+use super::json::{self, Object};
+use super::{Entries, Entry, Holds, held_by_kubelet, shown};
 use crate::model::Login;
 use crate::model::login::check_password;
 
@@ -59,6 +63,41 @@ pub fn problems(what: &str, logins: &[&Login]) -> Vec<String> {
         problems.push(format!("{what} would be larger than 1 MiB, the most that Kubernetes takes"));
     }
     problems
+}
+
+/// The logins of such a document as the kubelet takes them (Kubernetes `pkg/credentialprovider/config.go`), which reads `auths` alone. `Err` goes on
+/// from the name of the key and says why it finds none: the API takes any JSON object (`pkg/apis/core/validation/validation.go`
+/// ValidateSecret), so a Secret may stand there for years and give no login to anybody.
+pub fn entries(document: &[u8]) -> Entries {
+    let held = match held_by_kubelet(document) {
+        Ok(held) => held,
+        Err(_) if STANDARD.decode(document.trim_ascii()).map(Zeroizing::new).is_ok_and(|inner| inner.trim_ascii_start().starts_with(b"{")) => {
+            return Err("is base64 of base64, where the kubelet finds no JSON".to_string());
+        }
+        Err(why) => return Err(why),
+    };
+    let top = std::str::from_utf8(document).ok().and_then(|text| Object::parse(text).ok());
+    let has = |key: &str| top.as_ref().and_then(|top| top.get(key)).is_some_and(|value| !json::is_null(value));
+    let emptied = held.iter().all(|holding| matches!(holding.holds, Holds::Nothing));
+    let elsewhere = match ["credsStore", "credHelpers"].into_iter().find(|key| has(key)) {
+        Some(key) if emptied => format!("; it was made from a config.json whose passwords are elsewhere (`{key}`)"),
+        _ => String::new(),
+    };
+    if !has("auths") {
+        let is_entry = |raw: &str| Object::parse(raw).is_ok_and(|entry| ["auth", "username", "password"].into_iter().any(|field| entry.get(field).is_some()));
+        let at_top = top.as_ref().is_some_and(|top| top.0.iter().any(|(_, value)| is_entry(value.get())));
+        let entries = if at_top { ": its entries stand at the top, where the kubelet finds none of them" } else { "" };
+        return Err(format!("has no `auths`{entries}{elsewhere}"));
+    }
+    if emptied {
+        return Err(format!("has no login under `auths`{elsewhere}"));
+    }
+    let entry = |holding: super::Holding| match holding.holds {
+        Holds::Login(account) => Ok(Entry { key: holding.key, login: Some(account), note: None }),
+        Holds::Unreadable(why) => Err(format!("has an entry `{}` for which the kubelet reads none of them: {why}", shown(&holding.key))),
+        Holds::Token(_) | Holds::Helper { .. } | Holds::Nothing => Ok(Entry { key: holding.key, login: None, note: None }),
+    };
+    held.into_iter().map(entry).collect()
 }
 
 /// A string as Go's `encoding/json` writes it, with its escapes for HTML (go1.22 `encode.go` appendString).
@@ -126,6 +165,33 @@ mod tests {
                 r#""nvcr.io":{"username":"a","password":"b","auth":"YTpi"}}}"#
             ),
         );
+    }
+
+    #[test]
+    fn what_the_kubelet_takes_is_told_entry_by_entry() {
+        #[track_caller]
+        fn check(document: &str, want: Result<&[(&str, &str)], &str>) {
+            let got = entries(document.as_bytes()).map(|found| {
+                let account = |e: &Entry| e.login.as_ref().map_or_else(|| "-".to_string(), |a| format!("{}:{}", a.username, a.password.expose()));
+                found.iter().map(|e| (e.key.clone(), account(e))).collect::<Vec<_>>()
+            });
+            let got = got.as_ref().map(|found| found.iter().map(|(k, a)| (k.as_str(), a.as_str())).collect::<Vec<_>>()).map_err(String::as_str);
+            assert_eq!(got, want.map(<[_]>::to_vec), "{document}");
+        }
+        let ours = document(&[&login("nvcr.io", "a", "b"), &login("docker.io", "c", "d")]);
+        check(std::str::from_utf8(&ours).unwrap(), Ok(&[("https://index.docker.io/v1/", "c:d"), ("nvcr.io", "a:b")]));
+        check(r#"{"auths":{"h":{"auth":"YTpi"},"i":{"username":"u","password":"p"},"j":{}}}"#, Ok(&[("h", "a:b"), ("i", "u:p"), ("j", "-")]));
+        check(r#"{"https://eu.gcr.io":{"auth":"YTpi"}}"#, Err("has no `auths`: its entries stand at the top, where the kubelet finds none of them"));
+        check(r#"{"credsStore":"desktop"}"#, Err("has no `auths`; it was made from a config.json whose passwords are elsewhere (`credsStore`)"));
+        let emptied = r#"{"auths":{"h":{}},"credHelpers":{"h":"x"}}"#;
+        check(emptied, Err("has no login under `auths`; it was made from a config.json whose passwords are elsewhere (`credHelpers`)"));
+        check(r#"{"auths":{}}"#, Err("has no login under `auths`"));
+        check(r#"{"auths":null}"#, Err("has no `auths`"));
+        check("{}", Err("has no `auths`"));
+        check("eyJhdXRocyI6e319Cg==", Err("is base64 of base64, where the kubelet finds no JSON"));
+        check("aGFsbG8=", Err("is not a JSON object"));
+        let bad = "has an entry `i` for which the kubelet reads none of them: its auth is no base64";
+        check(r#"{"auths":{"h":{"auth":"YTpi"},"i":{"auth":"%%"}}}"#, Err(bad));
     }
 
     #[test]

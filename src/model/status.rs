@@ -58,8 +58,18 @@ pub enum FindingKind {
     Refused,
     /// Its consumer reads nothing of it.
     Unreadable,
-    /// It holds no logins, and not what it should.
+    /// It holds no logins and not what it should, or something beside them differs.
     Different,
+    /// A Secret of another type, of which no pull takes anything.
+    WrongType,
+    /// Somebody else says what stands in it.
+    OtherManager,
+    /// A copy of the logins stands in an annotation of it.
+    CopyInAnnotation,
+    /// A service account does not name a Secret, so pods that run as it pull without.
+    NotReferenced,
+    /// Run:ai does not copy it to its projects, or nobody can tell.
+    NotShared,
     /// Other permission bits.
     WrongMode,
     /// Another owner or group.
@@ -80,6 +90,11 @@ impl FindingKind {
             FindingKind::Refused => "refused",
             FindingKind::Unreadable => "unreadable",
             FindingKind::Different => "different",
+            FindingKind::WrongType => "wrong_type",
+            FindingKind::OtherManager => "other_manager",
+            FindingKind::CopyInAnnotation => "copy_in_annotation",
+            FindingKind::NotReferenced => "not_referenced",
+            FindingKind::NotShared => "not_shared",
             FindingKind::WrongMode => "wrong_mode",
             FindingKind::WrongOwner => "wrong_owner",
             FindingKind::ReadableByOthers => "readable_by_others",
