@@ -2,12 +2,16 @@
 //! `pkg/cmd/create/create_secret_docker.go` handleDockerCfgJSONContent): compact, `username`, `password` and `auth`, in Go's JSON, which
 //! escapes `<`, `>` and `&` for HTML. Several logins stand in one document, sorted by their keys as Go sorts a map.
 
+mod diagnose;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use zeroize::Zeroizing;
+
+pub use diagnose::{Content, Fault, Weight, content, diagnose, rule};
 
 use super::auths::auth;
 use super::json::{self, Object};
