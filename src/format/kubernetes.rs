@@ -7,15 +7,12 @@ mod diagnose;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use zeroize::Zeroizing;
 
 pub use diagnose::{Content, Fault, Weight, content, diagnose, rule};
 
 use super::auths::auth;
-use super::json::{self, Object};
-use super::{Entries, Entry, Holds, held_by_kubelet, shown};
+use super::{Entries, Entry, Holding, Holds};
 use crate::model::Login;
 use crate::model::login::check_password;
 
@@ -69,39 +66,21 @@ pub fn problems(what: &str, logins: &[&Login]) -> Vec<String> {
     problems
 }
 
-/// The logins of such a document as the kubelet takes them (Kubernetes `pkg/credentialprovider/config.go`), which reads `auths` alone. `Err` goes on
-/// from the name of the key and says why it finds none: the API takes any JSON object (`pkg/apis/core/validation/validation.go`
-/// ValidateSecret), so a Secret may stand there for years and give no login to anybody.
+/// The logins of such a document as the kubelet takes them. `Err` says, as sentences, why it finds none, or not all of them: [`diagnose`].
 pub fn entries(document: &[u8]) -> Entries {
-    let held = match held_by_kubelet(document) {
-        Ok(held) => held,
-        Err(_) if STANDARD.decode(document.trim_ascii()).map(Zeroizing::new).is_ok_and(|inner| inner.trim_ascii_start().starts_with(b"{")) => {
-            return Err("is base64 of base64, where the kubelet finds no JSON".to_string());
-        }
-        Err(why) => return Err(why),
-    };
-    let top = std::str::from_utf8(document).ok().and_then(|text| Object::parse(text).ok());
-    let has = |key: &str| top.as_ref().and_then(|top| top.get(key)).is_some_and(|value| !json::is_null(value));
-    let emptied = held.iter().all(|holding| matches!(holding.holds, Holds::Nothing));
-    let elsewhere = match ["credsStore", "credHelpers"].into_iter().find(|key| has(key)) {
-        Some(key) if emptied => format!("; it was made from a config.json whose passwords are elsewhere (`{key}`)"),
-        _ => String::new(),
-    };
-    if !has("auths") {
-        let is_entry = |raw: &str| Object::parse(raw).is_ok_and(|entry| ["auth", "username", "password"].into_iter().any(|field| entry.get(field).is_some()));
-        let at_top = top.as_ref().is_some_and(|top| top.0.iter().any(|(_, value)| is_entry(value.get())));
-        let entries = if at_top { ": its entries stand at the top, where the kubelet finds none of them" } else { "" };
-        return Err(format!("has no `auths`{entries}{elsewhere}"));
+    let Content { holdings, faults } = content(document, false);
+    let gives_none = holdings.iter().all(|h| !matches!(h.holds, Holds::Login(_))) || holdings.iter().any(|h| matches!(h.holds, Holds::Unreadable(_)));
+    let counts = |fault: &&Fault| fault.weight != Weight::Hint && (fault.entry.is_none() || (gives_none && fault.weight == Weight::Lost));
+    let told = |fault: &Fault| fault.entry.as_ref().map_or_else(|| fault.message.clone(), |key| format!("its entry `{key}`: {}", fault.message));
+    let why: Vec<String> = faults.iter().filter(counts).map(told).collect();
+    if !why.is_empty() {
+        return Err(why.join("; "));
     }
-    if emptied {
-        return Err(format!("has no login under `auths`{elsewhere}"));
-    }
-    let entry = |holding: super::Holding| match holding.holds {
-        Holds::Login(account) => Ok(Entry { key: holding.key, login: Some(account), note: None }),
-        Holds::Unreadable(why) => Err(format!("has an entry `{}` for which the kubelet reads none of them: {why}", shown(&holding.key))),
-        Holds::Token(_) | Holds::Helper { .. } | Holds::Nothing => Ok(Entry { key: holding.key, login: None, note: None }),
+    let entry = |holding: Holding| match holding.holds {
+        Holds::Login(account) => Entry { key: holding.key, login: Some(account), note: None },
+        Holds::Token(_) | Holds::Helper { .. } | Holds::Nothing | Holds::Unreadable(_) => Entry { key: holding.key, login: None, note: None },
     };
-    held.into_iter().map(entry).collect()
+    Ok(holdings.into_iter().map(entry).collect())
 }
 
 /// A string as Go's `encoding/json` writes it, with its escapes for HTML (go1.22 `encode.go` appendString).
@@ -184,18 +163,16 @@ mod tests {
         }
         let ours = document(&[&login("nvcr.io", "a", "b"), &login("docker.io", "c", "d")]);
         check(std::str::from_utf8(&ours).unwrap(), Ok(&[("https://index.docker.io/v1/", "c:d"), ("nvcr.io", "a:b")]));
-        check(r#"{"auths":{"h":{"auth":"YTpi"},"i":{"username":"u","password":"p"},"j":{}}}"#, Ok(&[("h", "a:b"), ("i", "u:p"), ("j", "-")]));
-        check(r#"{"https://eu.gcr.io":{"auth":"YTpi"}}"#, Err("has no `auths`: its entries stand at the top, where the kubelet finds none of them"));
-        check(r#"{"credsStore":"desktop"}"#, Err("has no `auths`; it was made from a config.json whose passwords are elsewhere (`credsStore`)"));
-        let emptied = r#"{"auths":{"h":{}},"credHelpers":{"h":"x"}}"#;
-        check(emptied, Err("has no login under `auths`; it was made from a config.json whose passwords are elsewhere (`credHelpers`)"));
-        check(r#"{"auths":{}}"#, Err("has no login under `auths`"));
-        check(r#"{"auths":null}"#, Err("has no `auths`"));
-        check("{}", Err("has no `auths`"));
-        check("eyJhdXRocyI6e319Cg==", Err("is base64 of base64, where the kubelet finds no JSON"));
-        check("aGFsbG8=", Err("is not a JSON object"));
-        let bad = "has an entry `i` for which the kubelet reads none of them: its auth is no base64";
+        check(r#"{"auths":{"h":{"auth":"YTpi"},"i":{"username":"u","password":"p"}}}"#, Ok(&[("h", "a:b"), ("i", "u:p")]));
+        check(r#"{"auths":{"h":{"auth":"YTpi"},"j":{}}}"#, Ok(&[("h", "a:b"), ("j", "-")]));
+        let emptied = "its entry `j`: it is empty: the Secret was made from a config.json whose passwords are elsewhere, or before anybody logged in";
+        check(r#"{"auths":{"j":{}}}"#, Err(emptied));
+        check("{}", Err("its `.dockerconfigjson` has no `auths`, in which the kubelet looks for logins"));
+        check(r#"{"auths":{}}"#, Err("its `.dockerconfigjson` has no entry"));
+        let bad = "its entry `i`: the kubelet cannot read it, nor any other entry of this Secret: its auth is no base64";
         check(r#"{"auths":{"h":{"auth":"YTpi"},"i":{"auth":"%%"}}}"#, Err(bad));
+        // The login of a key that finds no image is one all the same.
+        check(r#"{"auths":{"h.example/v1/x":{"auth":"YTpi"}}}"#, Ok(&[("h.example/v1/x", "a:b")]));
     }
 
     #[test]
