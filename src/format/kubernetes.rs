@@ -169,7 +169,7 @@ mod tests {
         check(r#"{"auths":{"j":{}}}"#, Err(emptied));
         check("{}", Err("its `.dockerconfigjson` has no `auths`, in which the kubelet looks for logins"));
         check(r#"{"auths":{}}"#, Err("its `.dockerconfigjson` has no entry"));
-        let bad = "its entry `i`: the kubelet cannot read it, nor any other entry of this Secret: its auth is no base64";
+        let bad = "its entry `i`: the kubelet cannot read it, nor any other entry of this Secret: its auth is no standard base64";
         check(r#"{"auths":{"h":{"auth":"YTpi"},"i":{"auth":"%%"}}}"#, Err(bad));
         // The login of a key that finds no image is one all the same.
         check(r#"{"auths":{"h.example/v1/x":{"auth":"YTpi"}}}"#, Ok(&[("h.example/v1/x", "a:b")]));
