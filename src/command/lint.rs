@@ -13,7 +13,7 @@ pub fn lint(args: &LintArgs) -> Result<u8> {
     // Where faults left no host to choose from, they are what there is to tell.
     let limit = args.limit.as_deref().filter(|_| survey.faults.is_empty() || !survey.inventory.hosts.is_empty());
     let chosen = limit.map(|pattern| opener.limit(&survey.inventory, Some(pattern))).transpose()?;
-    let mut subject = Subject::new(&survey, chosen.as_deref(), now());
+    let mut subject = Subject::new(&survey, chosen.as_ref(), now());
     for (name, opened) in opener.open_each(&subject.entries().collect::<Vec<_>>())? {
         match opened {
             Ok(login) => drop(subject.opened.insert(name, login)),
