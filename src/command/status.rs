@@ -134,7 +134,7 @@ pub(super) async fn look(
     let mut so_far: Vec<StatusRow> = hosts.iter().map(|h| before(h, "stopped by a signal")).collect();
     let mut progress = ui::progress::Progress::new(hosts.iter().map(|h| h.name.clone()).collect(), verbose > 0, false);
     let (sender, events) = mpsc::unbounded_channel();
-    let ended = watch(status_all(status.clone(), hosts, sender), events, |event| match event {
+    let ended = watch(status_all(status.clone(), hosts, Vec::new(), sender), events, |event| match event {
         StatusEvent::Started(index) => progress.started(index),
         StatusEvent::Ended(index, row) => {
             let row = narrowed(row);

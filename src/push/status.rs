@@ -1,5 +1,6 @@
 //! What stands in the files of many hosts, compared with what the inventory wants. Nothing is written there, and nothing locked.
 
+use std::pin::Pin;
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
@@ -35,17 +36,39 @@ pub struct Status<C> {
     pub now: i64,
 }
 
-/// Looks at every host, and tells `events` as it goes; a row for each comes back, in the order of `hosts`. A connector that halts keeps the
-/// rest from being tried, and a host to [skip](Host::skip) is not contacted. Dropped, it leaves the hosts as they are.
-pub async fn status_all<C: Connector>(status: Arc<Status<C>>, hosts: Vec<Host>, events: mpsc::UnboundedSender<StatusEvent>) -> Vec<StatusRow> {
-    let mut rows: Vec<Option<StatusRow>> = hosts.iter().map(|_| None).collect();
+/// A destination that is no host, and the look at it: it begins at its turn, and ends in its row, always and within a time of its own.
+pub struct OtherLook {
+    /// What it is called.
+    pub name: String,
+    /// The look.
+    pub work: Pin<Box<dyn Future<Output = StatusRow> + Send>>,
+}
+
+/// Looks at every host, and then at every other destination, and tells `events` as it goes; a row for each comes back, in the order of `hosts` and
+/// then of `others`. A connector that halts keeps the rest from being tried, and a host to [skip](Host::skip) is not contacted. Dropped, it
+/// leaves them as they are.
+pub async fn status_all<C: Connector>(
+    status: Arc<Status<C>>,
+    hosts: Vec<Host>,
+    others: Vec<OtherLook>,
+    events: mpsc::UnboundedSender<StatusEvent>,
+) -> Vec<StatusRow> {
+    let names: Vec<String> = hosts.iter().map(|h| h.name.clone()).chain(others.iter().map(|o| o.name.clone())).collect();
+    let mut rows: Vec<Option<StatusRow>> = names.iter().map(|_| None).collect();
     let hosts: Vec<Arc<Host>> = hosts.into_iter().map(Arc::new).collect();
+    let mut others = others.into_iter();
     let mut running = JoinSet::new();
     let mut next = 0;
     loop {
-        while running.len() < status.push.options.forks.max(1) && next < hosts.len() && status.push.connector.halted().is_none() {
-            let (status, host, index) = (status.clone(), hosts[next].clone(), next);
+        while running.len() < status.push.options.forks.max(1) && next < names.len() && status.push.connector.halted().is_none() {
+            let index = next;
             next += 1;
+            let Some(host) = hosts.get(index).cloned() else {
+                let other = others.next().expect("each position has one turn");
+                let _ = events.send(StatusEvent::Started(index));
+                running.spawn(async move { (index, other.work.await) });
+                continue;
+            };
             if host.skip.is_some() {
                 let row = before(&host, "");
                 // Whoever draws may have gone; the look goes on.
@@ -54,25 +77,29 @@ pub async fn status_all<C: Connector>(status: Arc<Status<C>>, hosts: Vec<Host>, 
                 continue;
             }
             let _ = events.send(StatusEvent::Started(index));
-            running.spawn(async move { (index, look(&status, &host).await) });
+            let status = status.clone();
+            running.spawn(async move {
+                let result = look(&status, &host).await;
+                (index, StatusRow { host: host.name.clone(), result: result.map_err(|t| Unseen::Failed(t.stage, t.reason)) })
+            });
         }
         let Some(ended) = running.join_next().await else { break };
         // A task that panicked leaves its row open.
-        if let Ok((index, result)) = ended {
-            let row = StatusRow { host: hosts[index].name.clone(), result: result.map_err(|t| Unseen::Failed(t.stage, t.reason)) };
+        if let Ok((index, row)) = ended {
             let _ = events.send(StatusEvent::Ended(index, row.clone()));
             rows[index] = Some(row);
         }
     }
     let halted = status.push.connector.halted();
-    let missing = |(index, host): (usize, &Arc<Host>)| match &halted {
-        Some(why) if index >= next => before(host, why),
+    let missing = |(index, name): (usize, &String)| match (&halted, hosts.get(index)) {
+        (Some(why), Some(host)) if index >= next => before(host, why),
+        (Some(why), None) if index >= next => StatusRow { host: name.clone(), result: Err(Unseen::NotAttempted(why.to_string())) },
         _ => {
             let defect = "regprov itself failed here; this is a defect, please report it".to_string();
-            StatusRow { host: host.name.clone(), result: Err(Unseen::Failed(Stage::Start, defect)) }
+            StatusRow { host: name.clone(), result: Err(Unseen::Failed(Stage::Start, defect)) }
         }
     };
-    rows.into_iter().zip(hosts.iter().enumerate()).map(|(row, host)| row.unwrap_or_else(|| missing(host))).collect()
+    rows.into_iter().zip(names.iter().enumerate()).map(|(row, at)| row.unwrap_or_else(|| missing(at))).collect()
 }
 
 /// The row of a host before its turn: skipped when a source of hosts says so, else not attempted for this reason.
