@@ -65,7 +65,7 @@ impl Scene {
     /// What `status` tells, as `path: word` for each finding and `path: login word` for each login that is not the same; then the note.
     async fn status_as(&self, cluster: &Cluster, namespace: &Namespace) -> (String, Vec<String>) {
         let (previous, same) = (Previous::default(), |name: &str, password: &Secret| Some(password.expose() == format!("planted-{name}")));
-        let what = Look { logins: &self.logins, same: &same, previous: &previous, inventory_id: Some("site"), now: 0 };
+        let what = Look { logins: &self.logins, same: &same, previous: &previous, inventory_id: Some("site"), left_over: true, now: 0 };
         let (row, note) = look(cluster, namespace, &what).await;
         let mut told = Vec::new();
         for file in row.result.iter().flatten() {
@@ -210,10 +210,26 @@ async fn exactly_ours_is_taken_out() {
     // One that somebody else fills too stays, without what is ours.
     scene.apply(&team, false).await;
     kube.kubectl(&["patch", "secret", "regcred", "-n", NS, "-p", r#"{"stringData":{"other":"x"}}"#]).ended(0, &[]);
-    let kept = "! kept: its data is managed by kubectl-patch too; what regprov wrote beside it goes";
-    check(&scene.remove(&team).await, &["changed", "secret/regcred: metadata", kept]);
+    let kept = "! kept: other data in it is managed by kubectl-patch; its logins go, and what regprov wrote beside them";
+    check(&scene.remove(&team).await, &["changed", "secret/regcred: updated", kept]);
     let left = kube.get("secrets", NS, "regcred").unwrap();
     assert!(left["data"].get("other").is_some() && left["metadata"]["labels"].is_null() && left["metadata"]["annotations"].is_null(), "{left}");
+    assert_eq!(kube.document(NS, "regcred"), r#"{"auths":{}}"#);
+    kubectl("delete secret regcred -n team-a");
+    // So does one whose logins somebody else applies as well.
+    scene.apply(&team, false).await;
+    let data = kube.get("secrets", NS, "regcred").unwrap()["data"][".dockerconfigjson"].clone();
+    let manifest = serde_json::json!({
+        "apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/dockerconfigjson", "metadata": {"name": "regcred", "namespace": NS},
+        "data": {".dockerconfigjson": data},
+    });
+    let words = ["apply", "--server-side", "--field-manager=argocd", "--validate=false", "-f", "-"];
+    kube.kubectl_with(&words, &manifest.to_string()).ended(0, &[]);
+    scene.status(&team, "same", &[]).await;
+    let kept = "! kept: its logins are managed by argocd too; what regprov wrote beside them goes";
+    check(&scene.remove(&team).await, &["changed", "secret/regcred: metadata", kept]);
+    let left = kube.get("secrets", NS, "regcred").unwrap();
+    assert!(left["data"][".dockerconfigjson"] == data && left["metadata"]["labels"].is_null() && left["metadata"]["annotations"].is_null(), "{left}");
 }
 
 #[tokio::test]

@@ -17,7 +17,7 @@ use super::service_account::Account;
 use super::{Cluster, Method, Need, Request, Trouble};
 use crate::format::kubernetes::entries;
 use crate::format::{Entry, FileSpec, NodeFacts, Removal, SamePassword, consumer};
-use crate::model::kubernetes::{APPENDED_TO, MANAGER, TARGET};
+use crate::model::kubernetes::{APPENDED_TO, MANAGER, SECRET_KEY, TARGET};
 use crate::model::registry::without_user;
 use crate::model::text::sanitize;
 use crate::model::{Change, FileMode, FileRow, HostRow, Login, Namespace, Outcome, RemotePath, Stage, TargetKind};
@@ -69,8 +69,11 @@ enum Fate {
     Go,
     /// It is applied anew, without the entries that go.
     Less(Zeroizing<Vec<u8>>),
-    /// Others manage its data too: what is ours beside that goes.
-    GiveUp,
+    /// Others manage data in it too: the object stays, and what is ours in it goes.
+    GiveUp {
+        /// The logins are ours alone. Their key has to stay, as the type demands it, and holds no login then.
+        emptied: bool,
+    },
 }
 
 /// That, and what is told of it.
@@ -103,12 +106,22 @@ fn decide(found: &Found, id: &str, selection: Selection<'_>) -> Result<Decision,
     let read = document.as_ref().map_or_else(|| Ok(Vec::new()), |document| entries(document));
     let line = |key: &str| format!("- auths \"{}\"", sanitize(&without_user(key)));
     if selection.logins.is_empty() && selection.same.is_none() {
-        if !others.is_empty() {
-            let reason = format!("kept: its data is managed by {others} too; what regprov wrote beside it goes");
-            return Ok(Decision { fate: Fate::GiveUp, reasons: vec![reason], diff: vec![format!("- field manager {MANAGER}")] });
+        let mut diff: Vec<String> = read.unwrap_or_default().iter().map(|e| line(&e.key)).collect();
+        if others.is_empty() {
+            return Ok(Decision { fate: Fate::Go, reasons: Vec::new(), diff });
         }
-        let diff = read.unwrap_or_default().iter().map(|e| line(&e.key)).collect();
-        return Ok(Decision { fate: Fate::Go, reasons: Vec::new(), diff });
+        let emptied = found.others(&["data", SECRET_KEY]).is_empty();
+        if emptied && found.is_immutable() {
+            return Err(format!("is immutable (`immutable: true`), and {others} manages other data in it; take it out by hand"));
+        }
+        let reason = match emptied {
+            true => format!("kept: other data in it is managed by {others}; its logins go, and what regprov wrote beside them"),
+            false => format!("kept: its logins are managed by {others} too; what regprov wrote beside them goes"),
+        };
+        if !emptied {
+            diff = vec![format!("- field manager {MANAGER}")];
+        }
+        return Ok(Decision { fate: Fate::GiveUp { emptied }, reasons: vec![reason], diff });
     }
     let read = read.map_err(|why| format!("{why}; its logins cannot be told apart, so take it out as a whole, without --login and --same-password"))?;
     let (mut gone, mut reasons) = (Vec::new(), Vec::new());
@@ -297,7 +310,7 @@ impl<'a> Taking<'a> {
                     continue;
                 }
                 Ok(Fate::Go) => "delete",
-                Ok(Fate::GiveUp) => "patch",
+                Ok(Fate::GiveUp { .. }) => "patch",
             };
             needs.push(Need::secret(verb, name));
             needs.extend(found.appended_to().iter().flat_map(|account| ["get", "update"].map(|verb| Need::service_account(verb, account))));
@@ -330,7 +343,8 @@ impl<'a> Taking<'a> {
                 }
                 Fate::Go => Change::Removed,
                 Fate::Less(_) => Change::Updated,
-                Fate::GiveUp => Change::Metadata,
+                Fate::GiveUp { emptied: true } => Change::Updated,
+                Fate::GiveUp { emptied: false } => Change::Metadata,
             };
             if !matches!(fate, Fate::Less(_)) && !self.drop_from_all(name, &there.appended_to()).await? {
                 let why = "stays, since a service account could not be changed that regprov made name it".to_string();
@@ -341,7 +355,8 @@ impl<'a> Taking<'a> {
             let written = match fate {
                 Fate::Go => self.run.delete_secret(name, Some(there)).await?,
                 Fate::Less(document) => self.apply(name, there.ours_with(name, Some(&document), &there.appended_to())).await?,
-                _ => self.apply(name, there.ours_given_up(name)).await?,
+                Fate::GiveUp { emptied } => self.apply(name, there.ours_given_up(name, emptied)).await?,
+                Fate::Stay => unreachable!("it was told above"),
             };
             match written {
                 Ok(()) => break,

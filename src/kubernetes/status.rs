@@ -28,6 +28,8 @@ pub struct Look<'a> {
     pub previous: &'a Previous,
     /// The inventory's `id:`; without one nothing that is left over can be known.
     pub inventory_id: Option<&'a str>,
+    /// Whether what is left over is looked for: not where what is wanted was narrowed.
+    pub left_over: bool,
     /// Now, in seconds since 1970-01-01 UTC.
     pub now: i64,
 }
@@ -63,7 +65,7 @@ impl Look<'_> {
         for secret in &namespace.secrets {
             let found = run.secret(&secret.name).await?;
             files.push(self.secret(secret, found.as_ref()));
-            let of_ours = found.as_ref().filter(|f| self.inventory_id.is_some() && f.inventory() == self.inventory_id);
+            let of_ours = found.as_ref().filter(|f| self.left_over && self.inventory_id.is_some() && f.inventory() == self.inventory_id);
             for account in of_ours.map(Found::appended_to).into_iter().flatten().filter(|account| !secret.service_accounts.contains(account)) {
                 left.entry(account).or_insert_with(Vec::new).push(secret.name.as_str());
             }
@@ -97,7 +99,7 @@ impl Look<'_> {
                 files.push(FileStatus { target: TARGET, path: format!("serviceaccount/{}", sanitize(&account)), findings, ..FileStatus::default() });
             }
         }
-        if let Some(id) = self.inventory_id {
+        if let Some(id) = self.inventory_id.filter(|_| self.left_over) {
             match leftover::in_namespace(cluster, name, id).await? {
                 Ok(there) => files.extend(there.iter().filter(|l| namespace.secrets.iter().all(|s| s.name != l.name)).map(left_over)),
                 Err(why) => *note = Some(format!("Secrets that are left over were not looked for: {why}")),

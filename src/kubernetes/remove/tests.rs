@@ -15,7 +15,7 @@ fn check(change: impl FnOnce(&mut Value), names: &[&str], same: Option<&SamePass
             let fate = match fate {
                 Fate::Stay => "stay".to_string(),
                 Fate::Go => "go".to_string(),
-                Fate::GiveUp => "give up".to_string(),
+                Fate::GiveUp { emptied } => if emptied { "empty" } else { "give up" }.to_string(),
                 Fate::Less(document) => entries(&document).unwrap().iter().map(|e| e.key.clone()).collect::<Vec<_>>().join(" "),
             };
             (fate, reasons.into_iter().chain(diff).collect())
@@ -44,9 +44,16 @@ fn what_says_that_it_is_ours_goes_and_nothing_else() {
 
 #[test]
 fn what_others_manage_stays() {
-    let given_up = &["kept: its data is managed by kubectl-edit too; what regprov wrote beside it goes", "- field manager regprov"];
+    let given_up = &["kept: its logins are managed by kubectl-edit too; what regprov wrote beside them goes", "- field manager regprov"];
     check(|s| owned_by(s, "kubectl-edit", json!({"f:data": {"f:.dockerconfigjson": {}}})), &[], None, ("give up", given_up));
-    check(|s| owned_by(s, "kubectl-edit", json!({"f:data": {"f:other": {}}})), &[], None, ("give up", given_up));
+    let other = || json!({"f:data": {"f:other": {}}});
+    let emptied = "kept: other data in it is managed by kubectl-edit; its logins go, and what regprov wrote beside them";
+    check(|s| owned_by(s, "kubectl-edit", other()), &[], None, ("empty", &[emptied, HUB, NGC]));
+    let immutable = |s: &mut Value| {
+        s["immutable"] = json!(true);
+        owned_by(s, "kubectl-edit", other());
+    };
+    check(immutable, &[], None, ("failed", &["is immutable (`immutable: true`), and kubectl-edit manages other data in it; take it out by hand"]));
     check(|s| owned_by(s, "kubectl-edit", json!({"f:data": {"f:other": {}}})), &["ngc"], None, ("stay", &["kept: its data is managed by kubectl-edit too"]));
     // Who manages a label, or the map as such, has no login there.
     check(|s| owned_by(s, "kubectl-label", json!({"f:metadata": {"f:labels": {"f:x": {}}}})), &[], None, ("go", &[HUB, NGC]));
@@ -102,5 +109,6 @@ fn what_is_applied_anew_is_all_of_ours_and_no_more() {
     assert!(kept["data"][".dockerconfigjson"].is_string() && kept["metadata"]["annotations"] == json!({"regprov/inventory": "site"}));
     let nothing =
         json!({"apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/dockerconfigjson", "metadata": {"name": "regcred", "resourceVersion": "7"}});
-    assert_eq!(body(found.ours_given_up("regcred")), nothing);
+    assert_eq!(body(found.ours_given_up("regcred", false)), nothing);
+    assert_eq!(body(found.ours_given_up("regcred", true))["data"], json!({".dockerconfigjson": "eyJhdXRocyI6e319"}));
 }

@@ -95,9 +95,10 @@ impl Found {
     }
 
     /// The body of a server-side apply that gives up all that is ours. The type goes along: a field that nobody applies any more is taken away,
-    /// and that of a type is refused.
-    pub(in crate::kubernetes) fn ours_given_up(&self, name: &str) -> Zeroizing<Vec<u8>> {
-        body(self, name, None, None)
+    /// and without its type and the key that this demands no Secret is taken. `emptied` leaves that key, without a login.
+    pub(in crate::kubernetes) fn ours_given_up(&self, name: &str, emptied: bool) -> Zeroizing<Vec<u8>> {
+        let empty = STANDARD.encode(br#"{"auths":{}}"#);
+        body(self, name, None, emptied.then_some(empty.as_str()))
     }
 }
 

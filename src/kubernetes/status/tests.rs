@@ -73,7 +73,7 @@ fn same(name: &str, password: &Secret) -> Option<bool> {
 #[track_caller]
 fn check(found: Option<&Found>, want: &[&str]) {
     let (logins, previous) = (logins(), Previous::default());
-    let look = Look { logins: &logins, same: &same, previous: &previous, inventory_id: Some("site"), now: 0 };
+    let look = Look { logins: &logins, same: &same, previous: &previous, inventory_id: Some("site"), left_over: true, now: 0 };
     let status = look.secret(&wanted(), found);
     let mut told: Vec<String> = status.findings.iter().map(|f| format!("{}: {}", f.kind.name(), f.detail)).collect();
     told.extend(status.logins.iter().map(|l| format!("{} {}{}", l.login, l.verdict.name(), l.detail.as_ref().map_or(String::new(), |d| format!(": {d}")))));
@@ -149,7 +149,7 @@ fn logins_are_compared_as_those_of_files() {
 fn passwords_that_nobody_can_compare_are_the_same_account_and_ends_are_told() {
     let (logins, previous) = (logins(), Previous::default());
     let end = logins["hub"].expires.as_ref().unwrap().unix;
-    let look = Look { logins: &logins, same: &|_, _| None, previous: &previous, inventory_id: None, now: end };
+    let look = Look { logins: &logins, same: &|_, _| None, previous: &previous, inventory_id: None, left_over: true, now: end };
     let found = stored(|s| s["metadata"]["annotations"]["regprov/inventory"] = json!("default"));
     let status = look.secret(&wanted(), Some(&found));
     let told: Vec<(&str, &str, Option<&str>)> = status.logins.iter().map(|l| (l.login.as_str(), l.verdict.name(), l.expired.as_deref())).collect();
@@ -160,7 +160,7 @@ fn passwords_that_nobody_can_compare_are_the_same_account_and_ends_are_told() {
 fn the_password_before_a_rotation_is_told() {
     let logins = logins();
     let previous = Previous { logins: logins.clone(), same: Box::new(|name, password| Some(name == "ngc" && password.expose() == "planted-ngc")) };
-    let look = Look { logins: &logins, same: &|name, _| Some(name == "hub"), previous: &previous, inventory_id: Some("site"), now: 0 };
+    let look = Look { logins: &logins, same: &|name, _| Some(name == "hub"), previous: &previous, inventory_id: Some("site"), left_over: true, now: 0 };
     let told: Vec<&str> = look.secret(&wanted(), Some(&stored(|_| {}))).logins.iter().map(|l| l.verdict.name()).collect();
     assert_eq!(told, ["same", "previous"]);
 }
