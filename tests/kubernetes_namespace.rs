@@ -72,7 +72,12 @@ impl Bed {
 
     async fn run(&self, wanted: &Wanted) -> HostRow {
         match observe(&self.cluster, wanted).await {
-            Ok(seen) => bring(&self.cluster, wanted, seen, &|| drop(self.sent.fetch_add(1, Ordering::Relaxed))).await,
+            Ok(seen) => {
+                bring(&self.cluster, wanted, seen, &|| {
+                    self.sent.fetch_add(1, Ordering::Relaxed);
+                })
+                .await
+            }
             Err(trouble) => before(&wanted.namespace, trouble.into()),
         }
     }

@@ -109,7 +109,10 @@ pub(super) fn refusal(code: u16, body: &[u8], asked: Asked<'_>, redaction: &Reda
         403 if message.contains(&format!("cannot {verb} resource")) => {
             let who = user_of(message, redaction).map_or("the credentials of this context".to_string(), |user| format!("user {user}"));
             let rule = format!("{{apiGroups: [\"\"], resources: [{resource}], verbs: [{verb}]}}");
-            Refusal::Namespace(Trouble::Failed(Stage::Rights, format!("{who} may not {verb} {resource} in namespace {namespace}; add to a role of theirs: {rule}")))
+            Refusal::Namespace(Trouble::Failed(
+                Stage::Rights,
+                format!("{who} may not {verb} {resource} in namespace {namespace}; add to a role of theirs: {rule}"),
+            ))
         }
         403 => Refusal::Failed(stage, format!("the API server refuses it (403){}", said())),
         404 if details.is_some_and(|d| d.kind.as_deref() == Some("namespaces")) => Refusal::Namespace(Trouble::Failed(
@@ -120,10 +123,7 @@ pub(super) fn refusal(code: u16, body: &[u8], asked: Asked<'_>, redaction: &Reda
         409 if has_cause("FieldManagerConflict") => Refusal::Conflict(conflicts(causes, redaction)),
         409 if status.is_some() => Refusal::Stale,
         413 => Refusal::Failed(stage, format!("the API server takes no object of this size (413){}", said())),
-        415 => Refusal::Failed(
-            stage,
-            format!("the API server knows no server-side apply (415); regprov needs Kubernetes 1.18 or newer{}", said()),
-        ),
+        415 => Refusal::Failed(stage, format!("the API server knows no server-side apply (415); regprov needs Kubernetes 1.18 or newer{}", said())),
         422 => {
             let mut fields: Vec<String> = Vec::new();
             for field in causes.iter().filter_map(|c| c.field.as_deref()).map(|f| shown(f, redaction)) {

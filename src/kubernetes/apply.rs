@@ -334,7 +334,10 @@ impl<'a> Run<'a> {
             Refusal::Immutable(field) => (Stage::Replace, format!("its `{field}` cannot be changed; --replace deletes it and makes it anew")),
             Refusal::Conflict(owners) => {
                 let owners: Vec<String> = owners.iter().map(|(manager, field)| format!("{field} is managed by {manager}")).collect();
-                (Stage::Replace, format!("{}; let it manage this Secret, name another one with `secret:`, or take it over with --force-conflicts", owners.join(", ")))
+                (
+                    Stage::Replace,
+                    format!("{}; let it manage this Secret, name another one with `secret:`, or take it over with --force-conflicts", owners.join(", ")),
+                )
             }
         };
         Ok(Done::failed(stage, reason))
@@ -391,7 +394,9 @@ impl<'a> Run<'a> {
 
     /// Asks for one thing: everything that goes to the cluster goes through here. What it is not given is for the caller to judge.
     pub(super) async fn ask(&self, asked: Asked<'_>, request: &Request) -> Result<Result<Answer, Refusal>, Trouble> {
-        if asked.writes && let Some(sent) = self.sent {
+        if asked.writes
+            && let Some(sent) = self.sent
+        {
             sent();
         }
         let answer = self.cluster.send(request).await?;

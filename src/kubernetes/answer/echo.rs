@@ -61,16 +61,37 @@ fn undone(text: &[u8]) -> Vec<Zeroizing<Vec<u8>>> {
     for text in [text, &joined] {
         // A piece may begin anywhere.
         for at in 0..4 {
-            forms.push(decoded(text, |b| b.is_ascii_alphanumeric() || b"+/-_".contains(&b), |run| {
-                let run: Zeroizing<Vec<u8>> = Zeroizing::new(run[at..].iter().map(|b| if *b == b'-' { b'+' } else if *b == b'_' { b'/' } else { *b }).collect());
-                BASE64.decode(&run[..run.len() - usize::from(run.len() % 4 == 1)]).ok()
-            }));
+            forms.push(decoded(
+                text,
+                |b| b.is_ascii_alphanumeric() || b"+/-_".contains(&b),
+                |run| {
+                    let run: Zeroizing<Vec<u8>> = Zeroizing::new(
+                        run[at..]
+                            .iter()
+                            .map(|b| {
+                                if *b == b'-' {
+                                    b'+'
+                                } else if *b == b'_' {
+                                    b'/'
+                                } else {
+                                    *b
+                                }
+                            })
+                            .collect(),
+                    );
+                    BASE64.decode(&run[..run.len() - usize::from(run.len() % 4 == 1)]).ok()
+                },
+            ));
         }
         for at in 0..2 {
-            forms.push(decoded(text, |b| b.is_ascii_hexdigit(), |run| {
-                let digit = |b: u8| char::from(b).to_digit(16);
-                run[at..].chunks_exact(2).map(|pair| Some((digit(pair[0])? * 16 + digit(pair[1])?) as u8)).collect()
-            }));
+            forms.push(decoded(
+                text,
+                |b| b.is_ascii_hexdigit(),
+                |run| {
+                    let digit = |b: u8| char::from(b).to_digit(16);
+                    run[at..].chunks_exact(2).map(|pair| Some((digit(pair[0])? * 16 + digit(pair[1])?) as u8)).collect()
+                },
+            ));
         }
     }
     forms.extend(numbers(text));
@@ -98,7 +119,11 @@ fn numbers(text: &[u8]) -> Vec<Zeroizing<Vec<u8>>> {
         // What is none keeps apart what stands before and behind it.
         u8::from_str_radix(digits, radix).unwrap_or(0)
     };
-    [10, 16].into_iter().map(|radix| Zeroizing::new(words.iter().map(|w| text(w, radix)).collect())).filter(|f: &Zeroizing<Vec<u8>>| f.iter().any(|b| *b != 0)).collect()
+    [10, 16]
+        .into_iter()
+        .map(|radix| Zeroizing::new(words.iter().map(|w| text(w, radix)).collect()))
+        .filter(|f: &Zeroizing<Vec<u8>>| f.iter().any(|b| *b != 0))
+        .collect()
 }
 
 /// Without the escapes of JSON, Go, URLs and HTML.

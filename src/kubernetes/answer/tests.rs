@@ -25,7 +25,9 @@ fn echoes() -> Vec<(&'static str, String)> {
         let document = document(password);
         let text = String::from_utf8(document.clone()).unwrap();
         let (data, auth) = (STANDARD.encode(&document), STANDARD.encode(format!("robot$x:{password}")));
-        let cut = |text: &str, every: usize, between: &str| text.chars().collect::<Vec<_>>().chunks(every).map(|c| c.iter().collect::<String>()).collect::<Vec<_>>().join(between);
+        let cut = |text: &str, every: usize, between: &str| {
+            text.chars().collect::<Vec<_>>().chunks(every).map(|c| c.iter().collect::<String>()).collect::<Vec<_>>().join(between)
+        };
         let bytes = |radix: fn(&u8) -> String, between: &str| document.iter().map(radix).collect::<Vec<_>>().join(between);
         let percent = |text: &str| text.bytes().map(|b| format!("%{b:02X}")).collect::<String>();
         let json = |text: &str| serde_json::to_string(text).unwrap();
@@ -83,8 +85,14 @@ fn a_message_that_holds_none_gets_through() {
     let redaction = redaction();
     for (message, want) in [
         ("exceeded quota: objects, requested: secrets=1, used: secrets=10, limited: secrets=10", None),
-        ("admission webhook \"policy.example\" denied the request: registry harbor.example of robot$x is not allowed, see https://policy.example/rules/17", None),
-        ("secrets \"regcred\" is forbidden: User \"system:serviceaccount:ci:deployer\" cannot patch resource \"secrets\" in API group \"\" in the namespace \"team-a\"", None),
+        (
+            "admission webhook \"policy.example\" denied the request: registry harbor.example of robot$x is not allowed, see https://policy.example/rules/17",
+            None,
+        ),
+        (
+            "secrets \"regcred\" is forbidden: User \"system:serviceaccount:ci:deployer\" cannot patch resource \"secrets\" in API group \"\" in the namespace \"team-a\"",
+            None,
+        ),
         ("Operation cannot be fulfilled on secrets \"fresh\": the UID in the precondition (b0bbd900-91d7-4908-b8b7-8a065ad07b5f) does not match", None),
         ("a\u{1b}[31mred\u{202e}\nnext ##[error] x", Some("a\\u{1b}[31mred\\u{202e}\\u{a}next # #[error] x")),
         ("", None),
@@ -194,8 +202,18 @@ fn each_answer_has_its_meaning() {
     let label = json!({"causes": [{"field": "metadata.labels", "message": "x"}, {"field": "metadata.labels", "message": "x"}]});
     let said = "failed replace: the API server takes regcred for invalid (422): metadata.labels; it says: Invalid value: \"b c\"";
     check(422, &status("Invalid", "Invalid value: \"b c\"", label), "patch", said);
-    check(413, b"<html>", "patch", "failed replace: the API server takes no object of this size (413); the answer is none of an API server: something stands before it");
-    check(415, &status("UnsupportedMediaType", "", Value::Null), "patch", "failed replace: the API server knows no server-side apply (415); regprov needs Kubernetes 1.18 or newer");
+    check(
+        413,
+        b"<html>",
+        "patch",
+        "failed replace: the API server takes no object of this size (413); the answer is none of an API server: something stands before it",
+    );
+    check(
+        415,
+        &status("UnsupportedMediaType", "", Value::Null),
+        "patch",
+        "failed replace: the API server knows no server-side apply (415); regprov needs Kubernetes 1.18 or newer",
+    );
     check(429, &status("TooManyRequests", "", Value::Null), "patch", "failed replace: the API server has too much to do (429); run again later");
     check(
         500,
@@ -205,11 +223,21 @@ fn each_answer_has_its_meaning() {
     );
     let unknown = "namespace unknown replace: the API server failed (500) after it was sent regcred; whether it wrote that is not known: run again";
     check(500, &status("InternalError", "etcdserver: request timed out", Value::Null), "patch", &format!("{unknown}; it says: etcdserver: request timed out"));
-    check(500, &status("InternalError", "etcdserver: request timed out", Value::Null), "get", "failed observe: the API server answers 500 InternalError; it says: etcdserver: request timed out");
+    check(
+        500,
+        &status("InternalError", "etcdserver: request timed out", Value::Null),
+        "get",
+        "failed observe: the API server answers 500 InternalError; it says: etcdserver: request timed out",
+    );
     for proxy in [502, 503, 504] {
         assert!(meaning(proxy, b"<html>Bad gateway</html>", "put").starts_with("namespace unknown replace: "), "{proxy}");
     }
-    check(302, b"", "get", "failed observe: the API server sends elsewhere (302), where nothing is sent to; the answer is none of an API server: something stands before it");
+    check(
+        302,
+        b"",
+        "get",
+        "failed observe: the API server sends elsewhere (302), where nothing is sent to; the answer is none of an API server: something stands before it",
+    );
     check(404, b"<html>not here</html>", "get", "failed observe: the API server answers 404; the answer is none of an API server: something stands before it");
     check(400, &status("Bad\u{1b}Request", "no", Value::Null), "patch", "failed replace: the API server answers 400; it says: no");
 }

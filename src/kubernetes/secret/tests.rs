@@ -83,12 +83,11 @@ fn what_differs_is_told_without_values() {
     check(|s| s["metadata"]["labels"]["team"] = json!("dl"), Step::Apply, &["~ label team=ml"]);
     check(|s| drop(s["metadata"]["labels"].as_object_mut().unwrap().remove("team")), Step::Apply, &["+ label team=ml"]);
     check(|s| s["metadata"]["annotations"]["regprov/appended-to"] = json!(""), Step::Apply, &["~ annotation regprov/appended-to=default"]);
-    check(|s| s["metadata"] = json!({"name": "regcred"}), Step::Apply, &[
-        "+ label app.kubernetes.io/managed-by=regprov",
-        "+ label team=ml",
-        "+ annotation regprov/appended-to=default",
-        "+ annotation regprov/inventory=site",
-    ]);
+    check(
+        |s| s["metadata"] = json!({"name": "regcred"}),
+        Step::Apply,
+        &["+ label app.kubernetes.io/managed-by=regprov", "+ label team=ml", "+ annotation regprov/appended-to=default", "+ annotation regprov/inventory=site"],
+    );
     check(|s| s["metadata"]["managedFields"] = Value::Null, Step::Apply, &["+ field manager regprov"]);
     check(|s| s["metadata"]["managedFields"][0]["operation"] = json!("Update"), Step::Apply, &["+ field manager regprov"]);
     check(|s| s["metadata"]["managedFields"][0]["fieldsV1"]["f:metadata"]["f:labels"]["f:old"] = json!({}), Step::Apply, &["- label old"]);

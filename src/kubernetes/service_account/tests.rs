@@ -16,7 +16,11 @@ fn names_are_appended_once_and_nothing_else_changes() {
     check(&none, &["b", "a", "b"], Ok(Some(&format!(r#"{before},"imagePullSecrets":[{{"name":"b"}},{{"name":"a"}}]}}"#))));
     check(&none, &[], Ok(None));
     for empty in ["null", "[]"] {
-        check(&format!(r#"{before},"imagePullSecrets":{empty},"y":1}}"#), &["a"], Ok(Some(&format!(r#"{before},"imagePullSecrets":[{{"name":"a"}}],"y":1}}"#))));
+        check(
+            &format!(r#"{before},"imagePullSecrets":{empty},"y":1}}"#),
+            &["a"],
+            Ok(Some(&format!(r#"{before},"imagePullSecrets":[{{"name":"a"}}],"y":1}}"#))),
+        );
     }
     // Others keep their order, what else they say, and even their mistakes.
     let others = r#"{"name":"z"},{"name":"a","mode":"x"},{},{"name":"z"}"#;
