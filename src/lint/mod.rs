@@ -2,10 +2,12 @@
 //! nobody meant it. Pure: an inventory as far as it can be read, and the logins that could be opened, to [`Findings`].
 //!
 //! - `names` looks at usernames, `passwords` at passwords that were opened, `targets` at what each consumer makes of them.
+//! - `manifests` looks at a file of Kubernetes objects instead of an inventory.
 //! - Reading the inventory finds the rest; its problems come with the ids of [`crate::error::rule`].
 //!
 //! Nothing of a password is ever part of a finding, nor is a username: somebody may have put the password there.
 
+mod manifests;
 mod names;
 mod passwords;
 mod rules;
@@ -20,6 +22,7 @@ use crate::model::finding::{Finding, Findings, Level};
 use crate::model::{Host, Login, LoginEntry, Namespace, PasswordText, Within};
 use rules::by_id;
 
+pub use manifests::{MANIFEST_RULES, manifest};
 pub use rules::RULES;
 
 /// How long before its end `regprov lint` speaks of a login; other commands do so later ([`Within::WARNING`]).
@@ -91,6 +94,7 @@ pub fn lint(subject: &Subject<'_>) -> Findings {
         logins: subject.logins.len(),
         hosts: subject.hosts.len(),
         resolved: subject.survey.faults.is_empty() || !subject.survey.inventory.hosts.is_empty(),
+        secrets: None,
         sealed: subject.entries().filter(|login| !looked_at(login)).count(),
     }
 }
