@@ -66,7 +66,7 @@ impl Scene {
     async fn status_as(&self, cluster: &Cluster, namespace: &Namespace) -> (String, Vec<String>) {
         let (previous, same) = (Previous::default(), |name: &str, password: &Secret| Some(password.expose() == format!("planted-{name}")));
         let what = Look { logins: &self.logins, same: &same, previous: &previous, inventory_id: Some("site"), left_over: true, now: 0 };
-        let (row, note) = look(cluster, namespace, &what).await;
+        let (row, notes) = look(cluster, namespace, &what).await;
         let mut told = Vec::new();
         for file in row.result.iter().flatten() {
             told.extend(file.findings.iter().map(|f| format!("{}: {}", file.path, f.kind.name())));
@@ -75,7 +75,7 @@ impl Scene {
         if let Err(unseen) = &row.result {
             told.push(format!("{unseen:?}"));
         }
-        told.extend(note);
+        told.extend(notes);
         assert!(!told.concat().contains("planted"), "{told:?}");
         (row.outcome().to_string(), told)
     }

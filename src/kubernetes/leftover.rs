@@ -25,7 +25,8 @@ pub struct LeftOver {
 /// Those of the inventory of this `id` in a namespace, sorted. The inner `Err` says which right is missing to know them.
 pub(super) async fn in_namespace(cluster: &Cluster, namespace: &str, id: &str) -> Result<Result<Vec<LeftOver>, String>, Trouble> {
     match cluster.missing_right(namespace, &[Need::secrets("list")]).await? {
-        Some(why) => Ok(Err(why)),
+        // Told alike of all namespaces, it is told once.
+        Some(why) => Ok(Err(why.replace(&format!(" in namespace {namespace}"), ""))),
         None => listed(cluster, &format!("/api/v1/namespaces/{namespace}/secrets"), id).await.map(Ok),
     }
 }

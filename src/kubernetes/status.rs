@@ -34,12 +34,12 @@ pub struct Look<'a> {
     pub now: i64,
 }
 
-/// Looks at a namespace: its Secrets, its service accounts, and what of this inventory's is left over there. The second is why that was not
-/// looked for, where we may not.
-pub async fn look(cluster: &Cluster, namespace: &Namespace, look: &Look<'_>) -> (StatusRow, Option<String>) {
-    let mut note = None;
-    let result = look.files(cluster, namespace, &mut note).await.map_err(unseen);
-    (StatusRow { host: namespace.destination(), result }, note)
+/// Looks at a namespace: its Secrets, its service accounts, and what of this inventory's is left over there. The second is what a person should know beside
+/// that: why something was not looked for.
+pub async fn look(cluster: &Cluster, namespace: &Namespace, look: &Look<'_>) -> (StatusRow, Vec<String>) {
+    let mut notes = Vec::new();
+    let result = look.files(cluster, namespace, &mut notes).await.map_err(unseen);
+    (StatusRow { host: namespace.destination(), result }, notes)
 }
 
 /// How a trouble is told of a destination that is only looked at.
@@ -52,7 +52,7 @@ pub fn unseen(trouble: Trouble) -> Unseen {
 }
 
 impl Look<'_> {
-    async fn files(&self, cluster: &Cluster, namespace: &Namespace, note: &mut Option<String>) -> Result<Vec<FileStatus>, Trouble> {
+    async fn files(&self, cluster: &Cluster, namespace: &Namespace, notes: &mut Vec<String>) -> Result<Vec<FileStatus>, Trouble> {
         let name = namespace.name().unwrap_or_default();
         let wanted = Wanted { namespace: namespace.clone(), documents: BTreeMap::new(), inventory_id: String::new(), options: Options::default() };
         let run = Run::new(cluster, &wanted);
@@ -102,7 +102,7 @@ impl Look<'_> {
         if let Some(id) = self.inventory_id.filter(|_| self.left_over) {
             match leftover::in_namespace(cluster, name, id).await? {
                 Ok(there) => files.extend(there.iter().filter(|l| namespace.secrets.iter().all(|s| s.name != l.name)).map(left_over)),
-                Err(why) => *note = Some(format!("Secrets that are left over were not looked for: {why}")),
+                Err(why) => notes.push(format!("Secrets that are left over were not looked for: {why}")),
             }
         }
         Ok(files)

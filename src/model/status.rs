@@ -5,7 +5,7 @@ use super::ping::Unseen;
 /// One host's row of `regprov status`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StatusRow {
-    /// The host's name in the inventory.
+    /// The host's name in the inventory, or a namespace's as reports have it.
     pub host: String,
     /// Its files, in the order of its targets and then those that only the node's record names; or why they were not seen.
     pub result: Result<Vec<FileStatus>, Unseen>,
@@ -68,8 +68,6 @@ pub enum FindingKind {
     CopyInAnnotation,
     /// A service account does not name a Secret, so pods that run as it pull without.
     NotReferenced,
-    /// Run:ai does not copy it to its projects, or nobody can tell.
-    NotShared,
     /// Other permission bits.
     WrongMode,
     /// Another owner or group.
@@ -94,7 +92,6 @@ impl FindingKind {
             FindingKind::OtherManager => "other_manager",
             FindingKind::CopyInAnnotation => "copy_in_annotation",
             FindingKind::NotReferenced => "not_referenced",
-            FindingKind::NotShared => "not_shared",
             FindingKind::WrongMode => "wrong_mode",
             FindingKind::WrongOwner => "wrong_owner",
             FindingKind::ReadableByOthers => "readable_by_others",
