@@ -31,6 +31,10 @@ fn the_server_is_real_and_ends_with_its_test() {
     assert_eq!((event["user"]["username"].as_str(), event["responseStatus"]["code"].as_u64()), (Some("alice"), Some(403)));
     assert!(kube.get("serviceaccounts", "team-a", "default").is_some() && kube.get("serviceaccounts", "team-a", "builder").is_none());
 
+    // The controllers may do what they must.
+    kube.kubectl(&["delete", "namespace", "team-a", "--timeout=30s"]).ended(0, &[]);
+    kube.namespaces(&["team-a"], "{}");
+
     kube.kill_apiserver();
     kube.kubectl(&["get", "namespaces"]).ended(1, &["refused"]);
     kube.start_apiserver();

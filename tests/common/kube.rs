@@ -119,7 +119,8 @@ impl Kube {
         let authority = Authority::new();
         let own = authority.sign("kube-apiserver", None, &["127.0.0.1", "10.0.0.1", "localhost", "kubernetes.default.svc"]);
         let admin = authority.sign("admin", Some("system:masters"), &[]);
-        let controllers = authority.sign("system:kube-controller-manager", None, &[]);
+        // With the credentials of one user in place of a service account for each controller, that user needs the rights of all of them.
+        let controllers = authority.sign("system:kube-controller-manager", Some("system:masters"), &[]);
         // Tokens of service accounts: nobody uses them, and no server starts without.
         let accounts = KeyPair::generate().unwrap();
         let mut kube = Kube { controllers: None, apiserver: None, etcd: None, programs, dir, port, etcd_port, ca: authority.pem, admin };
