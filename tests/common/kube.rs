@@ -119,7 +119,8 @@ impl Kube {
         let authority = Authority::new();
         let own = authority.sign("kube-apiserver", None, &["127.0.0.1", "10.0.0.1", "localhost", "kubernetes.default.svc"]);
         let admin = authority.sign("admin", Some("system:masters"), &[]);
-        let controllers = authority.sign("system:kube-controller-manager", None, &[]);
+        // With the credentials of one user in place of a service account for each controller, that user needs the rights of all of them.
+        let controllers = authority.sign("system:kube-controller-manager", Some("system:masters"), &[]);
         // Tokens of service accounts: nobody uses them, and no server starts without.
         let accounts = KeyPair::generate().unwrap();
         let mut kube = Kube { controllers: None, apiserver: None, etcd: None, programs, dir, port, etcd_port, ca: authority.pem, admin };
@@ -165,6 +166,16 @@ impl Kube {
         certificate(&self.admin)
     }
 
+    /// The certificate and the key of the user who may do everything.
+    pub(crate) fn admin_pems(&self) -> (&str, &str) {
+        (&self.admin.0, &self.admin.1)
+    }
+
+    /// A CA that signed nothing, as kubeconfigs hold one.
+    pub(crate) fn some_ca() -> String {
+        STANDARD.encode(Authority::new().pem)
+    }
+
     fn etcd(&self, peer_port: u16) -> Daemon {
         let (client, peer) = (format!("http://127.0.0.1:{}", self.etcd_port), format!("http://127.0.0.1:{peer_port}"));
         let mut command = Command::new(&self.programs.etcd);
@@ -180,6 +191,8 @@ impl Kube {
         }
         command.args(["--controllers", "namespace,serviceaccount,serviceaccount-token", "--service-account-private-key-file"]).arg(self.path("accounts.key"));
         command.arg("--root-ca-file").arg(self.path("ca.crt")).args(["--leader-elect=false", "--use-service-account-credentials=false", "--secure-port", "0"]);
+        // Hundreds of namespaces get their service accounts in a moment, and not 20 a second.
+        command.args(["--kube-api-qps", "1000", "--kube-api-burst", "1000"]);
         let help = Command::new(&self.programs.controllers).arg("--help").output().unwrap();
         // Versions before 1.24 listen without TLS as well.
         if String::from_utf8_lossy(&help.stdout).contains("--port int") {
