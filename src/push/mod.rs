@@ -13,6 +13,7 @@ mod observe;
 pub mod ping;
 mod pull;
 pub mod remove;
+pub mod render;
 mod same;
 mod shared;
 pub mod status;
