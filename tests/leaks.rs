@@ -4,6 +4,8 @@
 
 #[path = "common/fleet.rs"]
 mod fleet;
+#[path = "common/needles.rs"]
+mod needles;
 #[path = "common/peers.rs"]
 mod peers;
 #[path = "common/tool_registry.rs"]
@@ -11,14 +13,13 @@ mod tool_registry;
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
-use fleet::{Fleet, Options, Ran, Site, signal, wait_until, walk};
+use fleet::{Fleet, Options, Ran, Site, signal, wait_until};
+use needles::{Needles, files_with, polled};
 use peers::need;
 
 /// Special for JSON, URLs, shells, netrc and YAML, with a stretch that no form of writing changes.
@@ -33,133 +34,8 @@ const TARGETS: [&str; 5] = [
     "etc/regprov/singularity.env",
 ];
 
-/// The password in every form in which it may be written, and which two bytes one of them starts with: megabytes are searched,
-/// without optimisation.
-struct Needles {
-    forms: Vec<(String, Vec<u8>)>,
-    starts: Vec<bool>,
-}
-
-impl Needles {
-    fn new() -> Self {
-        Self::of(PASSWORD, STRETCH)
-    }
-
-    fn of(password: &str, stretch: &str) -> Self {
-        let mut all = vec![("as it is".to_string(), password.as_bytes().to_vec()), ("its stretch".to_string(), stretch.as_bytes().to_vec())];
-        // Base64 of a text that holds the password at any distance from the start; the ends depend on the neighbours.
-        for (text, what) in [(password, "base64"), (stretch, "base64 of its stretch")] {
-            for shift in 0..3 {
-                let mut bytes = vec![b'x'; shift];
-                bytes.extend_from_slice(text.as_bytes());
-                let encoded = STANDARD_NO_PAD.encode(&bytes);
-                let from = [0, 2, 3][shift];
-                let to = encoded.len() - [0, 2, 3][bytes.len() % 3];
-                all.push((format!("{what}, shifted by {shift}"), encoded.as_bytes()[from..to].to_vec()));
-                let url = encoded[from..to].replace('+', "-").replace('/', "_");
-                all.push((format!("{what} for URLs, shifted by {shift}"), url.into_bytes()));
-            }
-        }
-        let url: String = password.bytes().map(|b| if b.is_ascii_alphanumeric() { char::from(b).to_string() } else { format!("%{b:02X}") }).collect();
-        let hex: String = password.bytes().map(|b| format!("{b:02x}")).collect();
-        let backslashed: String = password.chars().map(|c| if c.is_alphanumeric() { c.to_string() } else { format!("\\{c}") }).collect();
-        for (name, form) in [
-            ("JSON", serde_json::to_string(password).unwrap().trim_matches('"').to_string()),
-            ("URL", url.clone()),
-            ("URL in small letters", url.to_lowercase()),
-            ("hexadecimal", hex.clone()),
-            ("hexadecimal in capitals", hex.to_uppercase()),
-            ("a shell's single quotes", password.replace('\'', "'\\''")),
-            ("a shell's backslashes", backslashed),
-            ("netrc's quotes", password.replace('\\', "\\\\").replace('"', "\\\"")),
-        ] {
-            all.push((name.to_string(), form.into_bytes()));
-        }
-        let mut starts = vec![false; 1 << 16];
-        all.iter().for_each(|(_, form)| starts[usize::from(u16::from_be_bytes([form[0], form[1]]))] = true);
-        Needles { forms: all, starts }
-    }
-
-    /// The first form that stands in some bytes.
-    fn find(&self, bytes: &[u8]) -> Option<&str> {
-        let mut pair = 0;
-        for (i, byte) in bytes.iter().enumerate() {
-            pair = (pair << 8 | usize::from(*byte)) & 0xffff;
-            if self.starts[pair] && i > 0 {
-                let found = self.forms.iter().find(|(_, form)| bytes[i - 1..].starts_with(form));
-                if let Some((name, _)) = found {
-                    return Some(name);
-                }
-            }
-        }
-        None
-    }
-
-    #[track_caller]
-    fn not_in(&self, bytes: impl AsRef<[u8]>, place: &str) {
-        if let Some(form) = self.find(bytes.as_ref()) {
-            panic!("the password leaks in {place} ({form})");
-        }
-    }
-}
-
-/// What a poll of all processes came to.
-#[derive(Default)]
-struct Polled {
-    /// Where the password was seen.
-    leaks: BTreeSet<String>,
-    /// The names of the programs that were looked at.
-    programs: BTreeSet<String>,
-}
-
-/// Looks at argv and environ of every process of this machine, those on nodes too, while `work` runs.
-fn polled<T>(needles: &Needles, work: impl FnOnce() -> T) -> (T, Polled) {
-    let over = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        let poller = scope.spawn(|| {
-            let mut polled = Polled::default();
-            while !over.load(Ordering::Relaxed) {
-                for entry in fs::read_dir("/proc").unwrap().flatten() {
-                    let pid = entry.file_name().to_string_lossy().into_owned();
-                    if !pid.bytes().all(|b| b.is_ascii_digit()) {
-                        continue;
-                    }
-                    let Ok(name) = fs::read_to_string(format!("/proc/{pid}/comm")) else { continue };
-                    let mut seen = false;
-                    for part in ["cmdline", "environ"] {
-                        let Ok(bytes) = fs::read(format!("/proc/{pid}/{part}")) else { continue };
-                        seen |= !bytes.is_empty();
-                        if bytes.windows(10).any(|w| w == b": regprov;") {
-                            polled.programs.insert("the node program".to_string());
-                        }
-                        if let Some(form) = needles.find(&bytes) {
-                            polled.leaks.insert(format!("{part} of {} ({form})", name.trim()));
-                        }
-                    }
-                    if seen {
-                        polled.programs.insert(name.trim().to_string());
-                    }
-                }
-            }
-            polled
-        });
-        let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
-        over.store(true, Ordering::Relaxed);
-        let polled = poller.join().unwrap();
-        (done.unwrap_or_else(|panic| std::panic::resume_unwind(panic)), polled)
-    })
-}
-
-/// The files below a directory that hold the password in some form, by their paths from there.
-fn files_with(needles: &Needles, dir: &Path) -> BTreeSet<String> {
-    let mut found = BTreeSet::new();
-    walk(dir, &mut |path, meta| {
-        // No file of ours is larger.
-        if meta.is_file() && meta.len() < 4 << 20 && needles.find(&fs::read(path).unwrap_or_default()).is_some() {
-            found.insert(path.strip_prefix(dir).unwrap().to_str().unwrap().to_string());
-        }
-    });
-    found
+fn planted() -> Needles {
+    Needles::of(PASSWORD, STRETCH)
 }
 
 /// All of a node's own trees.
@@ -180,7 +56,7 @@ fn bed(nodes: usize, shells: &str) -> Option<(Fleet, Site)> {
 
 #[test]
 fn every_form_is_found() {
-    let needles = Needles::new();
+    let needles = planted();
     assert_eq!(needles.find(b"nothing of the kind"), None);
     for user in ["", "u", "us", "user:"] {
         let text = format!("{{\"auth\": \"{}\"}}", STANDARD_NO_PAD.encode(format!("{user}{PASSWORD}~more")));
@@ -215,7 +91,7 @@ fn a_program_that_leaks_on_purpose_is_found() {
 #[ignore = "needs sshd, dash, curl and nsenter"]
 fn tasks_show_the_password_to_nobody() {
     let (Some(nsenter), Some(_)) = (need("nsenter"), need("curl")) else { return };
-    let needles = Needles::new();
+    let needles = planted();
     let Some((fleet, site)) = bed(2, "dash bash") else { return };
     let registry = tool_registry::Registry::start("acme", PASSWORD);
     site.vault("vault.yml", &[("hub", "docker.io", "acme", PASSWORD), ("ngc", &registry.name(), "acme", PASSWORD)]);
@@ -259,7 +135,7 @@ fn tasks_show_the_password_to_nobody() {
 #[test]
 #[ignore = "needs sshd and dash"]
 fn the_password_is_nowhere_but_in_its_files() {
-    let needles = Needles::new();
+    let needles = planted();
     let Some((fleet, site)) = bed(3, "dash") else { return };
     let run = |flags: &[&str], rust_log: &str, code: i32| {
         let what = format!("apply {flags:?} with RUST_LOG={rust_log}");
@@ -316,7 +192,7 @@ fn the_password_is_nowhere_but_in_its_files() {
 
 #[test]
 fn refusals_of_the_input_do_not_quote_the_password() {
-    let needles = Needles::new();
+    let needles = planted();
     let dir = tempfile::tempdir().unwrap();
     let quoted = serde_json::to_string(PASSWORD).unwrap();
     let login =
@@ -344,7 +220,7 @@ fn refusals_of_the_input_do_not_quote_the_password() {
 #[test]
 #[ignore = "needs sshd and dash"]
 fn a_killed_controller_leaves_no_password() {
-    let needles = Needles::new();
+    let needles = planted();
     let Some((fleet, site)) = bed(3, "dash") else { return };
     for delay in [40, 80, 120, 160, 200, 240, 280, 320] {
         for node in &fleet.nodes {
@@ -375,7 +251,7 @@ fn a_killed_controller_leaves_no_password() {
 #[test]
 #[ignore = "needs sshd, dash and strace"]
 fn the_nodes_system_calls_come_in_order() {
-    let needles = Needles::new();
+    let needles = planted();
     let Some(_) = need("strace") else { return };
     let Some((fleet, site)) = bed(1, "traced") else { return };
     site.apply(&[]).ended(0, &["changed: n0"]);

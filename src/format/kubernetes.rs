@@ -2,10 +2,14 @@
 //! `pkg/cmd/create/create_secret_docker.go` handleDockerCfgJSONContent): compact, `username`, `password` and `auth`, in Go's JSON, which
 //! escapes `<`, `>` and `&` for HTML. Several logins stand in one document, sorted by their keys as Go sorts a map.
 
+mod diagnose;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use zeroize::Zeroizing;
+
+pub use diagnose::{Content, Fault, Weight, content, diagnose, rule};
 
 use super::auths::auth;
 use crate::model::Login;
