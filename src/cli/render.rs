@@ -2,22 +2,21 @@
 
 use std::path::PathBuf;
 
-use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 
-use super::{OpenArgs, RecipientArgs, SourceArgs};
-use crate::model::{TargetKind, kubernetes};
+use super::{OpenArgs, RecipientArgs, SourceArgs, target_parser};
+use crate::model::TargetKind;
 
 /// `regprov render`.
 #[derive(Args, Debug)]
 pub struct RenderArgs {
     /// The inventory
     pub inventory: PathBuf,
-    /// What to write: Kubernetes' Secrets, or this target of hosts (repeatable)
+    /// The target (repeatable)
     #[arg(long = "target", value_name = "TARGET", value_parser = target_parser(), required = true, help_heading = "What")]
-    pub targets: Vec<RenderTarget>,
-    /// Only these hosts or namespaces: names, host lists, groups; `a,b` adds, `!a` leaves out, `&a` keeps common ones, `@./FILE` reads, `@failed`
-    /// is the last apply's
+    pub targets: Vec<TargetKind>,
+    /// Only these hosts: names, host lists, groups; `a,b` adds, `!a` leaves out, `&a` keeps common ones, `@./FILE` reads, `@failed` is the
+    /// last apply's
     #[arg(long, value_name = "PATTERN", help_heading = "What")]
     pub limit: Option<String>,
     /// Only this login (repeatable)
@@ -26,20 +25,15 @@ pub struct RenderArgs {
     /// Use logins whose `expires:` is past
     #[arg(long, help_heading = "What")]
     pub allow_expired: bool,
-    /// Folder for the hosts' files, DIR/HOST/PATH; file for the manifests, or a folder (`DIR/`) with one for each context [default: stdout for
-    /// manifests]. All files are readable by you alone
-    #[arg(short, long, value_name = "PATH", help_heading = "Output")]
-    pub output: Option<PathBuf>,
-    /// Encrypt each file as a whole, or what goes to stdout, for the recipients of the inventory and its vaults, or those of -r and -R; files in
-    /// a folder end in .age
+    /// Folder for the hosts' files, DIR/HOST/PATH, all readable by you alone
+    #[arg(short, long, value_name = "DIR", help_heading = "Output")]
+    pub output: PathBuf,
+    /// Encrypt each file as a whole, as FILE.age, for the recipients of the inventory and its vaults, or those of -r and -R
     #[arg(long, value_name = "HOW", value_enum, help_heading = "Output")]
     pub sealed: Option<Sealing>,
     /// Replace files that hold something else
     #[arg(long, help_heading = "Output")]
     pub overwrite: bool,
-    /// Write to a terminal
-    #[arg(long, help_heading = "Output")]
-    pub reveal: bool,
     /// Who can open what is sealed, instead of the inventory's recipients.
     #[command(flatten)]
     pub recipients: RecipientArgs,
@@ -51,23 +45,9 @@ pub struct RenderArgs {
     pub vault: OpenArgs,
 }
 
-/// What can be rendered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RenderTarget {
-    /// The Secrets of namespaces.
-    Kubernetes,
-    /// A target of hosts.
-    Host(TargetKind),
-}
-
 /// How a result is sealed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Sealing {
     /// As an armored file of age
     Age,
-}
-
-fn target_parser() -> impl TypedValueParser<Value = RenderTarget> {
-    let names = std::iter::once(kubernetes::TARGET).chain(TargetKind::ALL.map(TargetKind::name));
-    PossibleValuesParser::new(names).map(|name| TargetKind::parse(&name).map_or(RenderTarget::Kubernetes, RenderTarget::Host))
 }

@@ -3,6 +3,7 @@
 //! escapes `<`, `>` and `&` for HTML. Several logins stand in one document, sorted by their keys as Go sorts a map.
 
 mod diagnose;
+mod object;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -10,6 +11,7 @@ use std::fmt::Write as _;
 use zeroize::Zeroizing;
 
 pub use diagnose::{Content, Fault, Weight, content, diagnose, rule};
+pub use object::object;
 
 use super::auths::auth;
 use crate::model::Login;

@@ -7,25 +7,16 @@ use crate::command::console::Console;
 use crate::command::load::{Opener, check_expiry};
 use crate::error::{Error, Result};
 use crate::inventory::{self, Inventory};
-use crate::model::{Host, TargetKind};
+use crate::model::Host;
 use crate::push::render::render_all;
 use crate::ui;
 use crate::ui::fold::fold_counted;
 
 /// Writes the files of the chosen hosts, and returns the exit code: 3 when one does not follow from the inventory.
-pub(super) fn render(
-    args: &RenderArgs,
-    kinds: &[TargetKind],
-    opener: &mut Opener,
-    mut inventory: Inventory,
-    output: &Output,
-    console: &mut Console<'_>,
-) -> Result<u8> {
-    let Some(folder) = args.output.as_deref() else {
-        return Err(Error::usage("the files of hosts go to a folder").hint("name it with -o DIR"));
-    };
+pub(super) fn render(args: &RenderArgs, opener: &mut Opener, mut inventory: Inventory, output: &Output, console: &mut Console<'_>) -> Result<u8> {
+    let folder = &args.output;
     let chosen = opener.limit(&inventory, args.limit.as_deref())?;
-    inventory::select(&mut inventory, &args.logins, kinds)?;
+    inventory::select(&mut inventory, &args.logins, &args.targets)?;
     let (hosts, skipped): (Vec<Host>, Vec<Host>) =
         chosen.iter().map(|i| inventory.hosts[*i].clone()).filter(|h| !h.targets.is_empty()).partition(|h| h.skip.is_none());
     if hosts.is_empty() {

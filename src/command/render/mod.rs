@@ -9,10 +9,9 @@ use output::Output;
 use super::console::Console;
 use super::load::Opener;
 use super::vault::RecipientSources;
-use crate::cli::{RenderArgs, RenderTarget};
+use crate::cli::RenderArgs;
 use crate::error::{Error, Result};
 use crate::inventory::Inventory;
-use crate::model::TargetKind;
 use crate::vault::Recipients;
 
 /// Renders, and returns the exit code.
@@ -20,23 +19,11 @@ use crate::vault::Recipients;
 /// # Errors
 /// All that is wrong with the input, and files that cannot be written.
 pub fn render(args: &RenderArgs, console: &mut Console<'_>) -> Result<u8> {
-    let kinds = kinds(&args.targets)?;
     let mut opener = Opener::of_process(&args.vault.identity)?.allow_commands(args.sources.allow_commands);
     let inventory = opener.inventory(&args.inventory, args.vault.allow_plaintext, args.allow_expired)?;
     let recipients = recipients(args, &inventory, console)?;
     let output = Output { recipients, overwrite: args.overwrite };
-    hosts::render(args, &kinds, &mut opener, inventory, &output, console)
-}
-
-/// The targets of hosts.
-fn kinds(targets: &[RenderTarget]) -> Result<Vec<TargetKind>> {
-    targets
-        .iter()
-        .map(|target| match target {
-            RenderTarget::Host(kind) => Ok(*kind),
-            RenderTarget::Kubernetes => Err(Error::usage("--target kubernetes cannot be rendered yet")),
-        })
-        .collect()
+    hosts::render(args, &mut opener, inventory, &output, console)
 }
 
 /// For whom the result is sealed; `None` where it is not.

@@ -120,19 +120,15 @@ impl Output {
             return Err(Error::usage(format!("{path} is no regular file and is not replaced")));
         }
         let there = files::read(&file.path, FILE_BYTES_MAX)?;
-        let (is_same, is_done) = match &self.recipients {
-            None => (there[..] == file.content[..], meta.mode() & 0o077 == 0),
-            Some(recipients) => {
-                let opened = opener.opened(&there)?;
-                let fits = || whole_header(&there).is_ok_and(|header| recipients.fit(&header) == Fit::Same);
-                (opened.is_some_and(|there| there[..] == file.content[..]), fits())
-            }
+        let (says, is_done) = match &self.recipients {
+            None => (Some(there.clone()), meta.mode() & 0o077 == 0),
+            Some(recipients) => (opener.opened(&there)?, whole_header(&there).is_ok_and(|header| recipients.fit(&header) == Fit::Same)),
         };
-        match (is_same, is_done) {
-            (true, true) => Ok(Step::Leave),
-            (true, false) => Ok(Step::Replace),
-            (false, _) if self.overwrite => Ok(Step::Replace),
-            (false, _) => Err(Error::usage(format!("{path} exists already and holds something else"))),
+        match says {
+            Some(says) if says[..] == file.content[..] => Ok(if is_done { Step::Leave } else { Step::Replace }),
+            _ if self.overwrite => Ok(Step::Replace),
+            Some(_) => Err(Error::usage(format!("{path} exists already and holds something else"))),
+            None => Err(Error::usage(format!("{path} exists already, and no identity at hand opens it to see what it holds"))),
         }
     }
 }
