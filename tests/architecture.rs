@@ -59,7 +59,8 @@ fn each_library_has_one_door() {
     only(&["vault"], &["age::", "age_core::"]);
     only(&["transport"], &["russh::"]);
     only(&["transport", "vault"], &["ssh_key::"]);
-    only(&["registry"], &["reqwest::", "rustls::"]);
+    only(&["registry"], &["reqwest::"]);
+    only(&["registry", "kubernetes"], &["rustls::"]);
     only(&["kubernetes"], &["kube::", "k8s_openapi::"]);
 }
 

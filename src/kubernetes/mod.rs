@@ -1,17 +1,20 @@
 //! Clusters: pull Secrets in namespaces, and the service accounts that name them. The only user of the kube crate.
 //!
-//! A [`Cluster`] is a context of a kubeconfig, opened. What it answers is never shown as it came: a server, and whoever stands before it,
-//! may repeat what was sent, and what is sent here is a password.
+//! A [`Cluster`] is a context of a kubeconfig, opened by [`Kubeconfigs`]. Everything that is asked of it goes through [`Cluster::send`], which
+//! knows who we are, waits no longer than it may, and asks again where that does no harm; what an answer means is for others to say. What it
+//! answers is never shown as it came: a server, and whoever stands before it, may repeat what was sent, and what is sent here is a password.
 
+mod access;
+mod credentials;
+mod exec;
+mod kubeconfig;
+mod proxy;
+mod rights;
+mod select;
+mod send;
 mod trouble;
 
+pub use access::{Cluster, IN_CLUSTER, Kubeconfigs, Timeouts};
+pub use rights::Need;
+pub use send::{Answer, Method, Request};
 pub use trouble::Trouble;
-
-/// A cluster that can be asked: a context of a kubeconfig, or the cluster in which this runs.
-#[derive(Clone)]
-pub struct Cluster {
-    /// The context's name, or `in-cluster`.
-    pub context: String,
-    /// The client; all namespaces of the cluster share its connections.
-    pub client: kube::Client,
-}
