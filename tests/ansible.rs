@@ -190,7 +190,7 @@ fn limits_choose_as_ansible_s_patterns_do() {
         let listed = String::from_utf8(output.stdout).unwrap();
         let want: BTreeSet<&str> = listed.lines().filter(|l| l.starts_with("    ")).map(str::trim).collect();
         let chosen = inventory::limit(&inventory, pattern, &mut |_| panic!("no file is named"), &mut || panic!("no run is named")).unwrap_or_default();
-        let got: BTreeSet<&str> = chosen.iter().map(|h| inventory.hosts[*h].name.as_str()).collect();
+        let got: BTreeSet<&str> = chosen.hosts.iter().map(|h| inventory.hosts[*h].name.as_str()).collect();
         assert_eq!(got, want, "{pattern}");
     }
 }

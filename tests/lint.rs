@@ -9,7 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use regprov::lint::RULES;
+use regprov::lint::{MANIFEST_RULES, RULES};
 use regprov::model::{Registry, Secret, Username};
 use regprov::vault::{Recipients, SealedValue, identity, seal};
 use serde_json::Value;
@@ -129,8 +129,12 @@ fn the_table_of_the_readme_is_that_of_the_program() {
     let yes = |password| if password { "yes" } else { "" };
     let want: Vec<String> = RULES.iter().map(|r| format!("| `{}` | {} | {} | {} |", r.id, r.level.name(), yes(r.password), r.title)).collect();
     assert_eq!(rows, want);
+    let (_, table) = readme.split_once("| rule of manifests | level | what it finds |\n|---|---|---|\n").unwrap();
+    let rows: Vec<&str> = table.lines().take_while(|l| l.starts_with('|')).collect();
+    assert_eq!(rows, MANIFEST_RULES.iter().map(|r| format!("| `{}` | {} | {} |", r.id, r.level.name(), r.title)).collect::<Vec<_>>());
     let changelog = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("CHANGELOG.md")).unwrap();
     assert!(changelog.contains(&format!("`regprov lint`: {} rules", RULES.len())));
+    assert!(changelog.contains(&format!("by {} rules of their own", MANIFEST_RULES.len())));
 }
 
 /// The essentials of SARIF 2.1.0 (its schema's `required` and `enum`) and of GitHub's code scanning

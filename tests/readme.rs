@@ -96,7 +96,7 @@ fn every_long_flag_is_named() {
 fn every_key_has_a_row() {
     let rows: Vec<String> = page("README.md").lines().filter(|l| l.starts_with("| `")).map(|l| l.split('|').nth(1).unwrap().to_string()).collect();
     let mut count = 0;
-    for file in ["src/inventory/schema/mod.rs", "src/inventory/schema/target.rs", "src/inventory/document.rs"] {
+    for file in ["src/inventory/schema/mod.rs", "src/inventory/schema/target.rs", "src/inventory/schema/kubernetes.rs", "src/inventory/document.rs"] {
         for list in page(file).split("Keys {").skip(1).filter_map(|rest| rest.trim_start().strip_prefix("known: &[")?.split(']').next().map(str::to_string)) {
             for key in list.split(',').map(|key| key.trim().trim_matches('"')).filter(|key| !key.is_empty()) {
                 assert!(rows.iter().any(|row| row.contains(&format!("`{key}`"))), "README.md has no row of `{key}` ({file})");
@@ -129,15 +129,15 @@ fn every_link_leads_somewhere() {
     assert!(count >= 4);
 }
 
-/// The YAML blocks of the README: the first inventory, the sources of hosts, the reference inventory, its vault and the first's, and a vault
+/// The YAML blocks of the README: the first inventory, the sources of hosts, the namespaces of clusters, the reference inventory, its vault and the first's, and a vault
 /// whose passwords come anew for each run.
-fn yaml_blocks() -> [String; 5] {
-    blocks(&page("README.md"), "yaml").try_into().unwrap_or_else(|found: Vec<String>| panic!("{} YAML blocks instead of 5", found.len()))
+fn yaml_blocks() -> [String; 6] {
+    blocks(&page("README.md"), "yaml").try_into().unwrap_or_else(|found: Vec<String>| panic!("{} YAML blocks instead of 6", found.len()))
 }
 
 #[test]
 fn every_yaml_block_loads() {
-    let [first, _, reference, vault, anew] = yaml_blocks();
+    let [first, _, clusters, reference, vault, anew] = yaml_blocks();
     // 2026-01-01, before anything in the README ends.
     let options = LoadOptions { now: 1_767_225_600, ..LoadOptions::default() };
     for (text, hosts) in [(first, 4), (reference, 130)] {
@@ -154,6 +154,12 @@ fn every_yaml_block_loads() {
     let text = anew.clone() + "\ngroups:\n  g: {hosts: gpu1, logins: [ecr, ci], targets: [docker]}\n";
     let inventory = inventory::load(Path::new("inventory.yml"), &mut |_: &Path| Ok(text.clone()), options).unwrap_or_else(|e| panic!("{e}\n{text}"));
     assert!(inventory.logins.len() == 2 && inventory.logins.iter().all(|l| l.password.dynamic().is_some()), "{:?}", inventory.notes);
+    let login = |name: &str| format!("  {name}: {{registry: {name}.example, username: u, password: p}}\n");
+    let text = format!("version: 1\n{clusters}\nlogins:\n{}{}{}", login("hub"), login("harbor"), login("ngc"));
+    let options = LoadOptions { allow_plaintext: true, ..options };
+    let inventory = inventory::load(Path::new("inventory.yml"), &mut |_: &Path| Ok(text.clone()), options).unwrap_or_else(|e| panic!("{e}\n{text}"));
+    let names: Vec<String> = inventory.namespaces.iter().map(ToString::to_string).collect();
+    assert_eq!(names, ["prod/runai", "prod/runai-team-a", "prod/runai-team-b", "prod/(team=ml)"]);
 }
 
 /// The sources of the README, with what they read and print.

@@ -88,7 +88,8 @@ impl Run {
         let connector = Simulation((0..nodes.len()).map(|i| (name(i), nodes[i].clone())).collect());
         let (_keep, stop) = watch::channel(false);
         let start = Instant::now();
-        let push = push_all_for(Arc::new(Push { connector, logins, options }), self.task, Clearance::given(), hosts, stop, mpsc::unbounded_channel().0);
+        let push =
+            push_all_for(Arc::new(Push { connector, logins, options }), self.task, Clearance::given(), hosts, Vec::new(), stop, mpsc::unbounded_channel().0);
         let report = tokio::time::timeout(3600 * SECOND, push).await.expect("no host waits for ever");
         (report, start.elapsed())
     }

@@ -61,7 +61,7 @@ pub struct HostsArgs {
 /// `regprov lint`.
 #[derive(Args, Debug)]
 pub struct LintArgs {
-    /// The inventory
+    /// The inventory; or a file of Kubernetes objects, whose pull Secrets are looked at (`-` is stdin)
     pub inventory: PathBuf,
     /// Only what these hosts get: names, host lists, groups; `a,b` adds, `!a` leaves out, `&a` keeps common ones, `@./FILE` reads, `@failed` is
     /// the last apply's. What is wrong with the inventory is told all the same

@@ -17,7 +17,7 @@ use super::watch::{Watched, watch as watch_alone};
 use crate::cli::{ApplyArgs, ApplyOutputArgs, RunArgs, SshArgs, WhatArgs};
 use crate::error::{Error, Result};
 use crate::format::{self, MergeOptions};
-use crate::inventory::{self, Inventory};
+use crate::inventory::{self, Chosen, Inventory};
 use crate::model::text::shell_word;
 use crate::model::verify::{Verified, VerifyMode};
 use crate::model::{Connection, Event, Host, HostRow, LoginEntry, Outcome, Pace, Report, Stage};
@@ -75,8 +75,11 @@ impl Ready {
     ///
     /// # Errors
     /// All that is wrong with the input.
-    pub(super) async fn new(opener: &mut Opener, inventory: Inventory, chosen: &[usize], selection: Selection, args: &ApplyArgs) -> Result<Ready> {
-        let hosts = targeted(&inventory, chosen, &args.ssh, args.what.prune)?;
+    pub(super) async fn new(opener: &mut Opener, inventory: Inventory, chosen: &Chosen, selection: Selection, args: &ApplyArgs) -> Result<Ready> {
+        if !chosen.namespaces.is_empty() {
+            return Err(Error::usage("namespaces of clusters are not written by this version").hint("name groups or hosts with --limit"));
+        }
+        let hosts = targeted(&inventory, &chosen.hosts, &args.ssh, args.what.prune)?;
         let logins = open(opener, &inventory, &hosts, args.vault.allow_plaintext)?;
         check_expiry(logins.values(), &inventory.logins, args.what.allow_expired)?;
         check(&hosts, &logins)?;
@@ -330,7 +333,7 @@ pub(super) async fn run(
             None => std::future::pending().await,
         }
     };
-    let work = push_all_for(push, task, clearance, hosts, stopped, sender);
+    let work = push_all_for(push, task, clearance, hosts, Vec::new(), stopped, sender);
     tokio::pin!(work, asking);
     let report = loop {
         let code = tokio::select! {

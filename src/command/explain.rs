@@ -32,7 +32,7 @@ pub async fn explain(args: &ExplainArgs) -> Result<u8> {
     // No login is opened, so that plain and expired ones do no harm here.
     let inventory = opener.inventory(&args.inventory, true, true)?;
     // HOST is read as a limit that means one host; nobody gave the flag.
-    let chosen = opener.limit(&inventory, Some(&args.host)).map_err(|mut error| {
+    let chosen = opener.limit(&inventory, Some(&args.host)).map(|chosen| chosen.hosts).map_err(|mut error| {
         if let Some(rest) = error.message.strip_prefix("--limit") {
             error.message = format!("HOST{rest}");
         }

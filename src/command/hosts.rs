@@ -3,7 +3,7 @@
 use super::load::Opener;
 use crate::cli::HostsArgs;
 use crate::error::{Error, Result};
-use crate::model::Host;
+use crate::model::{Host, Namespace};
 use crate::ui;
 
 /// Prints the table, or the document with `--json`.
@@ -12,8 +12,9 @@ pub fn hosts(args: &HostsArgs) -> Result<u8> {
     // What it says of passwords is only where they stand, so plain and expired ones do no harm here.
     let inventory = opener.inventory(&args.inventory, true, true)?;
     let chosen = opener.limit(&inventory, args.limit.as_deref())?;
-    let hosts: Vec<Host> = chosen.into_iter().map(|i| inventory.hosts[i].clone()).collect();
-    let text = if args.json { ui::hosts::json(&hosts) } else { ui::hosts::table(&hosts) };
+    let hosts: Vec<Host> = chosen.hosts.into_iter().map(|i| inventory.hosts[i].clone()).collect();
+    let namespaces: Vec<Namespace> = chosen.namespaces.into_iter().map(|i| inventory.namespaces[i].clone()).collect();
+    let text = if args.json { ui::hosts::json(&hosts, &namespaces) } else { ui::hosts::table(&hosts, &namespaces) };
     ui::out(&text).map_err(|e| Error::internal(format!("the table cannot be written to stdout: {e}")))?;
     Ok(0)
 }

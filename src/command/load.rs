@@ -13,7 +13,7 @@ use super::signed::{self, Demand};
 use super::{dynamic, files, sources};
 use crate::cli::IdentityArgs;
 use crate::error::{Error, Kind, Result, rule};
-use crate::inventory::{self, Entry, INVENTORY_BYTES_MAX, Inventory, LoadOptions, Program, Survey, World};
+use crate::inventory::{self, Chosen, Entry, INVENTORY_BYTES_MAX, Inventory, LoadOptions, Program, Survey, World};
 use crate::model::{Dynamic, Expiry, Login, LoginEntry, PasswordText, Secret, VaultStamp, Within};
 use crate::transport::clock::since_1970;
 use crate::ui;
@@ -117,8 +117,8 @@ impl Opener {
         self.seen.keep(&std::mem::take(&mut self.met));
     }
 
-    /// The positions of the hosts that a `--limit` means; all of them without one.
-    pub fn limit(&mut self, inventory: &Inventory, pattern: Option<&str>) -> Result<Vec<usize>> {
+    /// The hosts and namespaces that a `--limit` means; all of them without one.
+    pub fn limit(&mut self, inventory: &Inventory, pattern: Option<&str>) -> Result<Chosen> {
         match pattern {
             Some(pattern) => inventory::limit(inventory, pattern, &mut |p| self.read(p), &mut || {
                 let last = LastRun::of(Path::new(&inventory.path))?;
@@ -129,7 +129,7 @@ impl Opener {
                 known(inventory, &failed);
                 Ok(failed.into_iter().map(str::to_string).collect())
             }),
-            None => Ok((0..inventory.hosts.len()).collect()),
+            None => Ok(Chosen::all(inventory)),
         }
     }
 
@@ -280,16 +280,21 @@ pub fn check_expiry<'a>(logins: impl IntoIterator<Item = &'a Login>, entries: &[
     Err(Error::usage(ended.join("\n")).hint("renew it with `regprov vault set`, or use it as it is with --allow-expired"))
 }
 
-/// The positions of the hosts of these names, in inventory order. Those that the inventory does not have any more are told.
-pub fn known(inventory: &Inventory, names: &[&str]) -> Vec<usize> {
-    let names: BTreeSet<&str> = names.iter().copied().collect();
-    let found: Vec<usize> = (0..inventory.hosts.len()).filter(|i| names.contains(inventory.hosts[*i].name.as_str())).collect();
-    let there: BTreeSet<&str> = found.iter().map(|i| inventory.hosts[*i].name.as_str()).collect();
-    let gone: Vec<&str> = names.difference(&there).copied().collect();
+/// The hosts and namespaces of these names. Those that the inventory does not have any more are told.
+pub fn known(inventory: &Inventory, names: &[&str]) -> Chosen {
+    let mut gone: BTreeSet<&str> = names.iter().copied().collect();
+    let all = gone.clone();
+    let mut found = |name: &str| {
+        gone.remove(name);
+        all.contains(name)
+    };
+    let hosts = (0..inventory.hosts.len()).filter(|i| found(&inventory.hosts[*i].name)).collect();
+    let namespaces = (0..inventory.namespaces.len()).filter(|i| found(&inventory.namespaces[*i].to_string())).collect();
+    let gone: Vec<&str> = gone.into_iter().collect();
     if !gone.is_empty() {
         ui::warning(&format!("of the last run, {} no longer in the inventory and passed over", ui::fold::fold_counted(&gone)));
     }
-    found
+    Chosen { hosts, namespaces }
 }
 
 impl World for Opener {

@@ -26,7 +26,7 @@ pub async fn ping(args: &PingArgs, verbose: u8) -> Result<u8> {
     let mut opener = Opener::of_process(&args.vault.identity)?.allow_commands(args.sources.allow_commands);
     // No login is opened, so that plain and expired ones do no harm here.
     let inventory = opener.inventory(&args.inventory, true, true)?;
-    let chosen = opener.limit(&inventory, args.limit.as_deref())?;
+    let chosen = opener.limit(&inventory, args.limit.as_deref())?.hosts;
     let hosts = targeted(&inventory, &chosen, &args.ssh, false)?;
     let become_password = become_password(&mut opener, &inventory, &hosts, args.ssh.ask_become_pass, args.vault.allow_plaintext)?;
     let (ssh, files_each) = reach(&hosts, &inventory.hosts, &args.ssh, Purpose::LogIn).await?;

@@ -28,7 +28,7 @@ pub async fn remove(args: &RemoveArgs, verbose: u8) -> Result<u8> {
     for name in args.logins.iter().filter(|name| inventory.logins.iter().all(|l| l.name != **name)) {
         ui::warning(&format!("login `{name}` is not in the inventory; it is taken out where a node's record has that name"));
     }
-    let chosen = opener.limit(&inventory, args.limit.as_deref())?;
+    let chosen = opener.limit(&inventory, args.limit.as_deref())?.hosts;
     let mut hosts = targeted(&inventory, &chosen, &args.ssh, true)?;
     for host in &mut hosts {
         host.targets.retain(|t| args.targets.is_empty() || args.targets.contains(&t.kind));

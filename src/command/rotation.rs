@@ -44,7 +44,7 @@ pub async fn finish(args: &RotateFinishArgs, verbose: u8) -> Result<u8> {
     let vault = VaultFile::of(&entry)?;
     let spliced = rotation::finish(&vault.name, vault.text(), &entry.name)?;
     let without: BTreeSet<String> = match &args.without {
-        Some(pattern) => opener.limit(&inventory, Some(pattern))?.into_iter().map(|i| inventory.hosts[i].name.clone()).collect(),
+        Some(pattern) => opener.limit(&inventory, Some(pattern))?.hosts.into_iter().map(|i| inventory.hosts[i].name.clone()).collect(),
         None => BTreeSet::new(),
     };
     let gets_it = |host: &&Host| without.contains(&host.name) && gets(host, &entry.name);

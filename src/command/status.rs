@@ -33,7 +33,7 @@ pub async fn status(args: &StatusArgs, verbose: u8) -> Result<u8> {
     let mut opener = Opener::of_process(&args.vault.identity)?.allow_commands(args.sources.allow_commands);
     // Plain and expired logins do no harm here; the latter are told on their rows.
     let mut inventory = opener.inventory(&args.inventory, true, true)?;
-    let chosen = opener.limit(&inventory, args.limit.as_deref())?;
+    let chosen = opener.limit(&inventory, args.limit.as_deref())?.hosts;
     let whole = args.logins.is_empty() && args.targets.is_empty();
     let inventory_id = inventory.id.clone();
     // A host that gets nothing any more may still hold something.

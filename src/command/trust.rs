@@ -35,7 +35,7 @@ pub async fn trust(args: &TrustArgs, verbose: u8) -> Result<u8> {
     let mut opener = Opener::of_process(&args.identity)?.allow_commands(args.sources.allow_commands);
     // Nothing is opened and nothing is written to hosts, so plain and expired passwords do no harm here.
     let inventory = opener.inventory(&args.inventory, true, true)?;
-    let chosen = opener.limit(&inventory, args.limit.as_deref())?;
+    let chosen = opener.limit(&inventory, args.limit.as_deref())?.hosts;
     let hosts: Vec<Host> = chosen.into_iter().map(|i| inventory.hosts[i].clone()).filter(|h| h.connection == Connection::Ssh && h.skip.is_none()).collect();
     let hosts: Vec<Host> = hosts.into_iter().map(|h| Host { user: args.ssh.user.clone().or(h.user), port: args.ssh.port.or(h.port), ..h }).collect();
     if hosts.is_empty() {

@@ -3,7 +3,9 @@
 //! escapes `<`, `>` and `&` for HTML. Several logins stand in one document, sorted by their keys as Go sorts a map.
 
 mod diagnose;
+mod manifest;
 mod object;
+mod tree;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -11,7 +13,9 @@ use std::fmt::Write as _;
 use zeroize::Zeroizing;
 
 pub use diagnose::{Content, Fault, Weight, content, diagnose, rule};
+pub use manifest::{Manifest, SecretSeen, Unread, is_label_value, is_manifest, manifest};
 pub use object::object;
+pub use tree::At;
 
 use super::auths::auth;
 use crate::model::Login;

@@ -90,6 +90,11 @@ impl Reader<'_> {
         match meant {
             Some(meant) => self.fault_hint(entry.key_pos, format!("unknown key `{}` in {what}", entry.key), format!("did you mean `{meant}`?")),
             None if entry.key == "<<" => self.fault_hint(entry.key_pos, format!("a merge key in {what}: regprov reads none"), "write the keys out"),
+            // `runai/cluster-wide` beside `labels:` instead of below it.
+            None if entry.key.contains('/') && keys.known.contains(&"labels") => {
+                let hint = "a label stands below `labels:`, indented, and an annotation below `annotations:`";
+                self.fault_hint(entry.key_pos, format!("unknown key `{}` in {what}", entry.key), hint);
+            }
             None if keys.private => self.fault_hint(
                 entry.key_pos,
                 format!("unknown key in {what} (not shown: it may be a piece of a password)"),

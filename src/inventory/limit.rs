@@ -1,6 +1,6 @@
 //! Which part of an inventory a run is about: `--limit`, `--login`, `--target`.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
 use zeroize::Zeroizing;
@@ -11,10 +11,31 @@ use crate::error::{Error, Result};
 use crate::format::consumer;
 use crate::model::{Target, TargetKind};
 
-/// The positions of the hosts that `--limit PATTERN` names, in inventory order.
+/// What a run is about: positions in [`Inventory::hosts`] and in [`Inventory::namespaces`], each in inventory order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Chosen {
+    /// Of hosts.
+    pub hosts: Vec<usize>,
+    /// Of namespaces.
+    pub namespaces: Vec<usize>,
+}
+
+impl Chosen {
+    /// Everything that an inventory has.
+    pub fn all(inventory: &Inventory) -> Chosen {
+        Chosen { hosts: (0..inventory.hosts.len()).collect(), namespaces: (0..inventory.namespaces.len()).collect() }
+    }
+
+    /// Whether nothing is left.
+    pub fn is_empty(&self) -> bool {
+        self.hosts.is_empty() && self.namespaces.is_empty()
+    }
+}
+
+/// The hosts and namespaces that `--limit PATTERN` names.
 ///
-/// A pattern is a list of terms between commas (or colons, as with Ansible): a host, a host list, a group, `*` or `all`, a name
-/// with `*` and `?`, `@./FILE` with such terms, one or more a line, or `@failed`: the hosts that `failed` returns, which may name
+/// A pattern is a list of terms between commas (or colons, as with Ansible): a host, a host list, a group, a namespace as `context/namespace`,
+/// a block of `kubernetes:`, which stands for its namespaces as a group for its hosts, `*` or `all`, a name with `*` and `?`, `@./FILE` with such terms, one or more a line, or `@failed`: the hosts that `failed` returns, which may name
 /// others too. `&TERM` keeps only what is also in TERM, `!TERM` takes TERM away; as in Ansible they work after all plain terms,
 /// whatever their order, and without a plain term on all hosts. A name that is a host's and a group's means both.
 ///
@@ -26,14 +47,14 @@ pub fn limit(
     pattern: &str,
     read: &mut dyn FnMut(&Path) -> Result<Zeroizing<String>>,
     failed: &mut dyn FnMut() -> Result<Vec<String>>,
-) -> Result<Vec<usize>> {
-    let all: BTreeSet<usize> = (0..inventory.hosts.len()).collect();
-    let names: HashMap<&str, usize> = inventory.hosts.iter().enumerate().map(|(i, h)| (h.name.as_str(), i)).collect();
-    let lookup = Lookup { inventory, names };
+) -> Result<Chosen> {
+    let lookup = Lookup::new(inventory);
+    let all: BTreeSet<usize> = (0..lookup.destinations.len()).collect();
     let mut terms = Vec::new();
     for term in hostlist::split(pattern).map_err(|why| Error::usage(format!("--limit {pattern:?} {why}")))? {
-        // Ansible's other separator. No name of a host or group has a colon; a file's may.
-        if term.starts_with('@') { terms.push(term) } else { terms.extend(split_colons(term)) }
+        // Ansible's other separator. No name of a host or group has a colon; a file's may, and that of a context.
+        let is_whole = term.starts_with('@') || lookup.names.contains_key(term.trim_start_matches(['!', '&']).trim());
+        if is_whole { terms.push(term) } else { terms.extend(split_colons(term)) }
     }
     check_signs(&terms)?;
     let (mut plain, mut both, mut without) = (None::<BTreeSet<usize>>, Vec::new(), BTreeSet::new());
@@ -53,9 +74,11 @@ pub fn limit(
     for set in both {
         chosen = chosen.intersection(&set).copied().collect();
     }
-    let chosen: Vec<usize> = chosen.difference(&without).copied().collect();
+    let (hosts, namespaces): (Vec<usize>, Vec<usize>) = chosen.difference(&without).partition(|i| **i < inventory.hosts.len());
+    let chosen = Chosen { hosts, namespaces: namespaces.into_iter().map(|i| i - inventory.hosts.len()).collect() };
     if chosen.is_empty() {
-        return Err(Error::usage(format!("--limit {pattern:?} leaves no host")));
+        let what = if inventory.namespaces.is_empty() { "no host" } else { "no host and no namespace" };
+        return Err(Error::usage(format!("--limit {pattern:?} leaves {what}")));
     }
     Ok(chosen)
 }
@@ -86,13 +109,30 @@ fn check_signs(terms: &[&str]) -> Result<()> {
     Ok(())
 }
 
-struct Lookup<'a> {
-    inventory: &'a Inventory,
-    names: HashMap<&'a str, usize>,
+/// Hosts and namespaces, the latter's positions behind those of the former.
+struct Lookup {
+    destinations: Vec<String>,
+    names: HashMap<String, usize>,
+    /// Groups, and blocks of `kubernetes:`.
+    groups: BTreeMap<String, Vec<usize>>,
+    has_namespaces: bool,
 }
 
-impl Lookup<'_> {
-    /// Those of the names that are hosts.
+impl Lookup {
+    fn new(inventory: &Inventory) -> Self {
+        let namespaces = inventory.namespaces.iter().map(ToString::to_string);
+        let destinations: Vec<String> = inventory.hosts.iter().map(|h| h.name.clone()).chain(namespaces).collect();
+        let names = destinations.iter().enumerate().map(|(i, name)| (name.clone(), i)).collect();
+        let mut groups = inventory.groups.clone();
+        for (i, namespace) in inventory.namespaces.iter().enumerate() {
+            for secret in &namespace.secrets {
+                groups.entry(secret.block.clone()).or_default().push(inventory.hosts.len() + i);
+            }
+        }
+        Lookup { destinations, names, groups, has_namespaces: !inventory.namespaces.is_empty() }
+    }
+
+    /// Those of the names that are there.
     fn known(&self, names: &[String]) -> BTreeSet<usize> {
         names.iter().filter_map(|name| self.names.get(name.as_str())).copied().collect()
     }
@@ -121,21 +161,20 @@ impl Lookup<'_> {
 
     /// A host, host list, group or wildcard; else what is wrong and, where there is one, the way out.
     fn name(&self, term: &str) -> std::result::Result<BTreeSet<usize>, (String, Option<String>)> {
-        let hosts = &self.inventory.hosts;
         if term == "*" || term == "all" {
-            return Ok((0..hosts.len()).collect());
+            return Ok((0..self.destinations.len()).collect());
         }
-        let mut found: BTreeSet<usize> = self.inventory.groups.get(term).into_iter().flatten().copied().collect();
-        let is_group = self.inventory.groups.contains_key(term);
+        let mut found: BTreeSet<usize> = self.groups.get(term).into_iter().flatten().copied().collect();
+        let is_group = self.groups.contains_key(term);
         found.extend(self.names.get(term));
         if is_group || !found.is_empty() {
             return Ok(found);
         }
         if term.contains(['*', '?']) && !term.contains('[') {
-            found = hosts.iter().enumerate().filter(|(_, h)| matches(term, &h.name)).map(|(i, _)| i).collect();
-            let groups = self.inventory.groups.iter().filter(|(name, _)| matches(term, name));
+            found = self.destinations.iter().enumerate().filter(|(_, name)| matches(term, name)).map(|(i, _)| i).collect();
+            let groups = self.groups.iter().filter(|(name, _)| matches(term, name));
             found.extend(groups.flat_map(|(_, members)| members));
-            return if found.is_empty() { Err((format!("{term:?} fits no host and no group"), None)) } else { Ok(found) };
+            return if found.is_empty() { Err((format!("{term:?} fits {}", self.nothing()), None)) } else { Ok(found) };
         }
         if term.contains('[') {
             for name in hostlist::expand(term).map_err(|why| (format!("{term:?} {why}"), None))? {
@@ -147,9 +186,13 @@ impl Lookup<'_> {
     }
 
     fn unknown(&self, name: &str) -> (String, Option<String>) {
-        let candidates = self.inventory.hosts.iter().map(|h| h.name.as_str()).chain(self.inventory.groups.keys().map(String::as_str));
+        let candidates = self.destinations.iter().chain(self.groups.keys()).map(String::as_str);
         let hint = suggest(name, candidates).map(|meant| format!("did you mean `{meant}`?"));
-        (format!("there is no host and no group {name:?}"), hint)
+        (format!("there is {} {name:?}", self.nothing()), hint)
+    }
+
+    fn nothing(&self) -> &'static str {
+        if self.has_namespaces { "no host, no group and no namespace" } else { "no host and no group" }
     }
 }
 
@@ -185,7 +228,8 @@ fn matches(pattern: &str, name: &str) -> bool {
 }
 
 /// Narrows every host's targets to these logins (`--login`) and these kinds of target (`--target`); an empty list means
-/// all. Hosts stay, also those for which nothing is left.
+/// all. Hosts and namespaces stay, also those for which nothing is left. A Secret that has one of the logins stays whole: it is written as a
+/// whole, and would lose the others.
 ///
 /// # Errors
 /// Logins that the inventory does not have, and a choice that leaves nothing on any host.
@@ -202,12 +246,16 @@ pub fn select(inventory: &mut Inventory, logins: &[String], targets: &[TargetKin
         let chosen = |t: &Target| if consumer(t.kind).logins { !t.logins.is_empty() || !t.cred_helpers.is_empty() } else { logins.is_empty() };
         host.targets.retain(|t| chosen(t) && (targets.is_empty() || targets.contains(&t.kind)));
     }
-    if inventory.hosts.iter().all(|h| h.targets.is_empty()) {
+    for namespace in &mut inventory.namespaces {
+        namespace.secrets.retain(|s| targets.is_empty() && (logins.is_empty() || s.logins.iter().any(|l| logins.contains(l))));
+    }
+    if inventory.hosts.iter().all(|h| h.targets.is_empty()) && inventory.namespaces.iter().all(|n| n.secrets.is_empty()) {
         let what = logins.iter().map(|l| format!("--login {l}")).chain(targets.iter().map(|t| format!("--target {t}")));
         let what = what.collect::<Vec<_>>().join(" ");
         return Err(match what.is_empty() {
             true => Error::usage("no host of the inventory gets a login").hint("give a group `logins:` and `targets:`"),
-            false => Error::usage(format!("{what}: no host gets that")),
+            false if inventory.namespaces.is_empty() => Error::usage(format!("{what}: no host gets that")),
+            false => Error::usage(format!("{what}: no host and no namespace gets that")),
         });
     }
     Ok(())

@@ -26,7 +26,7 @@ use yaml::Pos;
 use zeroize::Zeroizing;
 
 pub(crate) use fields::hint_for;
-pub use limit::{limit, select};
+pub use limit::{Chosen, limit, select};
 pub(crate) use schema::{Shape, TOP};
 pub(crate) use source::ansible_vars;
 pub use source::{Layout, LayoutGroup, layout as ansible_layout};
@@ -35,7 +35,7 @@ use crate::error::{Error, Kind, Problem, Result, rule};
 use crate::model::armor;
 use crate::model::text::{escape, shell_word};
 use crate::model::verify::VerifyMode;
-use crate::model::{Host, LoginEntry, PasswordText, Portion, Target, VaultStamp, Within};
+use crate::model::{Host, LoginEntry, Namespace, PasswordText, Portion, Target, VaultStamp, Within};
 use document::{Document, LoginItem};
 
 /// Bytes that an inventory or a vault may have.
@@ -64,6 +64,8 @@ pub struct Inventory {
     pub path: String,
     /// The hosts in inventory order: the groups from top to bottom, each group's hosts as listed, each host once.
     pub hosts: Vec<Host>,
+    /// The namespaces of clusters, in the order in which `kubernetes:` names them.
+    pub namespaces: Vec<Namespace>,
     /// The logins of inventory and vaults, sorted by name.
     pub logins: Vec<LoginEntry>,
     /// `defaults.serial:`, the sizes of a run's waves.
@@ -242,8 +244,7 @@ pub fn examine(file: &str, text: &str) -> Vec<Problem> {
         Ok(root) => root,
         Err(problem) => return vec![sanitize(*problem)],
     };
-    let is_inventory =
-        matches!(&root.value, yaml::Value::Map(entries) if entries.iter().any(|e| ["vault", "defaults", "groups", "hosts"].contains(&e.key.as_str())));
+    let is_inventory = matches!(&root.value, yaml::Value::Map(entries) if entries.iter().any(|e| ["vault", "defaults", "groups", "hosts", "kubernetes"].contains(&e.key.as_str())));
     if !is_inventory {
         return document::parse_vault(file, text).err().unwrap_or_default();
     }
@@ -274,6 +275,7 @@ fn read(path: &Path, world: &mut dyn World, options: LoadOptions) -> Result<(Inv
         id: None,
         path,
         hosts: Vec::new(),
+        namespaces: Vec::new(),
         logins: Vec::new(),
         serial: Vec::new(),
         verify: VerifyMode::default(),
@@ -322,9 +324,9 @@ fn read(path: &Path, world: &mut dyn World, options: LoadOptions) -> Result<(Inv
     // No program runs for an inventory that is wrong by itself.
     let has_hosts = part_faults == 0 && source::expand(path, &mut parts, world, &mut reader, &mut notes);
     let whole = resolve::Whole { logins: vaults_complete && login_faults == 0, parts: has_hosts };
-    let resolve::Resolved { hosts, places } = resolve::resolve(&parts, &logins, whole, &mut reader, &mut notes);
+    let resolve::Resolved { hosts, namespaces, places } = resolve::resolve(&parts, &logins, whole, &mut reader, &mut notes);
     if problems.is_empty() {
-        look_at_uses(&hosts, &logins, options, &mut notes);
+        look_at_uses(&hosts, &namespaces, &logins, options, &mut notes);
     }
     notes.sort_by(|a, b| (&a.file, a.line, a.column).cmp(&(&b.file, b.line, b.column)));
     let mut groups: BTreeMap<String, Vec<usize>> = parts.groups.iter().map(|g| (g.name.clone(), Vec::new())).collect();
@@ -335,12 +337,18 @@ fn read(path: &Path, world: &mut dyn World, options: LoadOptions) -> Result<(Inv
     }
     let (serial, verify) = (parts.serial, parts.verify);
     let notes = notes.into_iter().map(sanitize).collect();
-    Ok((Inventory { id, path: file, hosts, logins, become_password, serial, verify, recipients, notes, groups, places }, problems))
+    Ok((Inventory { id, path: file, hosts, namespaces, logins, become_password, serial, verify, recipients, notes, groups, places }, problems))
+}
+
+/// The names of the logins that go somewhere.
+pub fn used<'a>(hosts: impl IntoIterator<Item = &'a Host>, namespaces: impl IntoIterator<Item = &'a Namespace>) -> BTreeSet<&'a str> {
+    let on_hosts = hosts.into_iter().flat_map(|h| &h.targets).flat_map(|t| &t.logins).map(String::as_str);
+    on_hosts.chain(namespaces.into_iter().flat_map(Namespace::logins)).collect()
 }
 
 /// Logins that go nowhere, and those that go somewhere and end soon.
-fn look_at_uses(hosts: &[Host], logins: &[LoginEntry], options: LoadOptions, notes: &mut Vec<Problem>) {
-    let used: BTreeSet<&str> = hosts.iter().flat_map(|h| &h.targets).flat_map(|t| &t.logins).map(String::as_str).collect();
+fn look_at_uses(hosts: &[Host], namespaces: &[Namespace], logins: &[LoginEntry], options: LoadOptions, notes: &mut Vec<Problem>) {
+    let used = used(hosts, namespaces);
     for login in logins {
         if !used.contains(login.name.as_str()) {
             notes.push(Problem::at(&login.place, rule::UNUSED_LOGIN, format!("login `{}` is used nowhere", login.name)));

@@ -1,6 +1,7 @@
 //! Groups, defaults and hosts to what each host is and gets.
 
 mod clash;
+mod kubernetes;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -10,7 +11,7 @@ use super::schema::{Connection, Group, HostSpec, Parts, TargetSpec};
 use super::yaml::Pos;
 use crate::error::{Problem, rule};
 use crate::format::consumer;
-use crate::model::{self, Address, Host, Jump, LoginEntry, RemotePath, Target, TargetKind};
+use crate::model::{self, Address, Host, Jump, LoginEntry, Namespace, RemotePath, Target, TargetKind};
 
 /// Resolves every host, in inventory order: the groups from top to bottom, each group's hosts as listed, each host once.
 /// Faults go to `reader`, warnings to `notes`. What may only follow from a fault that was told before is not told.
@@ -20,6 +21,7 @@ pub(super) fn resolve(parts: &Parts, logins: &[LoginEntry], whole: Whole, reader
     if whole.logins {
         check_login_names(parts, &known, reader);
     }
+    let namespaces = kubernetes::namespaces(&parts.kubernetes, whole.logins.then_some(&known), reader);
     let above = ancestors(&parts.groups, reader);
     if !whole.parts {
         return Resolved::default();
@@ -50,13 +52,14 @@ pub(super) fn resolve(parts: &Parts, logins: &[LoginEntry], whole: Whole, reader
     if reader.problems.len() == faults_before {
         look_odd(&world, &hosts, reader.file, notes);
     }
-    Resolved { hosts, places }
+    Resolved { hosts, namespaces, places }
 }
 
-/// The hosts, and where their targets stand.
+/// The hosts, where their targets stand, and the namespaces.
 #[derive(Default)]
 pub(super) struct Resolved {
     pub(super) hosts: Vec<Host>,
+    pub(super) namespaces: Vec<Namespace>,
     pub(super) places: Places,
 }
 
@@ -111,7 +114,14 @@ fn check_login_names(parts: &Parts, known: &BTreeMap<&str, &LoginEntry>, reader:
     lists.push(&in_defaults);
     lists.extend(parts.groups.iter().zip(&in_groups).flat_map(|(g, n)| [g.logins.as_slice(), n]));
     lists.extend(parts.hosts.iter().zip(&in_hosts).flat_map(|(h, n)| [h.logins.as_deref().unwrap_or_default(), n]));
-    for login in lists.into_iter().flatten() {
+    for list in lists {
+        check_known(list, known, reader);
+    }
+}
+
+/// Tells the logins that are not there.
+fn check_known(logins: &[Placed<String>], known: &BTreeMap<&str, &LoginEntry>, reader: &mut Reader<'_>) {
+    for login in logins {
         if !known.contains_key(login.value.as_str()) {
             let message = format!("unknown login `{}`", login.value);
             match hint_for(&login.value, known.keys().copied(), "logins") {

@@ -84,7 +84,6 @@ fn the_top() {
     assert!(shown.ends_with("hint: did you mean `groups`?"), "{shown}");
     let shown = refused(&format!("{G}\nzzz: 1"), "3:1: unknown key `zzz`");
     assert!(shown.contains("the keys are version, id, vault"), "{shown}");
-    refused(&format!("{G}\nkubernetes: {{}}"), "3:1: `kubernetes` in the inventory is not supported yet");
     refused(&format!("{G}\nid: 'a b'"), "3:5: `id` must be 1 to 64");
     refused(&format!("{G}\nid: 7"), "3:5: `id` must be text, not a number");
     refused(&format!("{G}\n<<: {{}}"), "3:1: a merge key in the inventory");
@@ -627,6 +626,7 @@ fn bytes_that_are_no_text() {
     assert_eq!(of(&vec![b'x'; INVENTORY_BYTES_MAX + 1]), Err("i.yml: is larger than 4 MiB".to_string()));
 }
 
+mod kubernetes;
 mod sources;
 
 mod limits {
@@ -646,7 +646,7 @@ mod limits {
             p => Err(Error::usage(format!("{p}: no such file"))),
         };
         let found = limit(&inventory, pattern, &mut read, &mut || Ok(["gpu002", "gone", "login1"].map(String::from).to_vec())).map_err(|e| e.to_string())?;
-        Ok(found.iter().map(|&i| inventory.hosts[i].name.as_str()).collect::<Vec<_>>().join(" "))
+        Ok(found.hosts.iter().map(|&i| inventory.hosts[i].name.as_str()).collect::<Vec<_>>().join(" "))
     }
 
     #[track_caller]

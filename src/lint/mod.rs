@@ -2,24 +2,27 @@
 //! nobody meant it. Pure: an inventory as far as it can be read, and the logins that could be opened, to [`Findings`].
 //!
 //! - `names` looks at usernames, `passwords` at passwords that were opened, `targets` at what each consumer makes of them.
+//! - `manifests` looks at a file of Kubernetes objects instead of an inventory.
 //! - Reading the inventory finds the rest; its problems come with the ids of [`crate::error::rule`].
 //!
 //! Nothing of a password is ever part of a finding, nor is a username: somebody may have put the password there.
 
+mod manifests;
 mod names;
 mod passwords;
 mod rules;
 mod targets;
 mod values;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use crate::error::{Error, Problem, rule};
-use crate::inventory::Survey;
+use crate::inventory::{Chosen, Survey, used};
 use crate::model::finding::{Finding, Findings, Level};
-use crate::model::{Host, Login, LoginEntry, PasswordText, Within};
+use crate::model::{Host, Login, LoginEntry, Namespace, PasswordText, Within};
 use rules::by_id;
 
+pub use manifests::{MANIFEST_RULES, manifest};
 pub use rules::RULES;
 
 /// How long before its end `regprov lint` speaks of a login; other commands do so later ([`Within::WARNING`]).
@@ -31,7 +34,9 @@ pub struct Subject<'a> {
     pub survey: &'a Survey,
     /// The hosts that the look is narrowed to.
     pub hosts: Vec<&'a Host>,
-    /// The logins that these hosts get; all of them where the look is not narrowed.
+    /// The namespaces that it is narrowed to.
+    pub namespaces: Vec<&'a Namespace>,
+    /// The logins that these get; all of them where the look is not narrowed.
     pub logins: Vec<&'a LoginEntry>,
     /// Those of them that were opened, by their names.
     pub opened: BTreeMap<String, Login>,
@@ -42,14 +47,18 @@ pub struct Subject<'a> {
 }
 
 impl<'a> Subject<'a> {
-    /// All of an inventory, or what these hosts of it get. Nothing is opened yet.
-    pub fn new(survey: &'a Survey, hosts: Option<&[usize]>, now: i64) -> Self {
+    /// All of an inventory, or what these hosts and namespaces of it get. Nothing is opened yet.
+    pub fn new(survey: &'a Survey, chosen: Option<&Chosen>, now: i64) -> Self {
         let inventory = &survey.inventory;
-        let subject = |hosts, logins| Subject { survey, hosts, logins, opened: BTreeMap::new(), shut: BTreeMap::new(), now };
-        let Some(hosts) = hosts else { return subject(inventory.hosts.iter().collect(), inventory.logins.iter().collect()) };
-        let hosts: Vec<&Host> = hosts.iter().map(|i| &inventory.hosts[*i]).collect();
-        let used: BTreeSet<&str> = hosts.iter().flat_map(|h| &h.targets).flat_map(|t| &t.logins).map(String::as_str).collect();
-        subject(hosts, inventory.logins.iter().filter(|l| used.contains(l.name.as_str())).collect())
+        let subject = |hosts, namespaces, logins| Subject { survey, hosts, namespaces, logins, opened: BTreeMap::new(), shut: BTreeMap::new(), now };
+        let Some(chosen) = chosen else {
+            return subject(inventory.hosts.iter().collect(), inventory.namespaces.iter().collect(), inventory.logins.iter().collect());
+        };
+        let hosts: Vec<&Host> = chosen.hosts.iter().map(|i| &inventory.hosts[*i]).collect();
+        let namespaces: Vec<&Namespace> = chosen.namespaces.iter().map(|i| &inventory.namespaces[*i]).collect();
+        let used = used(hosts.iter().copied(), namespaces.iter().copied());
+        let logins = inventory.logins.iter().filter(|l| used.contains(l.name.as_str())).collect();
+        subject(hosts, namespaces, logins)
     }
 
     /// The logins that have a password which can be opened.
@@ -85,6 +94,7 @@ pub fn lint(subject: &Subject<'_>) -> Findings {
         logins: subject.logins.len(),
         hosts: subject.hosts.len(),
         resolved: subject.survey.faults.is_empty() || !subject.survey.inventory.hosts.is_empty(),
+        secrets: None,
         sealed: subject.entries().filter(|login| !looked_at(login)).count(),
     }
 }

@@ -399,6 +399,7 @@ fn a_limit_narrows_what_is_looked_at() {
     let mut read = |_: &Path| Ok::<_, Error>(text.to_string());
     let survey = survey(Path::new("i.yml"), &mut read, LoadOptions { allow_plaintext: true, allow_expired: false, now: NOW }).unwrap();
     for (hosts, want) in [(None, 1), (Some(&[0][..]), 1), (Some(&[1][..]), 0), (Some(&[][..]), 0)] {
-        assert_eq!(lint(&Subject::new(&survey, hosts, NOW)).found.len(), want, "{hosts:?}");
+        let chosen = hosts.map(|hosts| Chosen { hosts: hosts.to_vec(), namespaces: Vec::new() });
+        assert_eq!(lint(&Subject::new(&survey, chosen.as_ref(), NOW)).found.len(), want, "{hosts:?}");
     }
 }

@@ -1,4 +1,4 @@
-//! What a look at an inventory finds, before anyone connects.
+//! What a look at an inventory finds, or at a file of Kubernetes objects, before anyone connects.
 
 /// How much a finding weighs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -65,6 +65,8 @@ pub struct Findings {
     pub logins: usize,
     /// Hosts that were looked at.
     pub hosts: usize,
+    /// Pull Secrets that were looked at, in a file of Kubernetes objects; `None` for an inventory.
+    pub secrets: Option<usize>,
     /// Whether it is known what hosts get: where the inventory has faults, they may be in the way.
     pub resolved: bool,
     /// Passwords that stayed sealed, so that rules about passwords did not see them.

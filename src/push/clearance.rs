@@ -58,7 +58,7 @@ impl Clearance {
     }
 
     /// Ends when leave is given; when it is refused, never.
-    pub(super) async fn wait(&self) {
+    pub async fn wait(&self) {
         self.until(Word::Write).await;
     }
 

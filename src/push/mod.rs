@@ -10,6 +10,7 @@ mod job;
 pub mod look;
 mod memo;
 mod observe;
+mod other;
 pub mod ping;
 mod pull;
 pub mod remove;
@@ -33,6 +34,7 @@ use crate::transport::Connector;
 use remove::Task;
 
 pub use clearance::{Clearance, Clears};
+pub use other::{Other, Sent, Work};
 
 /// The logins of a run by name.
 pub type Logins = BTreeMap<String, Login>;
@@ -70,13 +72,13 @@ pub struct Push<C> {
 
 /// [`push_all_for`] the task that writes what is wanted, with nothing to wait for.
 pub async fn push_all<C: Connector>(push: Arc<Push<C>>, hosts: Vec<Host>, stop: watch::Receiver<bool>, events: mpsc::UnboundedSender<Event>) -> Report {
-    push_all_for(push, Task::Apply, Clearance::given(), hosts, stop, events).await
+    push_all_for(push, Task::Apply, Clearance::given(), hosts, Vec::new(), stop, events).await
 }
 
-/// Brings every host to its wanted state, wave after wave and [`PushOptions::forks`] at a time, and tells `events` as it goes.
+/// Brings every host, and then every other destination, to its wanted state, wave after wave and [`PushOptions::forks`] at a time, and tells `events` as it goes.
 /// When a guard of [`PushOptions::pace`] or [`Connector::halted`] stops the run, or when `stop` turns true, no further host
 /// starts, and those in flight end in their own time. A host to [skip](Host::skip) is told as ended at once and never contacted.
-/// One row per host comes back, in the order of `hosts`, whatever happens.
+/// One row for each comes back, in the order of `hosts` and then of `others`, whatever happens.
 ///
 /// No host is written, and none ends, before `clearance` is given; whoever waits for it loses no time of its own.
 pub async fn push_all_for<C: Connector>(
@@ -84,17 +86,20 @@ pub async fn push_all_for<C: Connector>(
     task: Task,
     clearance: Clearance,
     hosts: Vec<Host>,
+    others: Vec<Other>,
     stop: watch::Receiver<bool>,
     events: mpsc::UnboundedSender<Event>,
 ) -> Report {
     let task = Arc::new(task);
     let hosts: Vec<Arc<Host>> = hosts.into_iter().map(Arc::new).collect();
-    let mut rows: Vec<HostRow> = hosts.iter().map(|h| before(h)).collect();
+    let mut rows: Vec<HostRow> = hosts.iter().map(|h| before(h)).chain(others.iter().map(|o| o.row.clone())).collect();
+    let mut others: Vec<Option<Other>> = others.into_iter().map(Some).collect();
     for (index, row) in rows.iter().enumerate().filter(|(_, row)| matches!(row.outcome, Outcome::Skipped { .. })) {
         // Whoever draws may have gone; the run goes on.
         let _ = events.send(Event::Ended { index, row: row.clone() });
     }
-    let contacted: Vec<usize> = (0..hosts.len()).filter(|i| hosts[*i].skip.is_none()).collect();
+    let is_skipped = |i: &usize| hosts.get(*i).is_some_and(|host| host.skip.is_some());
+    let contacted: Vec<usize> = (0..rows.len()).filter(|i| !is_skipped(i)).collect();
     let memos = memo::Memos { shared: (contacted.len() > 1).then(Arc::default), ..memo::Memos::default() };
     let memos = Arc::new(memos);
     let mut waves = waves::Waves::new(contacted, push.options.pace.clone());
@@ -103,13 +108,22 @@ pub async fn push_all_for<C: Connector>(
     loop {
         while running.len() < push.options.forks.max(1) && !*stop.borrow() && !clearance.is_refused() {
             let Some(next) = waves.next() else { break };
-            let (push, task, host, memos, clearance) = (push.clone(), task.clone(), hosts[next].clone(), memos.clone(), clearance.clone());
             let _ = events.send(Event::Started { index: next });
             let (index, sender) = (next, events.clone());
             let sent = move || {
                 let _ = sender.send(Event::Sent { index });
             };
-            let running_task = running.spawn(async move { host::push_host(&push, &task, &host, &memos, &sent, &clearance).await });
+            let clearance = clearance.clone();
+            let running_task = match hosts.get(next) {
+                Some(host) => {
+                    let (push, task, host, memos) = (push.clone(), task.clone(), host.clone(), memos.clone());
+                    running.spawn(async move { host::push_host(&push, &task, &host, &memos, &sent, &clearance).await })
+                }
+                None => {
+                    let other = others[next - hosts.len()].take().expect("each position has one turn");
+                    running.spawn(other.bring(Box::new(sent), clearance))
+                }
+            };
             index_of.insert(running_task.id(), next);
         }
         let Some(ended) = running.join_next_with_id().await else { break };
@@ -118,7 +132,7 @@ pub async fn push_all_for<C: Connector>(
             Err(error) => {
                 let index = index_of[&error.id()];
                 let reason = "regprov itself failed here; this is a defect, please report it".to_string();
-                (index, not_attempted(&hosts[index], Outcome::Unknown { stage: Stage::Start, reason }))
+                (index, HostRow { outcome: Outcome::Unknown { stage: Stage::Start, reason }, ..rows[index].clone() })
             }
         };
         // Whom the clearance kept from being written is no failure that a guard counts.

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::fold::{Groups, fold};
 use super::line;
-use crate::model::{Connection, Host, Target};
+use crate::model::{Connection, Host, Namespace, PullSecret, Target, Which};
 
 /// The schema of [`json`].
 pub const SCHEMA: &str = "regprov.hosts/1";
@@ -16,8 +16,9 @@ pub const SCHEMA: &str = "regprov.hosts/1";
 type Extra = (&'static str, fn(&Host) -> String);
 const EXTRAS: [Extra; 3] = [("via", via), ("become", becomes), ("skipped", |h| h.skip.as_deref().map(line).unwrap_or_default())];
 
-/// A table: hosts that are reached alike and get the same share a row, each of their targets is a line of it.
-pub fn table(hosts: &[Host]) -> String {
+/// A table: hosts that are reached alike and get the same share a row, each of their targets is a line of it. Below it one of namespaces, where
+/// there are any.
+pub fn table(hosts: &[Host], namespaces: &[Namespace]) -> String {
     let extras: Vec<Extra> = EXTRAS.into_iter().filter(|(_, cell)| hosts.iter().any(|h| !cell(h).is_empty())).collect();
     let mut groups = Groups::new();
     for host in hosts {
@@ -39,6 +40,41 @@ pub fn table(hosts: &[Host]) -> String {
         column.set_padding((0, 2));
     }
     let total = if hosts.len() == 1 { "1 host".to_string() } else { format!("{} hosts", hosts.len()) };
+    let of_hosts = format!("{}\n\n{total}\n", table.trim_fmt());
+    match (hosts.is_empty(), namespaces.is_empty()) {
+        (_, true) => of_hosts,
+        (true, false) => table_of(namespaces),
+        (false, false) => format!("{of_hosts}\n{}", table_of(namespaces)),
+    }
+}
+
+/// The same of namespaces: those that get the same share a row, each Secret is a line of it.
+fn table_of(namespaces: &[Namespace]) -> String {
+    let mut groups: Vec<(Vec<[String; 3]>, Vec<String>)> = Vec::new();
+    for namespace in namespaces {
+        let cell = |secret: &PullSecret| [line(&secret.name), secret.logins.join(", "), secret.service_accounts.join(", ")];
+        let secrets: Vec<[String; 3]> = namespace.secrets.iter().map(cell).collect();
+        match groups.iter_mut().find(|(same, _)| *same == secrets) {
+            Some((_, names)) => names.push(line(&namespace.to_string())),
+            None => groups.push((secrets, vec![line(&namespace.to_string())])),
+        }
+    }
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+    table.set_header(["namespaces", "count", "secret", "logins", "service accounts"]);
+    for (secrets, names) in groups {
+        let column = |i: usize| secrets.iter().map(|s| s[i].as_str()).collect::<Vec<_>>().join("\n");
+        table.add_row([names.join("\n"), names.len().to_string(), column(0), column(1), column(2)]);
+    }
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    let is_open = namespaces.iter().any(|n| n.name().is_none());
+    let total = match namespaces.len() {
+        _ if is_open => "a selector stands for what its cluster tells when a run begins".to_string(),
+        1 => "1 namespace".to_string(),
+        n => format!("{n} namespaces"),
+    };
     format!("{}\n\n{total}\n", table.trim_fmt())
 }
 
@@ -98,6 +134,29 @@ fn user(host: &Host) -> &str {
 struct Document<'a> {
     schema: &'static str,
     hosts: Vec<HostJson<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    namespaces: Vec<NamespaceJson<'a>>,
+}
+
+#[derive(Serialize)]
+struct NamespaceJson<'a> {
+    name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    context: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    namespace: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    namespace_selector: Option<&'a str>,
+    secrets: Vec<SecretJson<'a>>,
+}
+
+#[derive(Serialize)]
+struct SecretJson<'a> {
+    secret: &'a str,
+    block: &'a str,
+    logins: &'a [String],
+    labels: &'a BTreeMap<String, String>,
+    service_accounts: &'a [String],
 }
 
 #[derive(Serialize)]
@@ -133,7 +192,23 @@ struct TargetJson<'a> {
 }
 
 /// The same as one JSON document with a final line feed, a row for every host in inventory order.
-pub fn json(hosts: &[Host]) -> String {
+pub fn json(hosts: &[Host], namespaces: &[Namespace]) -> String {
+    fn secret(s: &PullSecret) -> SecretJson<'_> {
+        SecretJson { secret: &s.name, block: &s.block, logins: &s.logins, labels: &s.labels, service_accounts: &s.service_accounts }
+    }
+    let namespaces = namespaces
+        .iter()
+        .map(|n| NamespaceJson {
+            name: n.to_string(),
+            context: n.context.as_deref(),
+            namespace: n.name(),
+            namespace_selector: match &n.which {
+                Which::Named(_) => None,
+                Which::Selected(selector) => Some(selector),
+            },
+            secrets: n.secrets.iter().map(secret).collect(),
+        })
+        .collect();
     let hosts = hosts
         .iter()
         .map(|h| HostJson {
@@ -162,7 +237,7 @@ pub fn json(hosts: &[Host]) -> String {
                 .collect(),
         })
         .collect();
-    serde_json::to_string_pretty(&Document { schema: SCHEMA, hosts }).expect("strings, numbers and lists are JSON") + "\n"
+    serde_json::to_string_pretty(&Document { schema: SCHEMA, hosts, namespaces }).expect("strings, numbers and lists are JSON") + "\n"
 }
 
 #[cfg(test)]
@@ -207,7 +282,7 @@ bare          1      root   22    (nothing)
 
 6 hosts
 ";
-        assert_eq!(table(&fleet()), want);
+        assert_eq!(table(&fleet(), &[]), want);
     }
 
     #[test]
@@ -226,8 +301,8 @@ gpu9   1      admin  22                   sudo    drained: bad\\u{1b} DIMM  (not
 
 3 hosts
 ";
-        assert_eq!(table(&hosts), want);
-        let doc: serde_json::Value = serde_json::from_str(&json(&hosts)).unwrap();
+        assert_eq!(table(&hosts, &[]), want);
+        let doc: serde_json::Value = serde_json::from_str(&json(&hosts, &[])).unwrap();
         assert_eq!((&doc["hosts"][0]["connection"], &doc["hosts"][1]["jump"]), (&"local".into(), &"admin@bastion".into()));
         assert_eq!((&doc["hosts"][2]["become"], &doc["hosts"][2]["skip"]), (&true.into(), &"drained: bad\\u{1b} DIMM".into()));
         assert_eq!(doc["hosts"][0].get("skip"), None);
@@ -238,10 +313,10 @@ gpu9   1      admin  22                   sudo    drained: bad\\u{1b} DIMM  (not
         let mut target = target(TargetKind::Docker, "/x", 0o600, None, &["hub"]);
         target.cred_helpers = vec![CredHelper { registry: Registry::parse("gcr.io").unwrap().0, helper: "gcloud".into() }];
         let hosts = [host("n1", None, 22, &[target])];
-        assert!(table(&hosts).contains("hub, gcr.io by gcloud\n"), "{}", table(&hosts));
-        let doc: serde_json::Value = serde_json::from_str(&json(&hosts)).unwrap();
+        assert!(table(&hosts, &[]).contains("hub, gcr.io by gcloud\n"), "{}", table(&hosts, &[]));
+        let doc: serde_json::Value = serde_json::from_str(&json(&hosts, &[])).unwrap();
         assert_eq!(doc["hosts"][0]["targets"][0]["cred_helpers"]["gcr.io"], "gcloud");
-        let doc: serde_json::Value = serde_json::from_str(&json(&fleet())).unwrap();
+        let doc: serde_json::Value = serde_json::from_str(&json(&fleet(), &[])).unwrap();
         assert_eq!(doc["hosts"][0]["targets"][0].get("cred_helpers"), None);
     }
 
@@ -275,15 +350,15 @@ n1     1      root  22    enroot         auto                     0600 root only
 
 1 host
 ";
-        assert_eq!(table(&hosts), want);
-        let doc: serde_json::Value = serde_json::from_str(&json(&hosts)).unwrap();
+        assert_eq!(table(&hosts, &[]), want);
+        let doc: serde_json::Value = serde_json::from_str(&json(&hosts, &[])).unwrap();
         let targets = &doc["hosts"][0]["targets"];
         assert_eq!((&targets[0]["path"], &targets[1]["mirror"]), (&"auto".into(), &"https://m.example.org".into()));
     }
 
     #[test]
     fn json_has_a_row_for_every_host() {
-        let doc: serde_json::Value = serde_json::from_str(&json(&fleet())).unwrap();
+        let doc: serde_json::Value = serde_json::from_str(&json(&fleet(), &[])).unwrap();
         assert_eq!(doc["schema"], SCHEMA);
         assert_eq!(doc["hosts"].as_array().unwrap().len(), 6);
         assert_eq!(doc["hosts"][0]["targets"][1]["group"], "users");

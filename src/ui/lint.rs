@@ -45,7 +45,10 @@ fn sum(findings: &Findings) -> String {
     let n = |count: usize, one: &str| if count == 1 { format!("1 {one}") } else { format!("{count} {one}s") };
     let [errors, warnings, notes] = [(Level::Error, "error"), (Level::Warning, "warning"), (Level::Note, "note")].map(|(l, one)| n(findings.count(l), one));
     let found = if findings.found.is_empty() { "nothing found".to_string() } else { format!("{errors}, {warnings}, {notes}") };
-    let mut out = format!("{found} in {} and {}\n", n(findings.logins, "login"), n(findings.hosts, "host"));
+    let mut out = match findings.secrets {
+        Some(secrets) => format!("{found} in {}\n", n(secrets, "pull Secret")),
+        None => format!("{found} in {} and {}\n", n(findings.logins, "login"), n(findings.hosts, "host")),
+    };
     for missed in missed(findings) {
         out.push_str(&format!("{missed}\n"));
     }
@@ -94,6 +97,8 @@ struct Summary {
     notes: usize,
     logins: usize,
     hosts: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    secrets: Option<usize>,
     resolved: bool,
     sealed: usize,
 }
@@ -123,6 +128,7 @@ pub fn json(findings: &Findings) -> String {
             notes: findings.count(Level::Note),
             logins: findings.logins,
             hosts: findings.hosts,
+            secrets: findings.secrets,
             resolved: findings.resolved,
             sealed: findings.sealed,
         },

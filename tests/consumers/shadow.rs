@@ -37,7 +37,7 @@ fn a_credential_helper_hides_the_login_until_it_is_taken_out() {
         apply(&node, &removing, &sites, None, 0);
         let (ran, seen) = fetch(&mut node, &script, ngc);
         assert!(ran.good, "{name} reads the file: {} {seen:?}", ran.said);
-        expect_granted(Auth::Token, ngc, &seen);
+        expect_granted(Auth::Token, "pull", ngc, &seen);
         assert!(fs::read_to_string(HELPED.0).unwrap().contains("\"quay.io\""), "the helper of another registry stays");
     }
 }
@@ -59,7 +59,7 @@ fn an_earlier_file_of_podman_hides_the_login_until_it_is_gone() {
     fs::remove_file(EARLIER).unwrap();
     let (ran, seen) = fetch(&mut node, PODMANS_OWN.fetch, ngc);
     assert!(ran.good, "{} {seen:?}", ran.said);
-    expect_granted(Auth::Token, ngc, &seen);
+    expect_granted(Auth::Token, "pull", ngc, &seen);
 }
 
 /// Two accounts for two paths of one registry: podman finds each by its path.
@@ -75,7 +75,7 @@ fn podman_finds_logins_by_the_path_of_the_image() {
     node.apply(PODMANS_OWN.targets, &[others, ours], 0);
     let (ran, seen) = fetch(&mut node, PODMANS_OWN.fetch, harbor);
     assert!(ran.good, "{} {seen:?}", ran.said);
-    expect_granted(Auth::Token, harbor, &seen);
+    expect_granted(Auth::Token, "pull", harbor, &seen);
     let (ran, seen) = fetch(&mut node, "podman --storage-driver vfs pull harbor.test/others/tiny:v1", harbor);
     assert!(!ran.good && seen.iter().any(|s| s.user == "other" && s.verdict == Verdict::WrongPassword), "{} {seen:?}", ran.said);
 }
@@ -102,6 +102,6 @@ fn a_credential_helper_that_is_wanted_is_asked() {
         fs::set_permissions("/rig/bin/docker-credential-ours", fs::Permissions::from_mode(0o755)).unwrap();
         let (ran, seen) = fetch(&mut node, &script, ngc);
         assert!(ran.good, "{target}: {} {seen:?}", ran.said);
-        expect_granted(Auth::Token, ngc, &seen);
+        expect_granted(Auth::Token, "pull", ngc, &seen);
     }
 }

@@ -99,9 +99,9 @@ fn answer(signer: &Signer, site: &Site, request: &Request, log: &Mutex<Vec<Seen>
         let mut parts = scope.splitn(3, ':');
         if let (Some("repository"), Some(name), Some(actions)) = (parts.next(), parts.next(), parts.next())
             && name.starts_with(&format!("{}/", site.namespace))
-            && actions.split(',').any(|a| a == "pull")
         {
-            access.push(json!({"type": "repository", "name": name, "actions": ["pull"]}));
+            let actions: Vec<&str> = actions.split(',').filter(|a| ["pull", "push"].contains(a)).collect();
+            access.push(json!({"type": "repository", "name": name, "actions": actions}));
         }
     }
     log.lock().unwrap().push(Seen { user: user.clone(), what: wanted, verdict });

@@ -1,5 +1,7 @@
 //! Secrets as kubectl prints them, and as people write them.
 
+use base64::Engine as _;
+
 use super::super::testing;
 use super::*;
 
@@ -37,7 +39,7 @@ fn secrets_of_all_forms_are_read() {
     let wrapped: Vec<String> =
         base64(&format!("{CONFIG}\n")).as_bytes().chunks(76).map(|c| format!("\n    {}", String::from_utf8(c.to_vec()).unwrap())).collect();
     check(&secret(&format!("|{}", wrapped.concat())), &[HUB]);
-    let folded = "note Secret runai/regcred has base64 with spaces in it, as folded lines (`>-`) make them: Kubernetes refuses that...";
+    let folded = "note Secret runai/regcred: it has base64 with spaces in it, as folded lines (`>-`) make them: Kubernetes refuses that...";
     check(&secret(&format!(">-{}", wrapped.concat())), &[HUB, folded]);
     let json = format!(
         r#"{{"apiVersion":"v1","kind":"Secret","metadata":{{"name":"regcred","namespace":"runai"}},"type":"kubernetes.io/dockerconfigjson","data":{{".dockerconfigjson":"{}"}}}}"#,
@@ -59,7 +61,7 @@ fn secrets_of_all_forms_are_read() {
 fn the_older_type_has_its_entries_at_the_top() {
     let cfg = |json: &str| secret(&base64(json)).replace("dockerconfigjson", "dockercfg");
     check(&cfg(r#"{"nvcr.io":{"auth":"dTpw","email":"x@example.org"}}"#), &["nvcr.io u p Secret runai/regcred \"nvcr.io\""]);
-    check(&cfg(CONFIG), &[HUB, "note Secret runai/regcred has `auths` in a `.dockercfg`..."]);
+    check(&cfg(CONFIG), &[HUB, "note Secret runai/regcred: it has `auths` in a `.dockercfg`..."]);
 }
 
 #[test]
@@ -69,11 +71,14 @@ fn mistakes_of_manuals_are_told_and_the_login_is_taken() {
         &secret(&base64(r#"{"https://eu.gcr.io": { "auth": "dTpw"}}"#)),
         &[
             "eu.gcr.io u p Secret runai/regcred \"https://eu.gcr.io\"",
-            "note Secret runai/regcred has no `auths`: its entries stand at the top, where the kubelet finds none of them...",
+            "note Secret runai/regcred: it has no `auths`: its entries stand at the top, where the kubelet finds none of them...",
         ],
     );
     // A label at the indentation of `labels:`.
-    check(&secret(&base64(CONFIG)).replace("  namespace: runai\n", "  namespace: runai\n  labels:\n  runai/cluster-wide: \"true\"\n"), &[HUB]);
+    check(
+        &secret(&base64(CONFIG)).replace("  namespace: runai\n", "  namespace: runai\n  labels:\n  runai/cluster-wide: \"true\"\n"),
+        &[HUB, "note Secret runai/regcred: `runai/cluster-wide` stands beside `labels:`..."],
+    );
     // Without `auth`, as by hand.
     check(
         &secret(&base64(r#"{"auths":{"https://registry.example.org":{"username":"robot$x","password":"p"}}}"#)),
@@ -81,13 +86,13 @@ fn mistakes_of_manuals_are_told_and_the_login_is_taken() {
     );
     check(
         &secret(&base64(CONFIG)).replace("type: kubernetes.io/dockerconfigjson\n", ""),
-        &[HUB, "note Secret runai/regcred is of type Opaque: the kubelet takes `.dockerconfigjson` only from one of type kubernetes.io/dockerconfigjson"],
+        &[HUB, "note Secret runai/regcred: it is of type Opaque: the kubelet takes `.dockerconfigjson` only from one of type kubernetes.io/dockerconfigjson"],
     );
-    check(&secret(&format!("'{CONFIG}'")), &[HUB, "note Secret runai/regcred has its JSON under `data` as it stands, where Kubernetes wants base64..."]);
-    check(&secret(&base64(&base64(CONFIG))), &[HUB, "note Secret runai/regcred has base64 of base64..."]);
+    check(&secret(&format!("'{CONFIG}'")), &[HUB, "note Secret runai/regcred: it has its JSON under `data` as it stands, where Kubernetes wants base64..."]);
+    check(&secret(&base64(&base64(CONFIG))), &[HUB, "note Secret runai/regcred: it has base64 of base64..."]);
     let unpadded = base64(&format!("{CONFIG} "));
     assert!(unpadded.ends_with('='));
-    check(&secret(unpadded.trim_end_matches('=')), &[HUB, "note Secret runai/regcred has base64 without its padding..."]);
+    check(&secret(unpadded.trim_end_matches('=')), &[HUB, "note Secret runai/regcred: it has base64 without its padding..."]);
 }
 
 #[test]
@@ -97,12 +102,12 @@ fn secrets_without_a_login_say_why() {
         ("hunter2!", "left Secret runai/regcred: its `.dockerconfigjson` is no base64"),
         ("[a]", "left Secret runai/regcred: its `.dockerconfigjson` is no text"),
         ("aHVudGVyMg==", "left Secret runai/regcred: its `.dockerconfigjson` is not a JSON object"),
-        ("", "left Secret runai/regcred: it is of type kubernetes.io/dockerconfigjson and has no `.dockerconfigjson`"),
+        ("", "left Secret runai/regcred: it is of type kubernetes.io/dockerconfigjson and has no `.dockerconfigjson`: the API server refuses it"),
     ] {
         check(&secret(value), &[want]);
     }
     for (json, want) in [
-        ("{}", "its `.dockerconfigjson` has no `auths`"),
+        ("{}", "its `.dockerconfigjson` has no `auths`, in which the kubelet looks for logins"),
         (r#"{"auths":{}}"#, "its `.dockerconfigjson` has no entry"),
         (
             r#"{"auths":{},"credsStore":"desktop"}"#,

@@ -2,6 +2,7 @@
 //! [`resolve`](super::resolve) to say.
 
 mod connection;
+mod kubernetes;
 mod shape;
 mod target;
 
@@ -11,6 +12,7 @@ use connection::connection;
 use target::targets;
 
 pub(super) use connection::{Connection, account, address, hop};
+pub(super) use kubernetes::Block;
 pub(crate) use shape::{Shape, TOP};
 pub(super) use target::TargetSpec;
 
@@ -28,8 +30,22 @@ pub(super) const VAULT_KEYS: Keys =
 
 /// Keys of an inventory.
 pub(super) const TOP_KEYS: Keys = Keys {
-    known: &["version", "id", "vault", "signed", "defaults", "groups", "hosts", "recipients", "logins", "become_password", "vault_id", "vault_serial"],
-    reserved: &["kubernetes"],
+    known: &[
+        "version",
+        "id",
+        "vault",
+        "signed",
+        "defaults",
+        "groups",
+        "hosts",
+        "kubernetes",
+        "recipients",
+        "logins",
+        "become_password",
+        "vault_id",
+        "vault_serial",
+    ],
+    reserved: &[],
     private: false,
 };
 
@@ -137,6 +153,7 @@ pub(super) struct Parts {
     pub(super) verify: VerifyMode,
     pub(super) groups: Vec<Group>,
     pub(super) hosts: Vec<HostSpec>,
+    pub(super) kubernetes: Vec<Block>,
     /// How many more hosts the groups may list.
     pub(super) room: usize,
     /// What sources say of hosts, by their names.
@@ -157,6 +174,7 @@ pub(super) fn read(reader: &mut Reader<'_>, fields: &Fields<'_>) -> Parts {
         verify: VerifyMode::Off,
         groups: Vec::new(),
         hosts: Vec::new(),
+        kubernetes: fields.value("kubernetes").map(|n| kubernetes::blocks(reader, n)).unwrap_or_default(),
         room: HOSTS_MAX,
         sourced: HashMap::new(),
     };
@@ -177,7 +195,8 @@ pub(super) fn read(reader: &mut Reader<'_>, fields: &Fields<'_>) -> Parts {
                 reader.fault(node.pos, format!("more than {GROUPS_MAX} groups"));
             }
         }
-        None => reader.fault(Pos::default(), "has no `groups`, so there are no hosts"),
+        None if fields.get("kubernetes").is_none() => reader.fault(Pos::default(), "has no `groups`, so there are no hosts, and no `kubernetes`"),
+        None => {}
     }
     if let Some(node) = fields.value("hosts") {
         match &node.value {

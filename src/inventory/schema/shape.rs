@@ -3,6 +3,7 @@
 //! It goes by the same lists of keys as the reader. A key without an entry of its own is [`Shape::Plain`], and a plain place shows no map;
 //! so a key that is new to the schema is shown in part, not read wrong. One that holds a secret needs an entry here.
 
+use super::kubernetes::BLOCK_KEYS;
 use super::target::TARGET_KEYS;
 use super::{DEFAULTS_KEYS, GROUP_KEYS, HOST_KEYS, TOP_KEYS};
 use crate::inventory::document::{LOGIN_KEYS, PREVIOUS_KEYS};
@@ -58,10 +59,14 @@ pub(crate) static TOP: Schema = Schema {
         ("defaults", Shape::Keyed(&Schema { keys: DEFAULTS_KEYS, shapes: &[PROXY, ("targets", TARGETS)] })),
         ("groups", Shape::Named(&Shape::Keyed(&GROUP))),
         ("hosts", Shape::Named(&Shape::Keyed(&Schema { keys: HOST_KEYS, shapes: &[PROXY, ("targets", TARGETS)] }))),
+        ("kubernetes", Shape::Named(&Shape::Keyed(&BLOCK))),
         ("logins", Shape::Named(&Shape::Keyed(&LOGIN))),
         ("become_password", Shape::Password),
     ],
 };
+
+static BLOCK: Schema =
+    Schema { keys: BLOCK_KEYS, shapes: &[("secret", Shape::Plain), ("labels", Shape::Named(&Shape::Plain)), ("annotations", Shape::Named(&Shape::Plain))] };
 
 static GROUP: Schema = Schema { keys: GROUP_KEYS, shapes: &[PROXY, ("hosts", Shape::PlainOr(&Shape::Keyed(&SOURCE))), ("targets", TARGETS)] };
 
@@ -102,7 +107,7 @@ mod tests {
     fn keys_with_a_shape_are_known_and_those_named_like_a_secret_have_one() {
         let mut found = Vec::new();
         all(&TOP, &mut found);
-        assert_eq!(found.len(), 11);
+        assert_eq!(found.len(), 12);
         for schema in found {
             assert!(schema.shapes.iter().all(|(key, _)| schema.keys.known.contains(key)));
             for key in schema.keys.known.iter().filter(|key| ["pass", "secret", "token", "print"].iter().any(|word| key.contains(word))) {
@@ -110,7 +115,7 @@ mod tests {
             }
         }
         let shape = |key| TOP.shape(key);
-        assert!(matches!((shape("vault"), shape("become_password"), shape("kubernetes")), (Some(Shape::Plain), Some(Shape::Password), None)));
+        assert!(matches!((shape("vault"), shape("become_password"), shape("namespaces")), (Some(Shape::Plain), Some(Shape::Password), None)));
         assert!(TOP.is_slip("become_passwrod") && !TOP.is_slip("hunter2"));
     }
 }
