@@ -228,7 +228,7 @@ pub(super) fn targeted(inventory: &Inventory, chosen: &[usize], ssh: &SshArgs, b
 }
 
 /// Opens the logins that these hosts get, and no others: a host that is skipped gets none.
-pub(super) fn open(opener: &mut Opener, inventory: &Inventory, hosts: &[Host], allow_plaintext: bool) -> Result<Logins> {
+fn open(opener: &mut Opener, inventory: &Inventory, hosts: &[Host], allow_plaintext: bool) -> Result<Logins> {
     let wanted: BTreeSet<&str> = contacted(hosts).flat_map(|h| &h.targets).flat_map(|t| &t.logins).map(String::as_str).collect();
     let entries: Vec<&LoginEntry> = inventory.logins.iter().filter(|l| wanted.contains(l.name.as_str())).collect();
     Ok(opener.logins(&entries, allow_plaintext)?.into_iter().map(|l| (l.name.clone(), l)).collect())
@@ -240,7 +240,7 @@ fn contacted(hosts: &[Host]) -> impl Iterator<Item = &Host> {
 }
 
 /// What the formats refuse whatever the nodes are like; a problem that many hosts share is told once.
-pub(super) fn check(hosts: &[Host], logins: &Logins) -> Result<()> {
+fn check(hosts: &[Host], logins: &Logins) -> Result<()> {
     let mut seen = Vec::new();
     let mut problems = Vec::new();
     for target in contacted(hosts).flat_map(|h| &h.targets) {

@@ -2,29 +2,39 @@
 
 use super::output::{NewFile, Output};
 use crate::cli::RenderArgs;
-use crate::command::apply;
 use crate::command::console::Console;
-use crate::command::load::{Opener, check_expiry};
+use crate::command::load::Opener;
 use crate::error::{Error, Result};
-use crate::inventory::{self, Inventory};
-use crate::model::Host;
+use crate::format;
+use crate::inventory::Inventory;
+use crate::model::{Host, Target};
 use crate::push::render::render_all;
 use crate::ui;
 use crate::ui::fold::fold_counted;
 
-/// Writes the files of the chosen hosts, and returns the exit code: 3 when one does not follow from the inventory.
-pub(super) fn render(args: &RenderArgs, opener: &mut Opener, mut inventory: Inventory, output: &Output, console: &mut Console<'_>) -> Result<u8> {
-    let folder = &args.output;
-    let chosen = opener.limit(&inventory, args.limit.as_deref())?;
-    inventory::select(&mut inventory, &args.logins, &args.targets)?;
+/// Writes the files of the hosts at these positions, and returns the exit code: 3 when one does not follow from the inventory.
+pub(super) fn render(
+    args: &RenderArgs,
+    opener: &mut Opener,
+    inventory: &Inventory,
+    chosen: &[usize],
+    output: &Output<'_>,
+    console: &mut Console<'_>,
+) -> Result<u8> {
+    let folder = output.path.ok_or_else(|| Error::usage("the files of hosts go to a folder").hint("name it with -o DIR"))?;
     let (hosts, skipped): (Vec<Host>, Vec<Host>) =
         chosen.iter().map(|i| inventory.hosts[*i].clone()).filter(|h| !h.targets.is_empty()).partition(|h| h.skip.is_none());
     if hosts.is_empty() {
         return Err(Error::usage("no host is left that gets any of that").hint("`regprov hosts` shows who gets what; --limit, --login and --target narrow it"));
     }
-    let logins = apply::open(opener, &inventory, &hosts, args.vault.allow_plaintext)?;
-    check_expiry(logins.values(), &inventory.logins, args.allow_expired)?;
-    apply::check(&hosts, &logins)?;
+    let logins = super::open(args, opener, inventory, &hosts, &[])?;
+    let mut targets: Vec<&Target> = Vec::new();
+    for target in hosts.iter().flat_map(|h| &h.targets) {
+        if !targets.contains(&target) {
+            targets.push(target);
+        }
+    }
+    super::check(targets.into_iter().flat_map(|t| format::problems(t, &t.logins.iter().filter_map(|l| logins.get(l)).collect::<Vec<_>>())))?;
 
     let (mut files, mut refused, mut differ) = (Vec::new(), Groups::default(), Groups::default());
     for (host, rendered) in hosts.iter().zip(render_all(&hosts, &logins)) {
@@ -34,12 +44,13 @@ pub(super) fn render(args: &RenderArgs, opener: &mut Opener, mut inventory: Inve
                     if let Some(differs) = file.differs {
                         differ.add(format!("{} is to be {differs}, and is 0600 here", file.path), &host.name);
                     }
-                    files.push(NewFile { path: output.named(&folder.join(&host.name), &file.path), content: file.content });
+                    files.push(NewFile { path: output.named(&folder.join(&host.name), file.path.as_str()), content: file.content });
                 }
                 Err(why) => refused.add(format!("{} {}: {why}", file.target, file.shown), &host.name),
             }
         }
     }
+    output.only_ours(folder)?;
     let written = if files.is_empty() { None } else { Some(output.write_below(folder, &files, opener)?) };
     tell(&skipped, &refused, &differ);
     if let Some(written) = written {

@@ -12,12 +12,13 @@ use super::in_git;
 use crate::command::files::{self, FILE_BYTES_MAX};
 use crate::command::load::Opener;
 use crate::error::{Error, Result};
-use crate::model::RemotePath;
 use crate::vault::file::{encrypt_value, whole_header};
 use crate::vault::{Fit, Recipients};
 
 /// How files are written.
-pub(super) struct Output {
+pub(super) struct Output<'a> {
+    /// Where to; `None` for stdout.
+    pub(super) path: Option<&'a Path>,
     /// For whom they are sealed; `None` where they are not.
     pub(super) recipients: Option<Recipients>,
     /// Whether a file that holds something else gives way.
@@ -53,11 +54,11 @@ enum Step {
     Replace,
 }
 
-impl Output {
-    /// The path of a host's file in that host's folder.
-    pub(super) fn named(&self, folder: &Path, path: &RemotePath) -> PathBuf {
+impl Output<'_> {
+    /// The path of a file below a folder; `path` is where it lies from there on.
+    pub(super) fn named(&self, folder: &Path, path: &str) -> PathBuf {
         let suffix = if self.recipients.is_some() { ".age" } else { "" };
-        folder.join(format!("{}{suffix}", path.as_str().trim_start_matches('/')))
+        folder.join(format!("{}{suffix}", path.trim_start_matches('/')))
     }
 
     /// What goes out: the content, sealed where it shall be.
@@ -72,11 +73,9 @@ impl Output {
     /// Writes files below a folder, 0600, with the directories that lead to them, 0700. Each is made or replaced in one step.
     ///
     /// # Errors
-    /// Nothing is written where a file holds something else, or what is not sealed would lie where others could change it, or git would
-    /// commit it.
+    /// Nothing is written where a file holds something else, or git would commit what is not sealed.
     pub(super) fn write_below(&self, folder: &Path, all: &[NewFile], opener: &mut Opener) -> Result<Written> {
         if self.recipients.is_none() {
-            only_ours(folder)?;
             in_git::check(folder, all.iter().map(|file| file.path.as_path()))?;
         }
         let mut steps = Vec::with_capacity(all.len());
@@ -131,18 +130,17 @@ impl Output {
             None => Err(Error::usage(format!("{path} exists already, and no identity at hand opens it to see what it holds"))),
         }
     }
-}
-
-/// Refuses a folder in which others could put another file in the place of ours.
-fn only_ours(folder: &Path) -> Result<()> {
-    let Ok(meta) = fs::metadata(folder) else { return Ok(()) };
-    let shown = folder.display();
-    if !meta.is_dir() {
-        return Err(Error::usage(format!("{shown} is no folder")));
+    /// Refuses a folder in which others could put another file in the place of ours, for what is not sealed.
+    pub(super) fn only_ours(&self, folder: &Path) -> Result<()> {
+        let Ok(meta) = fs::metadata(folder) else { return Ok(()) };
+        let shown = folder.display();
+        if !meta.is_dir() {
+            return Err(Error::usage(format!("{shown} is no folder")));
+        }
+        let me = rustix::process::geteuid().as_raw();
+        if self.recipients.is_none() && (meta.uid() != me || meta.mode() & 0o022 != 0) {
+            return Err(Error::usage(format!("others can write in {shown}")).hint("name a folder of your own, such as a new one in it"));
+        }
+        Ok(())
     }
-    let me = rustix::process::geteuid().as_raw();
-    if meta.uid() != me || meta.mode() & 0o022 != 0 {
-        return Err(Error::usage(format!("others can write in {shown}")).hint("name a folder of your own, such as a new one in it"));
-    }
-    Ok(())
 }
