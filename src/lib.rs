@@ -104,7 +104,7 @@
 //! | [`transport`] | `model`, `node` | sockets, key files, the agent, a local sh, proxy commands, ssh's configuration |
 //! | [`push`] | `model`, `plan`, `format`, `node`, `transport` | through `transport` only |
 //! | [`registry`] | `model` | HTTP, the system's CAs, the proxies of the environment |
-//! | [`kubernetes`] | `error`, `model` | kubeconfigs and the programs that they name, HTTP to API servers |
+//! | [`kubernetes`] | `error`, `model`, `format` | kubeconfigs and the programs that they name, HTTP to API servers |
 //! | [`ui`] | `model` | the terminal |
 //! | [`cli`] | `model` | never |
 //! | [`command`] | all above | the admin's files and known_hosts, the journal, what was seen of vaults, questions on the terminal, what names hosts, git, ssh-keygen |

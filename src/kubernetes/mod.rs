@@ -5,13 +5,17 @@
 //! answers is never shown as it came: a server, and whoever stands before it, may repeat what was sent, and what is sent here is a password.
 
 mod access;
+mod answer;
+pub mod apply;
 mod credentials;
 mod exec;
 mod kubeconfig;
 mod proxy;
 mod rights;
+mod secret;
 mod select;
 mod send;
+mod service_account;
 mod trouble;
 
 pub use access::{Cluster, IN_CLUSTER, Kubeconfigs, Timeouts};
