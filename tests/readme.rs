@@ -61,9 +61,9 @@ fn every_long_flag_that_is_named_exists() {
     }
     let mut known = Vec::new();
     flags(&Cli::command(), &mut known);
-    // Flags of cargo, of the quickstart, of ansible-inventory, of .ci/run and of docker; they stand in the same text.
+    // Flags of cargo, of the quickstart, of ansible-inventory, of .ci/run, of docker and of kubectl; they stand in the same text.
     known.extend(
-        ["--list", "--stay", "--version", "--release", "--locked", "--example", "--path", "--test", "--bench", "--full", "--password-stdin"]
+        ["--list", "--stay", "--version", "--release", "--locked", "--example", "--path", "--test", "--bench", "--full", "--password-stdin", "--context", "--server-side", "--field-manager"]
             .map(str::to_string),
     );
     let text = page("README.md");
