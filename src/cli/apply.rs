@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
-use super::{AuditArgs, OpenArgs, SourceArgs, SshArgs, target_parser};
+use super::{AuditArgs, ClusterArgs, OpenArgs, SourceArgs, SshArgs, target_parser};
 use crate::model::verify::VerifyMode;
 use crate::model::{Image, Portion, TargetKind};
 
@@ -26,6 +26,12 @@ pub struct ApplyArgs {
     /// How the hosts are reached.
     #[command(flatten)]
     pub ssh: SshArgs,
+    /// Which clusters are spoken with.
+    #[command(flatten)]
+    pub clusters: ClusterArgs,
+    /// What they may lose.
+    #[command(flatten)]
+    pub secrets: SecretArgs,
     /// What the inventory may do.
     #[command(flatten)]
     pub sources: SourceArgs,
@@ -72,6 +78,18 @@ pub struct WhatArgs {
     /// Then let each host itself ask the registry for this image with its curl and its login; a host that is not granted it fails
     #[arg(long, value_name = "IMAGE")]
     pub pull_test: Option<Image>,
+}
+
+/// What `apply` may do to Secrets that are not as it left them.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Kubernetes")]
+pub struct SecretArgs {
+    /// Take over what another manager owns in a Secret, and name who it was
+    #[arg(long)]
+    pub force_conflicts: bool,
+    /// Delete a Secret that cannot be changed (another type, `immutable: true`) and make it anew
+    #[arg(long)]
+    pub replace: bool,
 }
 
 /// How the run goes through the hosts.

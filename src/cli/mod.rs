@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 
-pub use apply::{ApplyArgs, ApplyOutputArgs, ApplyVerifyArgs, RemoveArgs, RunArgs, WhatArgs};
+pub use apply::{ApplyArgs, ApplyOutputArgs, ApplyVerifyArgs, RemoveArgs, RunArgs, SecretArgs, WhatArgs};
 pub use harbor::{HarborArgs, HarborVerb, RobotCreateArgs, RobotDeleteArgs, RobotListArgs, RobotRotateArgs, RobotVerb};
 pub use import::{DeepopsArgs, ImportArgs, ImportVerb, VaultPasswordArgs};
 pub use look::{ExpiryArgs, ExplainArgs, HostsArgs, LintArgs, PingArgs, StatusArgs, TrustArgs, VerifyArgs};
@@ -97,6 +97,27 @@ pub struct SourceArgs {
     /// can write it
     #[arg(long)]
     pub allow_commands: bool,
+}
+
+/// Which clusters are spoken with, and whether.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Kubernetes")]
+pub struct ClusterArgs {
+    /// Only hosts, or only namespaces of clusters
+    #[arg(long, value_name = "hosts|kubernetes", value_parser = PossibleValuesParser::new(["hosts", "kubernetes"]).map(|word| if word == "hosts" { Only::Hosts } else { Only::Kubernetes }))]
+    pub only: Option<Only>,
+    /// kubeconfig file [default: those of KUBECONFIG, ~/.kube/config, the service account of the Pod in which this runs]
+    #[arg(long, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+}
+
+/// One kind of destination.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Only {
+    /// Hosts.
+    Hosts,
+    /// Namespaces of clusters.
+    Kubernetes,
 }
 
 /// How hosts are reached.

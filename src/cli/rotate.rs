@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::{ApplyOutputArgs, AuditArgs, OpenArgs, RunArgs, SourceArgs, SshArgs};
+use super::{ApplyOutputArgs, AuditArgs, ClusterArgs, OpenArgs, RunArgs, SourceArgs, SshArgs};
 use crate::model::Image;
 
 /// `regprov rotate ...`.
@@ -117,6 +117,9 @@ pub struct RotateRunArgs {
     /// How the hosts are reached.
     #[command(flatten)]
     pub ssh: SshArgs,
+    /// Which clusters are spoken with.
+    #[command(flatten)]
+    pub clusters: ClusterArgs,
     /// What the inventory may do.
     #[command(flatten)]
     pub sources: SourceArgs,

@@ -1,6 +1,6 @@
 //! `regprov apply`: the line from an inventory to a report.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::ffi::OsString;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,6 +9,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
 use super::become_password::become_password;
+use super::clusters::{self, Clusters};
 use super::journal::{self, Journal, LastRun, Selection};
 use super::load::{Opener, check_expiry, known, now};
 use super::reach::{Purpose, reach};
@@ -18,12 +19,13 @@ use crate::cli::{ApplyArgs, ApplyOutputArgs, RunArgs, SshArgs, WhatArgs};
 use crate::error::{Error, Result};
 use crate::format::{self, MergeOptions};
 use crate::inventory::{self, Chosen, Inventory};
+use crate::kubernetes;
 use crate::model::text::shell_word;
 use crate::model::verify::{Verified, VerifyMode};
-use crate::model::{Connection, Event, Host, HostRow, LoginEntry, Outcome, Pace, Report, Stage};
+use crate::model::{Connection, Event, Host, HostRow, LoginEntry, Namespace, Outcome, Pace, Report, Stage};
 use crate::node::Program;
 use crate::push::remove::Task;
-use crate::push::{Clearance, Clears, Logins, Push, PushOptions, before, push_all_for};
+use crate::push::{Clearance, Clears, Logins, Other, Push, PushOptions, before, push_all_for};
 use crate::registry::{Client, Deadlines, Subject, check_all};
 use crate::transport::local::Local;
 use crate::transport::reach::Reach;
@@ -34,6 +36,7 @@ pub async fn apply(args: &ApplyArgs, verbose: u8) -> Result<u8> {
     // Everything that can be wrong with the input is found here, before the first connection.
     let mut opener = Opener::of_process(&args.vault.identity)?.allow_commands(args.sources.allow_commands);
     let mut inventory = opener.inventory(&args.inventory, args.vault.allow_plaintext, args.what.allow_expired)?;
+    let clusters = Clusters::of(&mut inventory, &args.clusters, &args.ssh.timeouts).await?;
     if args.what.prune {
         may_take(&inventory)?;
     }
@@ -42,6 +45,7 @@ pub async fn apply(args: &ApplyArgs, verbose: u8) -> Result<u8> {
         Some(last) => known(&inventory, &last.unfinished()),
         None => opener.limit(&inventory, args.what.limit.as_deref())?,
     };
+    let chosen = clusters::narrow(chosen, args.clusters.only);
     if let Some(last) = last.as_ref().filter(|_| chosen.is_empty()) {
         return tell(&Report::default(), &format!("nothing is left of the last run ({})\n", last.path.display()), &args.output, args.what.check);
     }
@@ -53,7 +57,7 @@ pub async fn apply(args: &ApplyArgs, verbose: u8) -> Result<u8> {
     if !args.what.prune {
         inventory::select(&mut inventory, &selection.logins, &selection.targets)?;
     }
-    let ready = Ready::new(&mut opener, inventory, &chosen, selection, args).await?;
+    let ready = Ready::new(&mut opener, inventory, clusters, &chosen, selection, args).await?;
     ready.run(args, verbose, std::env::args_os().skip(1)).await
 }
 
@@ -61,6 +65,8 @@ pub async fn apply(args: &ApplyArgs, verbose: u8) -> Result<u8> {
 pub(super) struct Ready {
     inventory: Inventory,
     hosts: Vec<Host>,
+    clusters: Clusters,
+    namespaces: Vec<Namespace>,
     logins: Logins,
     selection: Selection,
     checking: Option<Checking>,
@@ -71,23 +77,31 @@ pub(super) struct Ready {
 }
 
 impl Ready {
-    /// For the hosts at these positions. Nothing is contacted yet.
+    /// For the hosts and namespaces at these positions. Nothing is contacted yet.
     ///
     /// # Errors
     /// All that is wrong with the input.
-    pub(super) async fn new(opener: &mut Opener, inventory: Inventory, chosen: &Chosen, selection: Selection, args: &ApplyArgs) -> Result<Ready> {
-        if !chosen.namespaces.is_empty() {
-            return Err(Error::usage("namespaces of clusters are not written by this version").hint("name groups or hosts with --limit"));
-        }
-        let hosts = targeted(&inventory, &chosen.hosts, &args.ssh, args.what.prune)?;
-        let logins = open(opener, &inventory, &hosts, args.vault.allow_plaintext)?;
+    pub(super) async fn new(
+        opener: &mut Opener,
+        inventory: Inventory,
+        clusters: Clusters,
+        chosen: &Chosen,
+        selection: Selection,
+        args: &ApplyArgs,
+    ) -> Result<Ready> {
+        let namespaces = clusters::targeted(&inventory, &chosen.namespaces, args.what.prune);
+        let hosts = match namespaces.is_empty() {
+            true => targeted(&inventory, &chosen.hosts, &args.ssh, args.what.prune)?,
+            false => with_flags(&inventory, &chosen.hosts, &args.ssh, args.what.prune)?,
+        };
+        let logins = open(opener, &inventory, &hosts, &namespaces, args.vault.allow_plaintext)?;
         check_expiry(logins.values(), &inventory.logins, args.what.allow_expired)?;
-        check(&hosts, &logins)?;
+        check(&hosts, &namespaces, &logins)?;
         let checking = checking(args, &inventory, &logins)?;
         let become_password = become_password(opener, &inventory, &hosts, args.ssh.ask_become_pass, args.vault.allow_plaintext)?;
         let (ssh, files_each) = reach(&hosts, &inventory.hosts, &args.ssh, Purpose::LogIn).await?;
         let connector = Reach { ssh, local: Local::default(), become_password, program: Program::Files };
-        Ok(Ready { inventory, hosts, logins, selection, checking, verified: None, connector, files_each })
+        Ok(Ready { inventory, hosts, clusters, namespaces, logins, selection, checking, verified: None, connector, files_each })
     }
 
     /// Asks the registries now and not beside the run. The exit code where a login is refused, told as a run that did not begin, or where a
@@ -100,7 +114,8 @@ impl Ready {
             Watched::Done(verified) => (Some(verified), None),
             Watched::Interrupted(code) => (None, Some(code)),
         };
-        let report = Report { hosts: self.hosts.iter().map(before).collect(), interrupted, verified, stopped: None };
+        let namespaces = self.namespaces.iter().map(|n| kubernetes::apply::before(n, Outcome::NotAttempted));
+        let report = Report { hosts: self.hosts.iter().map(before).chain(namespaces).collect(), interrupted, verified, stopped: None };
         if report.verified.as_ref().is_some_and(|v| v.refused().next().is_none()) {
             self.verified = report.verified;
             return Ok(None);
@@ -112,7 +127,7 @@ impl Ready {
     /// Goes to the hosts, tells how it went, and returns the exit code. From here on nothing fails: each host has its row. `words` are those
     /// of a command that repeats this run.
     pub(super) async fn run(self, args: &ApplyArgs, verbose: u8, words: impl Iterator<Item = OsString>) -> Result<u8> {
-        let Ready { inventory, hosts, logins, selection, checking, verified, connector, files_each } = self;
+        let Ready { inventory, hosts, clusters, namespaces, logins, selection, checking, verified, connector, files_each } = self;
         let seconds = Duration::from_secs;
         let options = PushOptions {
             forks: forks(args.ssh.forks, files_each),
@@ -124,11 +139,18 @@ impl Ready {
             command: seconds(args.ssh.timeouts.command_timeout),
             host: seconds(args.ssh.timeouts.host_timeout),
         };
-        let names: Vec<String> = hosts.iter().map(|h| h.name.clone()).collect();
+        let namespace_options = kubernetes::apply::Options {
+            check: args.what.check,
+            force_conflicts: args.secrets.force_conflicts,
+            replace: args.secrets.replace,
+            prune: args.what.prune,
+        };
+        let others = clusters::destinations(&clusters, namespaces, &logins, &options.inventory_id, namespace_options, options.host);
+        let names: Vec<String> = hosts.iter().map(|h| h.name.clone()).chain(others.iter().map(|o| o.row.host.clone())).collect();
         let mut journal = if args.what.check { None } else { journal(args, &inventory, &names, &selection) };
         let progress = ui::progress::Progress::new(names, verbose > 0, args.what.check);
         let task = if args.what.prune { Task::Prune } else { Task::Apply };
-        let report = run(Arc::new(Push { connector, logins, options }), task, hosts, progress, journal.as_mut(), checking).await?;
+        let report = run(Arc::new(Push { connector, logins, options }), task, (hosts, others), progress, journal.as_mut(), checking).await?;
         let report = Report { verified: report.verified.or(verified), ..report };
 
         let whole = journal.is_some_and(|journal| journal.finish(&report, report.exit_code(args.output.detailed_exitcode)));
@@ -205,12 +227,18 @@ fn repeated(args: impl Iterator<Item = OsString>, selection: &Selection) -> Opti
     Some(words.join(" "))
 }
 
-/// The chosen hosts that get anything, or with `bare` all of them, with the flags laid over their settings.
+/// As [`with_flags`]; having none is an error.
 pub(super) fn targeted(inventory: &Inventory, chosen: &[usize], ssh: &SshArgs, bare: bool) -> Result<Vec<Host>> {
-    let mut hosts: Vec<Host> = chosen.iter().map(|i| inventory.hosts[*i].clone()).filter(|h| bare || !h.targets.is_empty()).collect();
-    if hosts.is_empty() {
-        return Err(Error::usage("no host is left that gets anything").hint("`regprov hosts` shows who gets what; --limit, --login and --target narrow it"));
+    let hosts = with_flags(inventory, chosen, ssh, bare)?;
+    match hosts.is_empty() {
+        true => Err(Error::usage("no host is left that gets anything").hint("`regprov hosts` shows who gets what; --limit, --login and --target narrow it")),
+        false => Ok(hosts),
     }
+}
+
+/// The chosen hosts that get anything, or with `bare` all of them, with the flags laid over their settings.
+pub(super) fn with_flags(inventory: &Inventory, chosen: &[usize], ssh: &SshArgs, bare: bool) -> Result<Vec<Host>> {
+    let mut hosts: Vec<Host> = chosen.iter().map(|i| inventory.hosts[*i].clone()).filter(|h| bare || !h.targets.is_empty()).collect();
     for host in &mut hosts {
         host.user = ssh.user.clone().or(host.user.take());
         host.port = ssh.port.or(host.port);
@@ -227,9 +255,9 @@ pub(super) fn targeted(inventory: &Inventory, chosen: &[usize], ssh: &SshArgs, b
     Ok(hosts)
 }
 
-/// Opens the logins that these hosts get, and no others: a host that is skipped gets none.
-fn open(opener: &mut Opener, inventory: &Inventory, hosts: &[Host], allow_plaintext: bool) -> Result<Logins> {
-    let wanted: BTreeSet<&str> = contacted(hosts).flat_map(|h| &h.targets).flat_map(|t| &t.logins).map(String::as_str).collect();
+/// Opens the logins that these hosts and namespaces get, and no others: a host that is skipped gets none.
+fn open(opener: &mut Opener, inventory: &Inventory, hosts: &[Host], namespaces: &[Namespace], allow_plaintext: bool) -> Result<Logins> {
+    let wanted = inventory::used(contacted(hosts), namespaces);
     let entries: Vec<&LoginEntry> = inventory.logins.iter().filter(|l| wanted.contains(l.name.as_str())).collect();
     Ok(opener.logins(&entries, allow_plaintext)?.into_iter().map(|l| (l.name.clone(), l)).collect())
 }
@@ -240,7 +268,7 @@ fn contacted(hosts: &[Host]) -> impl Iterator<Item = &Host> {
 }
 
 /// What the formats refuse whatever the nodes are like; a problem that many hosts share is told once.
-fn check(hosts: &[Host], logins: &Logins) -> Result<()> {
+fn check(hosts: &[Host], namespaces: &[Namespace], logins: &Logins) -> Result<()> {
     let mut seen = Vec::new();
     let mut problems = Vec::new();
     for target in contacted(hosts).flat_map(|h| &h.targets) {
@@ -255,6 +283,7 @@ fn check(hosts: &[Host], logins: &Logins) -> Result<()> {
             }
         }
     }
+    problems.extend(clusters::wrong(namespaces, logins));
     if problems.is_empty() { Ok(()) } else { Err(Error::usage(problems.join("\n"))) }
 }
 
@@ -307,7 +336,7 @@ pub(super) fn forks(wanted: u32, files_each: u64) -> usize {
 pub(super) async fn run(
     push: Arc<Push<Reach>>,
     task: Task,
-    hosts: Vec<Host>,
+    (hosts, others): (Vec<Host>, Vec<Other>),
     progress: ui::progress::Progress,
     journal: Option<&mut Journal>,
     checking: Option<Checking>,
@@ -316,7 +345,7 @@ pub(super) async fn run(
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt()).map_err(heard)?, signal(SignalKind::terminate()).map_err(heard)?);
     let (stop, stopped) = watch::channel(false);
     let (sender, mut events) = mpsc::unbounded_channel();
-    let mut watch = Watch { so_far: hosts.iter().map(before).collect(), progress, journal };
+    let mut watch = Watch { so_far: hosts.iter().map(before).chain(others.iter().map(|o| o.row.clone())).collect(), progress, journal };
     let mut interrupted = None;
     let (clears, clearance) = match checking {
         None => (None, Clearance::given()),
@@ -333,7 +362,7 @@ pub(super) async fn run(
             None => std::future::pending().await,
         }
     };
-    let work = push_all_for(push, task, clearance, hosts, Vec::new(), stopped, sender);
+    let work = push_all_for(push, task, clearance, hosts, others, stopped, sender);
     tokio::pin!(work, asking);
     let report = loop {
         let code = tokio::select! {

@@ -4,6 +4,7 @@ pub mod apply;
 pub mod audit;
 pub mod auth_hosts;
 pub mod become_password;
+mod clusters;
 pub mod console;
 mod dynamic;
 pub mod expiry;

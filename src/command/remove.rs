@@ -58,7 +58,7 @@ pub async fn remove(args: &RemoveArgs, verbose: u8) -> Result<u8> {
     let names: Vec<String> = hosts.iter().map(|h| h.name.clone()).collect();
     let progress = ui::progress::Progress::new(names, verbose > 0, args.check);
     // No journal: a second run does what is left, and what --resume goes on with stays the last apply.
-    let report = run(Arc::new(Push { connector, logins, options }), task, hosts, progress, None, None).await?;
+    let report = run(Arc::new(Push { connector, logins, options }), task, (hosts, Vec::new()), progress, None, None).await?;
     let recap = ui::recap::Options { check: args.check, diff: args.output.diff, colors: ui::stdout_has_colors(), command: None };
     tell(&report, &ui::recap::recap(&report, recap), &args.output, args.check)
 }

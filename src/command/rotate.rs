@@ -9,11 +9,12 @@ use clap::CommandFactory as _;
 
 use super::apply::Ready;
 use super::audit::AuditKeySources;
+use super::clusters::{Clusters, narrow};
 use super::console::Console;
 use super::journal::Selection;
 use super::load::{Opener, now};
 use super::vault::{VaultFile, people};
-use crate::cli::{ApplyArgs, ApplyVerifyArgs, Cli, RotateRunArgs, RotateStartArgs, RunArgs, WhatArgs};
+use crate::cli::{ApplyArgs, ApplyVerifyArgs, Cli, RotateRunArgs, RotateStartArgs, RunArgs, SecretArgs, WhatArgs};
 use crate::error::{Error, Result};
 use crate::inventory::{self, Inventory};
 use crate::model::text::{escape, shell_word};
@@ -192,13 +193,14 @@ async fn carry_out(
 ) -> Result<Ended> {
     let Change { new, vault, spliced, written } = change;
     let apply = apply_args(args, &new.name, how.1);
-    let chosen = opener.limit(&inventory, args.limit.as_deref())?;
+    let clusters = Clusters::of(&mut inventory, &apply.clusters, &apply.ssh.timeouts).await?;
+    let chosen = narrow(opener.limit(&inventory, args.limit.as_deref())?, apply.clusters.only);
     let selection = Selection { logins: apply.what.logins.clone(), targets: Vec::new() };
     inventory::select(&mut inventory, &selection.logins, &selection.targets)?;
     for login in inventory.logins.iter_mut().filter(|l| l.name == new.name) {
         *login = new.clone();
     }
-    let mut ready = Ready::new(opener, inventory, &chosen, selection, &apply).await?;
+    let mut ready = Ready::new(opener, inventory, clusters, &chosen, selection, &apply).await?;
     if let Some(code) = ready.verify_first(&apply).await? {
         ui::note(&format!("{} was not changed", vault.name));
         return Ok(Ended::Before(code));
@@ -230,6 +232,8 @@ fn apply_args(args: &RotateRunArgs, login: &str, canary: Option<u32>) -> ApplyAr
         run: RunArgs { canary: args.pace.canary.or(canary), ..args.pace.clone() },
         verify: ApplyVerifyArgs { verify: Some(if args.no_verify { VerifyMode::Off } else { VerifyMode::Required }), cas: args.cas.clone() },
         ssh: args.ssh.clone(),
+        clusters: args.clusters.clone(),
+        secrets: SecretArgs::default(),
         sources: args.sources.clone(),
         vault: args.vault.clone(),
         output: args.output.clone(),
