@@ -23,7 +23,7 @@
 //! their own, [`node::Program::Tasks`], on a channel that is opened only for them: the files' program stays as small as it is.
 //!
 //! The other verbs are parts of that line: `hosts` ends after `limit`, `expiry` after `open`, `lint` after `check` (and goes on where `apply` would
-//! stop), `verify` after `open` with a question to the registries, `trust` after the key exchange of `connect`, `ping`
+//! stop), `render` after `check` with what a new host would get, `verify` after `open` with a question to the registries, `trust` after the key exchange of `connect`, `ping`
 //! starts a program that only looks, `status` ends after `observe` and compares, and `remove` takes out what the record names instead of merging.
 //! `explain` ends after `observe` too: [`mod@explain`] tells what each program would make of the files of one host.
 //! `rotate start` and `undo` are that line with the registry asked before it and the vault written in between; `rotate status` and `finish` are

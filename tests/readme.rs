@@ -66,7 +66,7 @@ fn every_long_flag_that_is_named_exists() {
         ["--list", "--stay", "--version", "--release", "--locked", "--example", "--path", "--test", "--bench", "--full", "--password-stdin"]
             // Flags of kubectl and Apptainer, in what manuals say.
             .into_iter()
-            .chain(["--docker-login", "--docker-password", "--from-file", "--nohttps", "--server-side", "--type"])
+            .chain(["--context", "--docker-login", "--docker-password", "--field-manager", "--from-file", "--nohttps", "--server-side", "--type"])
             .map(str::to_string),
     );
     let text = page("README.md");

@@ -4,6 +4,7 @@
 
 mod diagnose;
 mod manifest;
+mod object;
 mod tree;
 
 use std::collections::BTreeMap;
@@ -13,6 +14,7 @@ use zeroize::Zeroizing;
 
 pub use diagnose::{Content, Fault, Weight, content, diagnose, rule};
 pub use manifest::{Manifest, SecretSeen, Unread, is_label_value, is_manifest, manifest};
+pub use object::object;
 pub use tree::At;
 
 use super::auths::auth;

@@ -14,6 +14,7 @@ mod other;
 pub mod ping;
 mod pull;
 pub mod remove;
+pub mod render;
 mod same;
 mod shared;
 pub mod status;
