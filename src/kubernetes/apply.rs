@@ -8,6 +8,7 @@
 //! is cut off leaves a record of what it appended.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Once;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use time::OffsetDateTime;
@@ -120,18 +121,23 @@ fn needs(wanted: &Wanted) -> Vec<Need> {
 /// Brings a namespace to what is wanted, and tells what became of each object. `sent` is called before the first request that writes something.
 pub async fn bring(cluster: &Cluster, wanted: &Wanted, seen: Seen, sent: &(dyn Fn() + Sync)) -> HostRow {
     let mut row = before(&wanted.namespace, Outcome::Unchanged);
+    let once = Once::new();
+    let say = || once.call_once(sent);
     let mut run = Run::new(cluster, wanted);
     for found in seen.secrets.values().flatten() {
         run.redaction.of_found(found);
     }
-    run.sent = Some(sent);
+    run.sent = Some(&say);
     let ended = run.all(seen, &mut row).await;
     let mut first = None;
     for file in row.files.iter().filter(|f| f.change == Change::Failed) {
         let reason = file.reason.as_deref().unwrap_or_default();
         first.get_or_insert_with(|| format!("{}: {reason}", file.path));
     }
+    let wrote = !wanted.options.check && row.files.iter().any(|f| f.change.is_change());
     row.outcome = match (ended, first) {
+        // Part of it is done, so that it is not as if nobody had been there.
+        (Err(Trouble::Unreachable(stage, reason)), _) if wrote => Outcome::Failed { stage, reason },
         (Err(trouble), _) => trouble.into(),
         (Ok(stage), Some(reason)) => Outcome::Failed { stage: stage.unwrap_or(Stage::Replace), reason },
         (Ok(_), None) if row.files.iter().any(|f| f.change.is_change()) => Outcome::Changed,
@@ -228,12 +234,10 @@ impl<'a> Run<'a> {
             let mut reasons = plan.notes;
             reasons.extend(found.as_ref().filter(|_| plan.step != Step::Anew).and_then(|found| found.copy_in_annotation(&self.wanted.namespace, &secret.name)));
             if plan.step == Step::Keep {
-                // Somebody else, or an answer that was lost, may have made it so since the first look.
-                let change = told.as_ref().map_or(plan.change, |first| first.change);
-                return Ok(Done { change, stage: Stage::Replace, reasons, diff: told.map_or(plan.diff, |first| first.diff) });
+                // Somebody else, or we with an answer that was lost, may have made it so since the first look.
+                return Ok(told.unwrap_or(Done { change: plan.change, stage: Stage::Replace, reasons, diff: plan.diff }));
             }
-            let done = told.get_or_insert(Done { change: plan.change, stage: Stage::Replace, reasons: Vec::new(), diff: plan.diff });
-            done.reasons = reasons;
+            told.get_or_insert(Done { change: plan.change, stage: Stage::Replace, reasons, diff: plan.diff });
             let written = match plan.step {
                 Step::Anew => match self.delete_secret(&secret.name, found.as_ref()).await? {
                     // The dry run of a deletion deletes nothing, so that the new one cannot be tried.
