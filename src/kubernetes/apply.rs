@@ -55,7 +55,7 @@ pub struct Seen {
 }
 
 /// Attempts to write an object that somebody else changes meanwhile.
-const ATTEMPTS_MAX: u32 = 5;
+pub(super) const ATTEMPTS_MAX: u32 = 5;
 
 /// How long a service account is waited for that a new namespace does not have yet, and how old such a namespace is at most: the controller
 /// manager makes `default` a moment later (Kubernetes `pkg/controller/serviceaccount/serviceaccounts_controller.go`).
@@ -73,7 +73,7 @@ pub fn before(namespace: &Namespace, outcome: Outcome) -> HostRow {
 }
 
 /// The service accounts, each once, and the Secrets that each shall name.
-fn accounts(namespace: &Namespace) -> Vec<(&str, Vec<&PullSecret>)> {
+pub(super) fn accounts(namespace: &Namespace) -> Vec<(&str, Vec<&PullSecret>)> {
     let mut accounts: Vec<(&str, Vec<&PullSecret>)> = Vec::new();
     for secret in &namespace.secrets {
         for name in &secret.service_accounts {
@@ -147,16 +147,21 @@ pub async fn bring(cluster: &Cluster, wanted: &Wanted, seen: Seen, sent: &(dyn F
 }
 
 /// What became of an object.
-struct Done {
-    change: Change,
+pub(super) struct Done {
+    pub(super) change: Change,
     /// Where it failed.
-    stage: Stage,
-    reasons: Vec<String>,
-    diff: Vec<String>,
+    pub(super) stage: Stage,
+    pub(super) reasons: Vec<String>,
+    pub(super) diff: Vec<String>,
 }
 
 impl Done {
-    fn failed(stage: Stage, reason: String) -> Self {
+    /// One of which there is nothing more to say.
+    pub(super) fn of(change: Change) -> Self {
+        Done { change, stage: Stage::Replace, reasons: Vec::new(), diff: Vec::new() }
+    }
+
+    pub(super) fn failed(stage: Stage, reason: String) -> Self {
         Done { change: Change::Failed, stage, reasons: vec![reason], diff: Vec::new() }
     }
 
@@ -170,16 +175,16 @@ impl Done {
 }
 
 /// One namespace's turn.
-struct Run<'a> {
-    cluster: &'a Cluster,
+pub(super) struct Run<'a> {
+    pub(super) cluster: &'a Cluster,
     wanted: &'a Wanted,
-    namespace: &'a str,
-    redaction: Redaction,
-    sent: Option<&'a (dyn Fn() + Sync)>,
+    pub(super) namespace: &'a str,
+    pub(super) redaction: Redaction,
+    pub(super) sent: Option<&'a (dyn Fn() + Sync)>,
 }
 
 impl<'a> Run<'a> {
-    fn new(cluster: &'a Cluster, wanted: &'a Wanted) -> Self {
+    pub(super) fn new(cluster: &'a Cluster, wanted: &'a Wanted) -> Self {
         let mut redaction = Redaction::default();
         wanted.documents.values().for_each(|document| redaction.add(document));
         Run { cluster, wanted, namespace: wanted.namespace.name().unwrap_or_default(), redaction, sent: None }
@@ -275,7 +280,7 @@ impl<'a> Run<'a> {
     }
 
     /// Deletes the Secret that was found, and no other of its name.
-    async fn delete_secret(&self, name: &str, found: Option<&Found>) -> Result<Result<(), Refusal>, Trouble> {
+    pub(super) async fn delete_secret(&self, name: &str, found: Option<&Found>) -> Result<Result<(), Refusal>, Trouble> {
         let (uid, version) = found.map_or((None, None), |f| (f.metadata.uid.as_deref(), f.metadata.resource_version.as_deref()));
         let request = Request::new(Stage::Replace, Method::Delete, format!("{}{}", self.path("secrets", name), self.dry_run("?")))
             .content("application/json", delete_options(uid, version, self.wanted.options.check));
@@ -324,7 +329,7 @@ impl<'a> Run<'a> {
     }
 
     /// What a refusal means for the object's row; what it means for the whole namespace ends its turn.
-    fn failed(&self, refusal: Refusal) -> Result<Done, Trouble> {
+    pub(super) fn failed(&self, refusal: Refusal) -> Result<Done, Trouble> {
         let (stage, reason) = match refusal {
             Refusal::Namespace(trouble) => return Err(trouble),
             Refusal::Failed(stage, reason) => (stage, reason),
@@ -343,13 +348,13 @@ impl<'a> Run<'a> {
     }
 
     /// A Secret; `None` where there is none.
-    async fn secret(&self, name: &str) -> Result<Option<Found>, Trouble> {
+    pub(super) async fn secret(&self, name: &str) -> Result<Option<Found>, Trouble> {
         let Some(answer) = self.get("secrets", name).await? else { return Ok(None) };
         Found::parse(&answer.body).map(Some).ok_or_else(|| no_object("Secret", name))
     }
 
     /// A service account; `None` where there is none.
-    async fn account(&self, name: &str) -> Result<Option<Account>, Trouble> {
+    pub(super) async fn account(&self, name: &str) -> Result<Option<Account>, Trouble> {
         let Some(answer) = self.get("serviceaccounts", name).await? else { return Ok(None) };
         Account::parse(&answer.body).map(Some).ok_or_else(|| no_object("ServiceAccount", name))
     }
@@ -392,7 +397,7 @@ impl<'a> Run<'a> {
     }
 
     /// Asks for one thing: everything that goes to the cluster goes through here. What it is not given is for the caller to judge.
-    async fn ask(&self, asked: Asked<'_>, request: &Request) -> Result<Result<Answer, Refusal>, Trouble> {
+    pub(super) async fn ask(&self, asked: Asked<'_>, request: &Request) -> Result<Result<Answer, Refusal>, Trouble> {
         if asked.writes
             && let Some(sent) = self.sent
         {
@@ -405,15 +410,15 @@ impl<'a> Run<'a> {
         })
     }
 
-    fn asked(&self, verb: &'static str, resource: &'static str, name: &'a str) -> Asked<'a> {
+    pub(super) fn asked(&self, verb: &'static str, resource: &'static str, name: &'a str) -> Asked<'a> {
         Asked { verb, resource, namespace: self.namespace, name, writes: verb != "get" && !self.wanted.options.check }
     }
 
-    fn path(&self, resource: &str, name: &str) -> String {
+    pub(super) fn path(&self, resource: &str, name: &str) -> String {
         format!("/api/v1/namespaces/{}/{resource}/{name}", self.namespace)
     }
 
-    fn dry_run(&self, before: &str) -> String {
+    pub(super) fn dry_run(&self, before: &str) -> String {
         if self.wanted.options.check { format!("{before}dryRun=All") } else { String::new() }
     }
 }
@@ -438,7 +443,7 @@ fn no_object(what: &str, name: &str) -> Trouble {
 }
 
 /// 40 to 167 ms before the second attempt, 40 more before each further one.
-fn jitter(attempt: u32) -> Duration {
+pub(super) fn jitter(attempt: u32) -> Duration {
     let mut byte = [0u8; 1];
     let _ = getrandom::fill(&mut byte);
     Duration::from_millis(u64::from(attempt) * 40 + u64::from(byte[0]) / 2)
