@@ -23,7 +23,7 @@
 //! their own, [`node::Program::Tasks`], on a channel that is opened only for them: the files' program stays as small as it is.
 //!
 //! The other verbs are parts of that line: `hosts` ends after `limit`, `expiry` after `open`, `lint` after `check` (and goes on where `apply` would
-//! stop), `verify` after `open` with a question to the registries, `trust` after the key exchange of `connect`, `ping`
+//! stop), `render` after `check` with what a new host would get, `verify` after `open` with a question to the registries, `trust` after the key exchange of `connect`, `ping`
 //! starts a program that only looks, `status` ends after `observe` and compares, and `remove` takes out what the record names instead of merging.
 //! `explain` ends after `observe` too: [`mod@explain`] tells what each program would make of the files of one host.
 //! `rotate start` and `undo` are that line with the registry asked before it and the vault written in between; `rotate status` and `finish` are
@@ -65,6 +65,14 @@
 //! | a question to `ssh -G` | the one who asks, `transport/ssh/openssh.rs` | there are thousands, and each is a process |
 //!
 //! The HTTP client of `registry` has tasks of its own for its connections; they end with it.
+//!
+//! # Clusters
+//!
+//! A namespace of a Kubernetes cluster is a destination beside hosts: `kubernetes:` in an inventory gives [`model::Namespace`]s the same logins, as
+//! pull Secrets. [`kubernetes`] reaches clusters by kubectl's rules, and `src/kubernetes/apply.rs` is the line for one namespace: rights, observe,
+//! server-side apply, read back, service accounts. What a server answers may repeat what was sent to it, so it is shown through
+//! `src/kubernetes/answer.rs` alone. [`format::kubernetes`](mod@format::kubernetes) has the bytes of a Secret, as kubectl writes them, and says
+//! what is wrong with those of others: for `lint` and `import`, in files, and for who meets them in a cluster.
 //!
 //! # Whether the logins are right
 //!

@@ -5,6 +5,7 @@ mod harbor;
 mod import;
 mod look;
 mod parse;
+mod render;
 mod rotate;
 mod vault;
 
@@ -18,6 +19,7 @@ pub use harbor::{HarborArgs, HarborVerb, RobotCreateArgs, RobotDeleteArgs, Robot
 pub use import::{DeepopsArgs, ImportArgs, ImportVerb, VaultPasswordArgs};
 pub use look::{ExpiryArgs, ExplainArgs, HostsArgs, LintArgs, PingArgs, StatusArgs, TrustArgs, VerifyArgs};
 pub use parse::parse;
+pub use render::{RenderArgs, RenderTarget, Sealing};
 pub use rotate::{RotateFinishArgs, RotateLookArgs, RotateRunArgs, RotateStartArgs, RotateStatusArgs, RotateVerb};
 pub use vault::{GitSetupArgs, MergeDriverArgs, RecipientArgs, VaultDiffArgs, VaultField, VaultGetArgs, VaultRekeyArgs, VaultSetArgs, VaultVerb};
 
@@ -53,6 +55,8 @@ pub enum Verb {
     Apply(Box<ApplyArgs>),
     /// Show who gets what, as a table; needs no identity and contacts nobody
     Hosts(HostsArgs),
+    /// Write what `apply` would write to files of yours: hosts' files to a folder, Secrets of Kubernetes as manifests; contacts nobody
+    Render(Box<RenderArgs>),
     /// Look for traps in an inventory and its logins; contacts nobody, and opens passwords when an identity is at hand
     Lint(LintArgs),
     /// Show when logins end, for cron and pipelines; contacts nobody

@@ -138,6 +138,17 @@ impl Opener {
         self.identities.is_some() || self.sources.at_hand()
     }
 
+    /// What an age file holds that one of the identities opens; `None` where none does, none is at hand, or it is no whole age file.
+    ///
+    /// # Errors
+    /// An identity is at hand and cannot be read.
+    pub fn opened(&mut self, bytes: &[u8]) -> Result<Option<Zeroizing<Vec<u8>>>> {
+        if !(is_age_file(bytes) && self.has_identity()) {
+            return Ok(None);
+        }
+        Ok(decrypt(bytes, self.identities()?).ok())
+    }
+
     /// Opens the password of sudo.
     pub fn become_password(&mut self, text: &PasswordText, place: &str, allow_plaintext: bool) -> Result<Secret> {
         let none = Identities::default();

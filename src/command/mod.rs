@@ -20,11 +20,13 @@ pub mod import;
 pub mod journal;
 pub mod lint;
 pub mod load;
+mod namespaces;
 pub mod ping;
 pub mod process;
 pub mod program;
 pub mod reach;
 pub mod remove;
+pub mod render;
 pub mod rotate;
 pub mod rotation;
 mod routes;
@@ -56,6 +58,7 @@ async fn run_verb(cli: &Cli) -> Result<u8> {
         Verb::Apply(args) => apply::apply(args, cli.verbose).await,
         Verb::Explain(args) => explain::explain(args).await,
         Verb::Hosts(args) => hosts::hosts(args),
+        Verb::Render(args) => Console::of_process(|console| render::render(args, console)),
         Verb::Lint(args) => lint::lint(args),
         Verb::Expiry(args) => expiry::expiry(args),
         Verb::Verify(args) => verify::verify(args).await,

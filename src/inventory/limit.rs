@@ -177,8 +177,11 @@ impl Lookup {
             return if found.is_empty() { Err((format!("{term:?} fits {}", self.nothing()), None)) } else { Ok(found) };
         }
         if term.contains('[') {
-            for name in hostlist::expand(term).map_err(|why| (format!("{term:?} {why}"), None))? {
-                found.insert(*self.names.get(name.as_str()).ok_or_else(|| self.unknown(&name))?);
+            // `prod/team-[1-9]`: what is listed are the namespaces of one context.
+            let (context, own) = term.split_at(term.rfind('/').map_or(0, |slash| slash + 1));
+            for name in hostlist::expand(own).map_err(|why| (format!("{term:?} {why}"), None))? {
+                let name = format!("{context}{name}");
+                found.insert(*self.names.get(&name).ok_or_else(|| self.unknown(&name))?);
             }
             return Ok(found);
         }

@@ -95,6 +95,11 @@ impl Namespace {
     }
 }
 
+/// Whether a destination's name is that of a namespace, and not a host's.
+pub fn is_namespace(destination: &str) -> bool {
+    destination.contains('/')
+}
+
 impl fmt::Display for Namespace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let context = self.context.as_deref().unwrap_or(Self::CURRENT);

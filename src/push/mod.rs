@@ -14,6 +14,7 @@ mod other;
 pub mod ping;
 mod pull;
 pub mod remove;
+pub mod render;
 mod same;
 mod shared;
 pub mod status;
@@ -101,7 +102,12 @@ pub async fn push_all_for<C: Connector>(
     let contacted: Vec<usize> = (0..rows.len()).filter(|i| !is_skipped(i)).collect();
     let memos = memo::Memos { shared: (contacted.len() > 1).then(Arc::default), ..memo::Memos::default() };
     let memos = Arc::new(memos);
-    let mut waves = waves::Waves::new(contacted, push.options.pace.clone());
+    let kind = match (hosts.is_empty(), others.is_empty()) {
+        (_, true) => "hosts",
+        (true, false) => "namespaces",
+        (false, false) => "hosts and namespaces",
+    };
+    let mut waves = waves::Waves::new(contacted, kind, push.options.pace.clone());
     let mut running = JoinSet::new();
     let mut index_of = BTreeMap::new();
     loop {

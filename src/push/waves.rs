@@ -13,6 +13,7 @@ pub(super) struct Waves {
     /// Canaries that have not ended well yet.
     canaries: usize,
     pace: Pace,
+    kind: &'static str,
     /// Hosts that are contacted in all.
     total: usize,
     failures: usize,
@@ -20,8 +21,8 @@ pub(super) struct Waves {
 }
 
 impl Waves {
-    /// For hosts at these positions, in this order.
-    pub(super) fn new(hosts: Vec<usize>, pace: Pace) -> Self {
+    /// For destinations at these positions, in this order; `kind` is what they are, in the plural.
+    pub(super) fn new(hosts: Vec<usize>, kind: &'static str, pace: Pace) -> Self {
         let total = hosts.len();
         let canaries = pace.canary.min(total);
         let mut rest: VecDeque<usize> = hosts.into();
@@ -41,7 +42,7 @@ impl Waves {
             }
             cut(&mut rest, size);
         }
-        Waves { waves, in_flight: 0, canaries, pace, total, failures: 0, stopped: None }
+        Waves { waves, in_flight: 0, canaries, pace, kind, total, failures: 0, stopped: None }
     }
 
     /// The position of the host that may start now. `None` while a wave has to end first, and at the end.
@@ -67,13 +68,13 @@ impl Waves {
             match well {
                 true => self.canaries -= 1,
                 false => self.stop(match self.pace.canary.min(self.total) {
-                    1 => "the canary, the first host, did not end well".to_string(),
-                    canaries => format!("not all canaries, the first {canaries} hosts, ended well"),
+                    1 => format!("the canary, the first {}, did not end well", if self.kind == "namespaces" { "namespace" } else { "host" }),
+                    canaries => format!("not all canaries, the first {canaries} {}, ended well", self.kind),
                 }),
             }
         }
         if let Some(allowed) = self.pace.max_fail.filter(|allowed| self.failures > allowed.of(self.total)) {
-            let hosts = if self.total == 1 { "host" } else { "hosts" };
+            let hosts = if self.total == 1 { self.kind.trim_end_matches('s') } else { self.kind };
             self.stop(format!("more than {} of {} {hosts} did not end well (--max-fail {allowed})", allowed.of(self.total), self.total));
         }
     }
@@ -105,7 +106,7 @@ mod tests {
 
     /// The waves when every host ends well: what may start before anything ends.
     fn sizes(hosts: usize, pace: Pace) -> Vec<usize> {
-        let mut waves = Waves::new((0..hosts).collect(), pace);
+        let mut waves = Waves::new((0..hosts).collect(), "hosts", pace);
         let (mut sizes, mut seen) = (Vec::new(), Vec::new());
         loop {
             let wave: Vec<usize> = std::iter::from_fn(|| waves.next()).collect();
@@ -145,7 +146,7 @@ mod tests {
 
     /// Starts `hosts`, ends them as said in order, and tells how many started and why it stopped.
     fn run(pace: Pace, forks: usize, outcomes: &[Outcome]) -> (usize, Option<String>) {
-        let mut waves = Waves::new((0..outcomes.len()).collect(), pace);
+        let mut waves = Waves::new((0..outcomes.len()).collect(), "hosts", pace);
         let (mut flying, mut started) = (VecDeque::new(), 0);
         loop {
             while flying.len() < forks
@@ -188,7 +189,7 @@ mod tests {
 
     #[test]
     fn the_first_reason_to_stop_stays() {
-        let mut waves = Waves::new(vec![4, 7], Pace::default());
+        let mut waves = Waves::new(vec![4, 7], "hosts", Pace::default());
         assert_eq!((waves.next(), waves.next()), (Some(4), Some(7)));
         waves.stop("a password was refused".into());
         waves.stop("again".into());

@@ -5,9 +5,33 @@ use std::hash::Hash;
 
 use nodeset::NodeSet;
 
-/// The names as a Slurm host list. What is folded expands to exactly these names; where it would not (mixed padding, numbers
-/// too large, names that are no host names), they stand side by side, in order.
+use crate::model::kubernetes::is_namespace;
+
+/// The names as a Slurm host list, those of namespaces context by context. What is folded expands to exactly these names; where it would not
+/// (mixed padding, numbers too large, names that are no host names), they stand side by side, in order.
 pub fn fold(names: &[&str]) -> String {
+    if !names.iter().any(|name| is_namespace(name)) {
+        return fold_alike(names);
+    }
+    let mut contexts = Groups::new();
+    for name in names {
+        let (context, own) = name.split_at(name.rfind('/').map_or(0, |slash| slash + 1));
+        contexts.add(context, own);
+    }
+    let prefixed = |(context, own): (&str, Vec<&str>)| {
+        let (context, folded) = (super::line(context), fold_alike(&own));
+        let mut inside = false;
+        let items = folded.split(|c| {
+            inside = (inside || c == '[') && c != ']';
+            c == ',' && !inside
+        });
+        items.map(|item| format!("{context}{item}")).collect::<Vec<_>>().join(",")
+    };
+    contexts.into_rows().into_iter().map(prefixed).collect::<Vec<_>>().join(",")
+}
+
+/// [`fold`] for names of one kind.
+fn fold_alike(names: &[&str]) -> String {
     // Without this, `@group` and the operators of nodeset would be read as such.
     let plain = |n: &&str| n.starts_with(|c: char| c.is_ascii_alphanumeric()) && n.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
     if names.iter().all(plain)
@@ -21,6 +45,20 @@ pub fn fold(names: &[&str]) -> String {
     }
     let shown: Vec<String> = names.iter().map(|n| super::line(n)).collect();
     shown.join(",")
+}
+
+/// How many destinations there are, of each kind: `120 hosts and 1 namespace`.
+pub fn destinations<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
+    let (mut hosts, mut namespaces) = (0, 0);
+    for name in names {
+        *(if is_namespace(name) { &mut namespaces } else { &mut hosts }) += 1;
+    }
+    let counted = |n: usize, word: &str| format!("{n} {word}{}", if n == 1 { "" } else { "s" });
+    match (hosts, namespaces) {
+        (hosts, 0) => counted(hosts, "host"),
+        (0, namespaces) => counted(namespaces, "namespace"),
+        (hosts, namespaces) => format!("{} and {}", counted(hosts, "host"), counted(namespaces, "namespace")),
+    }
 }
 
 /// [`fold`], and how many there are: `gpu[001-117] (117)`.
@@ -73,6 +111,17 @@ mod tests {
         check("gpu1.example.org gpu2.example.org", "gpu[1-2].example.org");
         check("r1-n1 r1-n2 r2-n1 r2-n2", "r[1-2]-n[1-2]");
         check("login", "login");
+        check("prod/team-1 n1 prod/team-2 n2 test/a prod/ml", "prod/ml,prod/team-[1-2],n[1-2],test/a");
+        check("arn:aws:eks:1:cluster/x/a1 arn:aws:eks:1:cluster/x/a2 (current)/(team=ml)", "arn:aws:eks:1:cluster/x/a[1-2],(current)/(team=ml)");
+    }
+
+    #[test]
+    fn destinations_are_counted_by_their_kind() {
+        for (names, want) in
+            [(&["a"][..], "1 host"), (&["a", "b"], "2 hosts"), (&["p/a"], "1 namespace"), (&["a", "p/a", "p/b"], "1 host and 2 namespaces"), (&[], "0 hosts")]
+        {
+            assert_eq!(destinations(names.iter().copied()), want);
+        }
     }
 
     #[test]

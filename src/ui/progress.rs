@@ -10,6 +10,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::recap::{host_line, word_of};
 use super::{caret, line};
+use crate::model::kubernetes::is_namespace;
 use crate::model::report::Event;
 
 /// Hosts in flight that are shown at a time.
@@ -87,12 +88,17 @@ impl Progress {
     /// diagnostics would tear apart. `check` says that nothing is written.
     pub fn new(hosts: Vec<String>, verbose: bool, check: bool) -> Self {
         let total = hosts.len();
+        let what = match (hosts.iter().any(|h| is_namespace(h)), hosts.iter().all(|h| is_namespace(h))) {
+            (false, _) => "hosts",
+            (true, true) => "namespaces",
+            (true, false) => "hosts and namespaces",
+        };
         let sink = if io::stderr().is_terminal() && !verbose {
-            Sink::Bars(Bars::new(hosts))
+            Sink::Bars(Bars::new(hosts, what))
         } else {
             Sink::Lines(Lines { out: io::stderr(), verbose, troubles: 0, last: Instant::now() })
         };
-        Progress { counts: Counts { total, check, ..Counts::default() }, sink }
+        Progress { counts: Counts { total, what, check, ..Counts::default() }, sink }
     }
 
     /// Something happened in a run that writes.
@@ -148,6 +154,8 @@ const WORDS: [&str; 7] = ["changed", "reached", "answered", "failed", "unreachab
 #[derive(Default)]
 struct Counts {
     total: usize,
+    /// Of what.
+    what: &'static str,
     check: bool,
     ended: usize,
     of: [usize; WORDS.len()],
@@ -188,7 +196,7 @@ impl<W: Write> Lines<W> {
             self.last = now;
             let words = counts.words();
             let colon = if words.is_empty() { "" } else { ": " };
-            self.tell(&format!("{} of {} hosts{colon}{words}", counts.ended, counts.total));
+            self.tell(&format!("{} of {} {}{colon}{words}", counts.ended, counts.total, counts.what));
         }
     }
 
@@ -209,11 +217,11 @@ struct Bars {
 }
 
 impl Bars {
-    fn new(hosts: Vec<String>) -> Self {
+    fn new(hosts: Vec<String>, what: &str) -> Self {
         let all = MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(DRAWS_PER_SECOND_MAX));
         *DRAWN.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(all.clone());
         let fleet = all.add(ProgressBar::new(hosts.len() as u64));
-        fleet.set_style(style("[{bar:30}] {pos}/{len} hosts  {elapsed}  {msg}").progress_chars("=> "));
+        fleet.set_style(style(&format!("[{{bar:30}}] {{pos}}/{{len}} {what}  {{elapsed}}  {{msg}}")).progress_chars("=> "));
         fleet.enable_steady_tick(Duration::from_millis(500));
         let count = hosts.len().min(SLOTS_MAX);
         let lines = (0..count).map(|_| all.add(ProgressBar::new_spinner().with_style(style("  {msg}")))).collect();
@@ -302,7 +310,7 @@ mod tests {
     fn run(rows: &[HostRow], verbose: bool, check: bool, step: Duration) -> Vec<String> {
         let start = Instant::now();
         let mut lines = Lines { out: Vec::new(), verbose, troubles: 0, last: start };
-        let mut counts = Counts { total: rows.len(), check, ..Counts::default() };
+        let mut counts = Counts { total: rows.len(), what: "hosts", check, ..Counts::default() };
         for (i, row) in rows.iter().enumerate() {
             counts.add(row.outcome.name());
             lines.ended(row.outcome.trouble().is_some(), || host_line(row, check), &counts, start + step * (i as u32 + 1));

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::fold::{Groups, fold_counted};
+use super::fold::{Groups, destinations, fold_counted};
 use super::{Color, line, paint};
 use crate::model::text::printable;
 use crate::model::{Change, FileRow, HostRow, Outcome, Report, Stage};
@@ -63,7 +63,7 @@ fn stopped(report: &Report, options: Options<'_>) -> String {
     why.collect()
 }
 
-/// `120 hosts: 117 changed, 3 failed`, as one line.
+/// `120 hosts and 4 namespaces: 121 changed, 3 failed`, as one line.
 pub fn summary(report: &Report, check: bool) -> String {
     let counts: Vec<String> = ORDER
         .iter()
@@ -71,10 +71,9 @@ pub fn summary(report: &Report, check: bool) -> String {
         .filter(|(n, _)| *n > 0)
         .map(|(n, word)| format!("{n} {word}"))
         .collect();
-    let total = report.hosts.len();
-    let hosts = if total == 1 { "host" } else { "hosts" };
+    let total = destinations(report.hosts.iter().map(|row| row.host.as_str()));
     let stopped = if report.interrupted.is_some() { "stopped by a signal; " } else { "" };
-    if counts.is_empty() { format!("{stopped}{total} {hosts}\n") } else { format!("{stopped}{total} {hosts}: {}\n", counts.join(", ")) }
+    if counts.is_empty() { format!("{stopped}{total}\n") } else { format!("{stopped}{total}: {}\n", counts.join(", ")) }
 }
 
 /// What to type when something is left.

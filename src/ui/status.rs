@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use super::fold::{Groups, fold_counted};
+use super::fold::{Groups, destinations, fold_counted};
 use super::line;
 use super::recap::{shared, trouble_line};
 use crate::model::ping::Unseen;
@@ -118,7 +118,7 @@ fn troubles(rows: &[StatusRow]) -> String {
 
 fn summary(rows: &[StatusRow]) -> String {
     let counts: Vec<String> = OUTCOMES.iter().map(|(o, word)| (count(rows, o), word)).filter(|(n, _)| *n > 0).map(|(n, word)| format!("{n} {word}")).collect();
-    format!("{} {}: {}\n", rows.len(), if rows.len() == 1 { "host" } else { "hosts" }, counts.join(", "))
+    format!("{}: {}\n", destinations(rows.iter().map(|r| r.host.as_str())), counts.join(", "))
 }
 
 fn count(rows: &[StatusRow], outcome: &str) -> usize {

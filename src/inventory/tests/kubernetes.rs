@@ -93,7 +93,7 @@ fn namespaces_stand_in_the_order_of_the_blocks() {
 fn limits_know_namespaces_and_blocks() {
     let inventory = || {
         loaded(
-            "groups: {g: {hosts: 'h[1-2]', logins: [l], targets: [docker]}}\nkubernetes:\n  a: {context: 'arn:aws:eks:1:cluster/x', namespaces: [n, o], logins: [l]}\n  b: {context: prod, namespaces: [n], logins: [m]}\n  c: {context: prod, namespace_selector: 'x=y', logins: [m]}",
+            "groups: {g: {hosts: 'h[1-2]', logins: [l], targets: [docker]}}\nkubernetes:\n  a: {context: 'arn:aws:eks:1:cluster/x', namespaces: [n, o], logins: [l]}\n  b: {context: prod, namespaces: [n, t1, t2], logins: [m]}\n  c: {context: prod, namespace_selector: 'x=y', logins: [m]}",
         )
     };
     let chosen = |pattern: &str| {
@@ -105,14 +105,15 @@ fn limits_know_namespaces_and_blocks() {
     };
     for (pattern, want) in [
         ("h1", "h1"),
-        ("g,b", "h1 h2 prod/n"),
+        ("g,b", "h1 h2 prod/n prod/t1 prod/t2"),
         ("a", "arn:aws:eks:1:cluster/x/n arn:aws:eks:1:cluster/x/o"),
         ("arn:aws:eks:1:cluster/x/o", "arn:aws:eks:1:cluster/x/o"),
         ("a,!arn:aws:eks:1:cluster/x/o", "arn:aws:eks:1:cluster/x/n"),
-        ("prod/*", "prod/n prod/(x=y)"),
+        ("prod/*", "prod/n prod/t1 prod/t2 prod/(x=y)"),
         ("c", "prod/(x=y)"),
-        ("all,!a,!g", "prod/n prod/(x=y)"),
+        ("all,!a,!g", "prod/n prod/t1 prod/t2 prod/(x=y)"),
         ("@failed", "h2 prod/n"),
+        ("prod/t[1-2],h[1-2]", "h1 h2 prod/t1 prod/t2"),
     ] {
         assert_eq!(chosen(pattern).map_err(|e| e.to_string()).as_deref(), Ok(want), "{pattern}");
     }
@@ -121,7 +122,7 @@ fn limits_know_namespaces_and_blocks() {
     // A Secret is written as a whole.
     let mut narrowed = inventory();
     select(&mut narrowed, &["m".into()], &[]).unwrap();
-    assert_eq!(narrowed.namespaces.iter().map(|n| n.secrets.len()).collect::<Vec<_>>(), [0, 0, 1, 1]);
+    assert_eq!(narrowed.namespaces.iter().map(|n| n.secrets.len()).collect::<Vec<_>>(), [0, 0, 1, 1, 1, 1]);
     let mut narrowed = inventory();
     select(&mut narrowed, &[], &[TargetKind::Docker]).unwrap();
     assert!(narrowed.namespaces.iter().all(|n| n.secrets.is_empty()));
