@@ -30,14 +30,19 @@ struct State {
     faults: Vec<Fault>,
 }
 
+type Meanwhile = Box<dyn Fn(&mut State, &Request) + Send>;
+/// `None` where the request is done as it should be.
+type Answer = Box<dyn Fn(&Request) -> Option<Reply> + Send>;
+type Mend = fn(&mut Value);
+
 /// What becomes of the next requests of this method whose path ends so.
 struct Fault {
     method: &'static str,
     path: &'static str,
     times: usize,
     /// What happens before; it may do what was asked.
-    meanwhile: Box<dyn Fn(&mut State, &Request) + Send>,
-    reply: Box<dyn Fn(&Request) -> Option<Reply> + Send>,
+    meanwhile: Meanwhile,
+    reply: Answer,
 }
 
 /// An API server of one namespace, `team`. It keeps what a real one keeps as far as these tests look at it.
@@ -338,13 +343,13 @@ async fn what_a_server_repeats_is_in_no_row() {
                     _ => echo.clone(),
                 };
                 let cause = json!({"reason": "FieldManagerConflict", "field": echo, "message": format!("conflict with \"{echo}\" using v1")});
-                status(code, echo, &words, if i % 2 == 0 { json!({"name": echo, "causes": [cause]}) } else { Value::Null })
+                status(code, echo, &words, if i.is_multiple_of(2) { json!({"name": echo, "causes": [cause]}) } else { Value::Null })
             });
             let row = fake.run(&wanted(&[("regcred", &[])], PLAIN)).await;
             // Without causes a 409 is another's write, after which we look again.
-            let known = if code == 409 && i % 2 == 1 {
+            let known = if code == 409 && !i.is_multiple_of(2) {
                 "changed"
-            } else if code >= 500 && i % 3 != 1 || code == 503 {
+            } else if code == 503 || code == 500 && i % 3 != 1 {
                 "unknown"
             } else {
                 "failed"
@@ -386,7 +391,7 @@ async fn a_write_without_an_answer_is_unknown_until_the_next_run() {
     // Cut off between two writes, with nothing on the way: that is known, and no namespace that could not be reached.
     let fake = Fake::start();
     let silent = |state: &mut State, request: &Request| {
-        let reply: Box<dyn Fn(&Request) -> Option<Reply> + Send> = Box::new(|request| Some(CUT(request)));
+        let reply: Answer = Box::new(|request| Some(CUT(request)));
         state.faults.push(Fault { method: "GET", path: "default", times: 9, meanwhile: Box::new(|_, _| {}), reply });
         let account = json!({"kind": "ServiceAccount"});
         store(state, "serviceaccounts/default", account);
@@ -474,7 +479,7 @@ async fn what_a_webhook_stores_instead_is_found() {
             Some(http("200 OK", object.to_string()))
         }
     };
-    let changes: [(&str, fn(&mut Value)); 4] = [
+    let changes: [(&str, Mend); 4] = [
         ("other logins", |s| s["data"][".dockerconfigjson"] = json!(STANDARD.encode(document(&[&login("planted-Two")])))),
         ("no `.dockerconfigjson`", |s| s["data"] = json!({})),
         ("another type", |s| s["type"] = json!("Opaque")),
