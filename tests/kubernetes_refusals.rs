@@ -113,7 +113,7 @@ fn a_namespace_that_is_not_there_or_is_going_fails_alone() {
         let report = site.report(3, flags);
         assert_eq!(report.outcomes(), ["prod/nowhere failed", "prod/going failed", "prod/team-a changed"]);
         report.says("prod/nowhere", &["namespace", "nowhere"]);
-        report.says("prod/going", &["terminat"]);
+        report.says("prod/going", &["namespace going", "deleted"]);
     }
     assert!(site.kube.get("secrets", "going", "regcred").is_none());
     assert!(!site.kube.kubectl(&["get", "namespaces"]).stdout.contains("nowhere"), "regprov makes none");
@@ -160,7 +160,7 @@ impl Webhook {
 #[test]
 #[ignore = "needs kube-apiserver, etcd and kubectl"]
 fn what_a_webhook_makes_of_it_is_seen() {
-    let Some(site) = KubeSite::start(&["team-a"]) else { return };
+    let Some(mut site) = KubeSite::start(&["team-a", "team-b"]) else { return };
     site.inventory(BLOCK);
     let webhook = Webhook::start(&site, |request| {
         if request["object"]["metadata"]["name"] != "regcred" {
@@ -169,6 +169,12 @@ fn what_a_webhook_makes_of_it_is_seen() {
         let patch = json!([{"op": "replace", "path": "/data/.dockerconfigjson", "value": STANDARD.encode(THEIRS)}]);
         json!({"allowed": true, "patchType": "JSONPatch", "patch": STANDARD.encode(patch.to_string())})
     });
+    site.kube.kubectl_with(&["create", "-f", "-"], &manifest(TYPE, "{}", "").replace("team-a", "team-b"));
+    if !site.kube.is_up() {
+        println!("skipped: this kube-apiserver dies of a webhook's patch, as one of 2020 does that Go 1.18 or newer has built; tests/kube/build mends that");
+        return;
+    }
+    assert_eq!(site.kube.document("team-b", "regcred"), THEIRS, "the control: it changes what others send");
     let report = site.report(3, &[]);
     report.says("prod/team-a", &["admission webhook"]);
     assert_eq!(report.row("prod/team-a")["stage"], "read back", "{:#}", report.0);
@@ -221,7 +227,7 @@ fn what_a_webhook_says_is_shown_only_where_it_holds_nothing_of_the_secret() {
 fn an_expired_login_reaches_no_cluster() {
     let Some(site) = KubeSite::start(&["team-a"]) else { return };
     site.inventory(BLOCK);
-    site.password("hub", LOGINS[0].3, &["--expires", "2020-01-01"]);
+    site.expire("hub");
     let start = site.kube.audited();
     site.apply(&[]).ended(2, &["hub", "--allow-expired"]);
     assert_eq!(site.kube.audit(start, "regprov/").len(), 0);

@@ -11,7 +11,7 @@ mod peers;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use kube_site::{KubeSite, LOGINS};
+use kube_site::KubeSite;
 use serde_json::{Value, json};
 
 const BLOCK: &str = "a: {context: prod, namespaces: [team-a], logins: [hub], service_accounts: [default]}";
@@ -83,7 +83,7 @@ fn status_tells_what_is_not_as_wanted() {
     }
 
     // Its time is over.
-    site.password("hub", LOGINS[0].3, &["--expires", "2020-01-01"]);
+    site.expire("hub");
     assert!(drift(&site, 10, &[]).contains(&"prod/team-a secret/regcred hub expired".to_string()));
     let asked = site.kube.audit(start, "regprov/");
     assert!(asked.iter().any(|e| e["objectRef"]["resource"] == "secrets"));

@@ -19,10 +19,9 @@ use serde_json::json;
 
 const BLOCK: &str = "a: {context: prod, namespaces: [team-a], logins: [hub], service_accounts: [default]}";
 
-/// What the shipped roles give to a user, in one namespace or in all.
-fn shipped() -> String {
-    fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/kubernetes/role.yml")).unwrap()
-}
+/// The role that is shipped for one namespace and the user alice, and the one for all namespaces and bob.
+const ROLE: &str = include_str!("../examples/kubernetes/role.yml");
+const CLUSTER_ROLE: &str = include_str!("../examples/kubernetes/cluster-role.yml");
 
 /// The kubeconfig's user is this script.
 fn plugin(site: &KubeSite, script: &str, more: &str) {
@@ -158,7 +157,7 @@ fn a_kubeconfig_that_cannot_be_used_ends_the_run() {
         assert!(!ran.all().contains("BEGIN"), "{what}");
     }
     fs::remove_file(site.site.path("home/.kube/config")).unwrap();
-    site.apply(&[]).ended(2, &["prod"]);
+    site.apply(&[]).ended(2, &["there is no kubeconfig", ".kube/config"]);
     assert_eq!(site.kube.audit(start, "regprov/").len(), 0);
     // Another CA than the server's: its namespaces are unreachable.
     let other = kube::Kube::some_ca();
@@ -171,46 +170,60 @@ fn a_kubeconfig_that_cannot_be_used_ends_the_run() {
     site.rows(0, &["apply", "inventory.yml", "--json", "--kubeconfig", "good.yml"]);
 }
 
-/// The shipped role is enough, and each of its rules is needed: whoever lacks one is told which, and nothing is written.
+/// What stands in the brackets behind this key.
+fn list<'a>(line: &'a str, key: &str) -> Vec<&'a str> {
+    let (_, rest) = line.split_once(&format!("{key}: [")).unwrap();
+    rest.split_once(']').unwrap().0.split(", ").collect()
+}
+
+/// Applies this role, and waits until the server goes by it: whether alice may do this then.
+#[track_caller]
+fn grant(site: &KubeSite, role: &str, verb: &str, object: &str, may: &str) {
+    site.kube.apply(role);
+    let can = || site.kube.kubectl(&["auth", "can-i", verb, object, "-n", "team-a", "--as", "alice"]).stdout;
+    fleet::wait_until("the server goes by the role", || can().trim() == may);
+}
+
+/// The shipped role is enough, and each verb of it is needed: whoever lacks one is told which, and nothing is written.
 #[test]
 #[ignore = "needs kube-apiserver, etcd and kubectl"]
 fn the_shipped_role_is_exactly_enough() {
     let Some(site) = KubeSite::start(&["team-a", "team-b"]) else { return };
     site.inventory("a: {context: prod, namespaces: [team-a, team-b], logins: [hub], service_accounts: [default]}");
-    let admin = site.kube.kubeconfig("prod", &site.kube.admin());
     site.as_user("alice");
-    let verbs = [("secrets", &["get", "create", "patch"][..]), ("serviceaccounts", &["get", "update"])];
-    let role = |without: (&str, &str)| {
-        let rules = verbs.map(|(resource, verbs)| {
-            let verbs: Vec<&str> = verbs.iter().copied().filter(|v| (resource, *v) != without).collect();
-            format!("- {{apiGroups: [\"\"], resources: [{resource}], verbs: [{}]}}\n", verbs.join(", "))
-        });
-        let (meta, kind) = ("metadata: {name: r, namespace: team-a}", "rbac.authorization.k8s.io");
-        format!(
-            "apiVersion: {kind}/v1\nkind: Role\n{meta}\nrules:\n{}---\napiVersion: {kind}/v1\nkind: RoleBinding\n{meta}\nroleRef: {{apiGroup: {kind}, kind: Role, name: r}}\n\
-             subjects: [{{apiGroup: {kind}, kind: User, name: alice}}]\n",
-            rules.concat()
-        )
-    };
     let start = site.kube.audited();
-    for (resource, verbs) in verbs {
-        for verb in verbs {
-            site.kube.apply(&role((resource, verb)));
+    site.report(3, &[]).says("prod/team-a", &["verbs: [get, create, patch]", "verbs: [get, update]"]);
+
+    let whole = ROLE.replace("runai-team-a", "team-a");
+    let mut verbs = 0;
+    for rule in whole.lines().filter(|l| l.starts_with("- {apiGroups")) {
+        let (resource, name) = (list(rule, "resources")[0], list(rule, "resourceNames")[0]);
+        for verb in list(rule, "verbs") {
+            let left: Vec<&str> = list(rule, "verbs").into_iter().filter(|v| *v != verb).collect();
+            let less = rule.split_once("verbs").unwrap().0.to_string() + &format!("verbs: [{}]}}", left.join(", "));
+            grant(&site, &whole.replace(rule, &less), verb, &format!("{resource}/{name}"), "no");
             let report = site.report(3, &[]);
             assert_eq!(report.row("prod/team-a")["stage"], "rights", "{:#}", report.0);
-            let rule = format!("{{apiGroups: [\"\"], resources: [{resource}], verbs: [{verb}]}}");
-            report.says("prod/team-a", &[&rule, "team-a", &format!("{verb} {resource}")]);
+            report.says("prod/team-a", &[&format!("{verb} {resource}"), "namespace team-a", &format!("resources: [{resource}]"), &format!("verbs: [{verb}]")]);
+            grant(&site, &whole, verb, &format!("{resource}/{name}"), "yes");
+            verbs += 1;
         }
     }
-    assert_eq!(site.writes(start), [""; 0]);
-    site.kube.apply(&role(("", "")));
+    assert_eq!((verbs, site.writes(start)), (5, vec![]));
     let report = site.report(3, &[]);
     assert_eq!(report.outcomes(), ["prod/team-a changed", "prod/team-b failed"], "a role is one of its namespace");
-    report.says("prod/team-b", &["team-b", "verbs: [get, create, patch]", "verbs: [get, update]"]);
-    site.kube.kubectl(&["delete", "role,rolebinding", "r", "-n", "team-a"]).ended(0, &[]);
-    assert_eq!(site.report(3, &[]).outcomes(), ["prod/team-a failed", "prod/team-b failed"]);
+    report.says("prod/team-b", &["namespace team-b"]);
+    assert_eq!(site.report(3, &[]).outcomes(), ["prod/team-a unchanged", "prod/team-b failed"]);
+    site.report(3, &["--replace"]).says("prod/team-a", &["delete secrets", "verbs: [delete]"]);
 
-    // What is shipped.
-    site.kube.apply(&shipped());
-    assert!(!admin.is_empty());
+    // All namespaces, and those that a selector names.
+    site.as_user("bob");
+    site.inventory("a: {context: prod, namespace_selector: team=ml, logins: [hub], service_accounts: [default]}");
+    let report = site.report(3, &[]);
+    assert_eq!(report.outcomes(), ["prod/(team=ml) failed"]);
+    report.says("prod/(team=ml)", &["list namespaces", "resources: [namespaces]", "verbs: [list]"]);
+    site.kube.apply(CLUSTER_ROLE);
+    let can = || site.kube.kubectl(&["auth", "can-i", "list", "namespaces", "--as", "bob"]).stdout;
+    fleet::wait_until("the server goes by the role", || can().trim() == "yes");
+    assert_eq!(site.report(0, &[]).outcomes(), ["prod/team-a unchanged", "prod/team-b changed"]);
 }

@@ -238,6 +238,11 @@ impl Kube {
         [&self.controllers, &self.apiserver, &self.etcd].into_iter().flatten().map(|d| d.0.id()).collect()
     }
 
+    /// Whether the API server still runs.
+    pub(crate) fn is_up(&mut self) -> bool {
+        self.apiserver.as_mut().is_some_and(|d| d.0.try_wait().unwrap().is_none())
+    }
+
     /// Kills the API server in the middle of whatever it does.
     pub(crate) fn kill_apiserver(&mut self) {
         self.apiserver = None;

@@ -72,6 +72,16 @@ impl KubeSite {
         Ran::from(child.wait_with_output().unwrap()).ended(0, &[]);
     }
 
+    /// Lets a login of the vault be past its time.
+    #[track_caller]
+    pub(crate) fn expire(&self, login: &str) {
+        let password = LOGINS.iter().find(|(name, ..)| *name == login).unwrap().3;
+        self.password(login, password, &["--expires", "2999-01-01"]);
+        let text = fs::read_to_string(self.site.path("vault.yml")).unwrap();
+        assert!(text.contains("2999-01-01"));
+        self.write("vault.yml", &text.replace("2999-01-01", "2020-01-01"));
+    }
+
     pub(crate) fn command(&self, words: &[&str]) -> Command {
         self.site.command(words)
     }
@@ -103,19 +113,25 @@ impl KubeSite {
 
     /// What regprov asked of the cluster since then, as `verb resource`, with ` dry` behind what was a dry run; reviews of rights are left out.
     pub(crate) fn asked(&self, since: usize) -> Vec<String> {
+        self.answered(since).into_iter().map(|(line, _)| line).collect()
+    }
+
+    /// The same, each with what it was answered.
+    fn answered(&self, since: usize) -> Vec<(String, u64)> {
         let events = self.kube.audit(since, "regprov/");
         let events = events.iter().filter(|e| e["objectRef"]["apiGroup"] != "authorization.k8s.io" && e["objectRef"]["apiGroup"] != "authentication.k8s.io");
         let word = |v: &Value| v.as_str().unwrap_or("-").to_string();
         let line = |e: &Value| {
             let dry = if word(&e["requestURI"]).contains("dryRun=All") { " dry" } else { "" };
-            format!("{} {}{dry}", word(&e["verb"]), word(&e["objectRef"]["resource"]))
+            (format!("{} {}{dry}", word(&e["verb"]), word(&e["objectRef"]["resource"])), e["responseStatus"]["code"].as_u64().unwrap_or(0))
         };
         events.map(line).collect()
     }
 
-    /// The same, but only what writes.
+    /// The same, but only what wrote: the server did it.
     pub(crate) fn writes(&self, since: usize) -> Vec<String> {
-        self.asked(since).into_iter().filter(|l| !l.ends_with(" dry") && !["get ", "list ", "watch "].iter().any(|verb| l.starts_with(verb))).collect()
+        let is_write = |l: &String| !l.ends_with(" dry") && !["get ", "list ", "watch "].iter().any(|verb| l.starts_with(verb));
+        self.answered(since).into_iter().filter(|(line, code)| is_write(line) && (200..300).contains(code)).map(|(line, _)| line).collect()
     }
 }
 
