@@ -63,8 +63,23 @@ fn every_long_flag_that_is_named_exists() {
     flags(&Cli::command(), &mut known);
     // Flags of cargo, of the quickstart, of ansible-inventory, of .ci/run, of docker and of kubectl; they stand in the same text.
     known.extend(
-        ["--list", "--stay", "--version", "--release", "--locked", "--example", "--path", "--test", "--bench", "--full", "--password-stdin", "--context", "--server-side", "--field-manager"]
-            .map(str::to_string),
+        [
+            "--list",
+            "--stay",
+            "--version",
+            "--release",
+            "--locked",
+            "--example",
+            "--path",
+            "--test",
+            "--bench",
+            "--full",
+            "--password-stdin",
+            "--context",
+            "--server-side",
+            "--field-manager",
+        ]
+        .map(str::to_string),
     );
     let text = page("README.md");
     for (at, _) in text.match_indices("--") {
