@@ -153,6 +153,9 @@ pub struct RemoveArgs {
     /// How the hosts are reached.
     #[command(flatten)]
     pub ssh: SshArgs,
+    /// Which clusters are spoken with.
+    #[command(flatten)]
+    pub clusters: ClusterArgs,
     /// What the inventory may do.
     #[command(flatten)]
     pub sources: SourceArgs,

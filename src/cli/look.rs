@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{AuditArgs, IdentityArgs, OpenArgs, SourceArgs, SshArgs, target_parser};
+use super::{AuditArgs, ClusterArgs, IdentityArgs, OpenArgs, SourceArgs, SshArgs, target_parser};
 use crate::model::{TargetKind, Within};
 
 /// `regprov verify`.
@@ -170,6 +170,9 @@ pub struct StatusArgs {
     /// How the hosts are reached.
     #[command(flatten)]
     pub ssh: SshArgs,
+    /// Which clusters are looked at.
+    #[command(flatten)]
+    pub clusters: ClusterArgs,
     /// What the inventory may do.
     #[command(flatten)]
     pub sources: SourceArgs,

@@ -41,7 +41,7 @@ pub struct RotateFinishArgs {
     pub look: RotateLookArgs,
     /// The login's name
     pub login: String,
-    /// Hosts that need not have the new password, such as those that are gone: as with --limit of `apply`; they are not contacted
+    /// Hosts and namespaces that need not have the new password, such as those that are gone: as with --limit of `apply`; they are not contacted
     #[arg(long, value_name = "PATTERN", help_heading = "What")]
     pub without: Option<String>,
 }
@@ -54,6 +54,9 @@ pub struct RotateLookArgs {
     /// How the hosts are reached.
     #[command(flatten)]
     pub ssh: SshArgs,
+    /// kubeconfig file [default: those of KUBECONFIG, ~/.kube/config, the service account of the Pod in which this runs]
+    #[arg(long, value_name = "FILE", help_heading = "Kubernetes")]
+    pub kubeconfig: Option<PathBuf>,
     /// What the inventory may do.
     #[command(flatten)]
     pub sources: SourceArgs,

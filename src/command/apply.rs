@@ -12,6 +12,7 @@ use super::become_password::become_password;
 use super::clusters::{self, Clusters};
 use super::journal::{self, Journal, LastRun, Selection};
 use super::load::{Opener, check_expiry, known, now};
+use super::namespaces::add_those_that_left;
 use super::reach::{Purpose, reach};
 use super::verify;
 use super::watch::{Watched, watch as watch_alone};
@@ -39,6 +40,7 @@ pub async fn apply(args: &ApplyArgs, verbose: u8) -> Result<u8> {
     let clusters = Clusters::of(&mut inventory, &args.clusters, &args.ssh.timeouts).await?;
     if args.what.prune {
         may_take(&inventory)?;
+        add_those_that_left(&mut inventory, &clusters, args.what.limit.as_deref()).await;
     }
     let last = if args.what.resume { Some(LastRun::of(&args.inventory)?) } else { None };
     let chosen = match &last {
@@ -230,9 +232,15 @@ fn repeated(args: impl Iterator<Item = OsString>, selection: &Selection) -> Opti
 /// As [`with_flags`]; having none is an error.
 pub(super) fn targeted(inventory: &Inventory, chosen: &[usize], ssh: &SshArgs, bare: bool) -> Result<Vec<Host>> {
     let hosts = with_flags(inventory, chosen, ssh, bare)?;
+    some(&hosts)?;
+    Ok(hosts)
+}
+
+/// Demands that a host is left.
+pub(super) fn some(hosts: &[Host]) -> Result<()> {
     match hosts.is_empty() {
         true => Err(Error::usage("no host is left that gets anything").hint("`regprov hosts` shows who gets what; --limit, --login and --target narrow it")),
-        false => Ok(hosts),
+        false => Ok(()),
     }
 }
 

@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 use crate::format::kubernetes::{document, problems};
 use crate::inventory::{Chosen, Inventory};
 use crate::kubernetes::apply::{Options, Wanted, before, bring, observe};
+use crate::kubernetes::remove::prune;
 use crate::kubernetes::{Cluster, Kubeconfigs, Timeouts, Trouble};
 use crate::model::{HostRow, Login, Namespace, Outcome, Stage, Which};
 use crate::push::{Clearance, Logins, Other, Sent};
@@ -113,6 +114,11 @@ impl Clusters {
         }
     }
 
+    /// All of them.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Cluster> {
+        self.by_context.values()
+    }
+
     /// The cluster of a namespace.
     ///
     /// # Panics
@@ -198,7 +204,14 @@ async fn one(cluster: Cluster, wanted: Arc<Wanted>, deadline: Duration, sent: Se
     };
     let left = deadline.saturating_sub(started.elapsed());
     clearance.wait().await;
-    match tokio::time::timeout(left, bring(&cluster, &wanted, seen, &*sent)).await {
+    let work = async {
+        let row = bring(&cluster, &wanted, seen, &*sent).await;
+        match wanted.options.prune {
+            true => prune(&cluster, &wanted.namespace, &wanted.inventory_id, wanted.options.check, &*sent, row).await,
+            false => row,
+        }
+    };
+    match tokio::time::timeout(left, work).await {
         Ok(row) => row,
         Err(_) => ended(Outcome::Unknown { stage: Stage::Replace, reason: format!("{}; each object is old or new, run again", late()) }),
     }

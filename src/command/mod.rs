@@ -20,6 +20,7 @@ pub mod import;
 pub mod journal;
 pub mod lint;
 pub mod load;
+mod namespaces;
 pub mod ping;
 pub mod process;
 pub mod program;

@@ -1,4 +1,4 @@
-//! `regprov status`: what differs on the nodes. Writes nothing there, and opens no password unless it is told to.
+//! `regprov status`: what differs on the nodes and in the namespaces. Writes nothing there, and opens no password unless it is told to.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -6,18 +6,21 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use super::apply::{forks, targeted};
+use super::apply::{forks, some, with_flags};
 use super::audit::AuditKeySources;
 use super::become_password::become_password;
+use super::clusters::{self, Clusters};
 use super::load::{Opener, now};
+use super::namespaces::{Notes, add_those_that_left, looks};
 use super::reach::{Purpose, reach};
 use super::watch::{Watched, watch};
 use crate::cli::{AuditArgs, SshArgs, StatusArgs};
 use crate::error::{Error, Result};
 use crate::format::MergeOptions;
 use crate::inventory::{self, Inventory};
+use crate::model::ping::Unseen;
 use crate::model::status::{FindingKind, StatusEvent, StatusRow};
-use crate::model::{Fingerprint, Host, Login, LoginEntry, PasswordText, Secret};
+use crate::model::{Fingerprint, Host, Login, LoginEntry, Namespace, PasswordText, Secret};
 use crate::node::Program;
 use crate::push::status::{Previous, SamePassword, Status, before, status_all};
 use crate::push::{Logins, Push, PushOptions};
@@ -27,29 +30,38 @@ use crate::transport::reach::Reach;
 use crate::ui;
 use crate::vault::AuditKey;
 
-/// Looks at the hosts' files, prints what differs, and returns the exit code: 10 where something does. Nothing is written, so a signal ends
+/// Looks at the hosts' files and the namespaces' Secrets, prints what differs, and returns the exit code: 10 where something does. Nothing is written, so a signal ends
 /// it at once, with what is known by then.
 pub async fn status(args: &StatusArgs, verbose: u8) -> Result<u8> {
     let mut opener = Opener::of_process(&args.vault.identity)?.allow_commands(args.sources.allow_commands);
     // Plain and expired logins do no harm here; the latter are told on their rows.
     let mut inventory = opener.inventory(&args.inventory, true, true)?;
-    let chosen = opener.limit(&inventory, args.limit.as_deref())?.hosts;
+    let clusters = Clusters::of(&mut inventory, &args.clusters, &args.ssh.timeouts).await?;
     let whole = args.logins.is_empty() && args.targets.is_empty();
+    if whole {
+        add_those_that_left(&mut inventory, &clusters, args.limit.as_deref()).await;
+    }
+    let chosen = clusters::narrow(opener.limit(&inventory, args.limit.as_deref())?, args.clusters.only);
     let inventory_id = inventory.id.clone();
-    // A host that gets nothing any more may still hold something.
-    let mut hosts = targeted(&inventory, &chosen, &args.ssh, whole && inventory_id.is_some())?;
+    // What gets nothing any more may still hold something.
+    let bare = whole && inventory_id.is_some();
+    let mut hosts = with_flags(&inventory, &chosen.hosts, &args.ssh, bare)?;
     if !whole {
         inventory::select(&mut inventory, &args.logins, &args.targets)?;
         // The targets as a whole, since the logins that were not chosen are no strangers there.
-        let chosen = targeted(&inventory, &chosen, &args.ssh, false)?;
+        let chosen = with_flags(&inventory, &chosen.hosts, &args.ssh, false)?;
         hosts.retain_mut(|host| {
             let targets = chosen.iter().find(|c| c.name == host.name).map(|c| &c.targets[..]).unwrap_or_default();
             host.targets.retain(|t| targets.iter().any(|c| (c.kind, &c.user, &c.path) == (t.kind, &t.user, &t.path)));
             !host.targets.is_empty()
         });
     }
-    let wanted = |entry: &&LoginEntry| hosts.iter().flat_map(|h| &h.targets).any(|t| t.logins.contains(&entry.name));
-    let entries: Vec<&LoginEntry> = inventory.logins.iter().filter(wanted).collect();
+    let namespaces = clusters::targeted(&inventory, &chosen.namespaces, bare);
+    if namespaces.is_empty() {
+        some(&hosts)?;
+    }
+    let used = inventory::used(&hosts, &namespaces);
+    let entries: Vec<&LoginEntry> = inventory.logins.iter().filter(|entry| used.contains(entry.name.as_str())).collect();
     let is_chosen = |name: &str| args.logins.is_empty() || args.logins.iter().any(|l| l == name);
     let (logins, same) = comparison(&mut opener, &entries, &is_chosen, &args.audit, args.vault.identity.is_given())?;
     let narrowed = |mut row: StatusRow| {
@@ -60,8 +72,8 @@ pub async fn status(args: &StatusArgs, verbose: u8) -> Result<u8> {
         }
         row
     };
-    let wanted = Wanted { hosts, logins, same, previous: Previous::default(), inventory_id };
-    let looked = look(&mut opener, &inventory, wanted, (&args.ssh, args.vault.allow_plaintext), verbose, narrowed).await?;
+    let wanted = Wanted { hosts, namespaces, logins, same, previous: Previous::default(), inventory_id, left_over: whole };
+    let looked = look(&mut opener, &inventory, &clusters, wanted, (&args.ssh, args.vault.allow_plaintext), verbose, narrowed).await?;
     let text = if args.json { ui::status::json(&looked.rows) } else { ui::status::text(&looked.rows) };
     ui::out(&text).map_err(|e| Error::internal(format!("the status cannot be written to stdout: {e}")))?;
     Ok(looked.exit_code(looked.rows.iter().any(|r| r.outcome() == "drift")))
@@ -70,15 +82,18 @@ pub async fn status(args: &StatusArgs, verbose: u8) -> Result<u8> {
 /// What is looked at, and what it is compared with.
 pub(super) struct Wanted {
     pub(super) hosts: Vec<Host>,
+    pub(super) namespaces: Vec<Namespace>,
     pub(super) logins: Logins,
     pub(super) same: Box<SamePassword>,
     pub(super) previous: Previous,
     pub(super) inventory_id: Option<String>,
+    /// Whether namespaces are searched for what is left over.
+    pub(super) left_over: bool,
 }
 
 /// What was seen.
 pub(super) struct Looked {
-    /// A row for each host, in their order.
+    /// A row for each host and then for each namespace, in their order.
     pub(super) rows: Vec<StatusRow>,
     interrupted: Option<u8>,
     halted: bool,
@@ -104,17 +119,18 @@ impl Looked {
     }
 }
 
-/// Looks at hosts and draws it. `ssh` is how they are reached, and whether a plain password of sudo is taken; each row is `narrowed` before
+/// Looks at hosts and namespaces, and draws it. `ssh` is how they are reached, and whether a plain password of sudo is taken; each row is `narrowed` before
 /// anybody sees it.
 pub(super) async fn look(
     opener: &mut Opener,
     inventory: &Inventory,
+    clusters: &Clusters,
     wanted: Wanted,
     ssh: (&SshArgs, bool),
     verbose: u8,
     narrowed: impl Fn(StatusRow) -> StatusRow,
 ) -> Result<Looked> {
-    let Wanted { hosts, logins, same, previous, inventory_id } = wanted;
+    let Wanted { hosts, namespaces, logins, same, previous, inventory_id, left_over } = wanted;
     let (args, allow_plaintext) = ssh;
     let become_password = become_password(opener, inventory, &hosts, args.ask_become_pass, allow_plaintext)?;
     let (ssh, files_each) = reach(&hosts, &inventory.hosts, args, Purpose::LogIn).await?;
@@ -131,10 +147,14 @@ pub(super) async fn look(
     };
     let connector = Reach { ssh, local: Local::default(), become_password, program: Program::Files };
     let status = Arc::new(Status { push: Push { connector, logins, options }, same, previous, inventory_id, now: now() });
-    let mut so_far: Vec<StatusRow> = hosts.iter().map(|h| before(h, "stopped by a signal")).collect();
-    let mut progress = ui::progress::Progress::new(hosts.iter().map(|h| h.name.clone()).collect(), verbose > 0, false);
+    let notes = Notes::default();
+    let others = looks(clusters, namespaces, &status, left_over, status.push.options.host, &notes);
+    let stopped = "stopped by a signal";
+    let of_others = others.iter().map(|o| StatusRow { host: o.name.clone(), result: Err(Unseen::NotAttempted(stopped.to_string())) });
+    let mut so_far: Vec<StatusRow> = hosts.iter().map(|h| before(h, stopped)).chain(of_others).collect();
+    let mut progress = ui::progress::Progress::new(so_far.iter().map(|row| row.host.clone()).collect(), verbose > 0, false);
     let (sender, events) = mpsc::unbounded_channel();
-    let ended = watch(status_all(status.clone(), hosts, sender), events, |event| match event {
+    let ended = watch(status_all(status.clone(), hosts, others, sender), events, |event| match event {
         StatusEvent::Started(index) => progress.started(index),
         StatusEvent::Ended(index, row) => {
             let row = narrowed(row);
@@ -145,6 +165,7 @@ pub(super) async fn look(
     });
     let ended = ended.await?;
     progress.finish();
+    notes.tell();
     let halted = status.push.connector.halted().is_some();
     Ok(match ended {
         Watched::Done(rows) => Looked { rows: rows.into_iter().map(narrowed).collect(), interrupted: None, halted },

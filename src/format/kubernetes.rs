@@ -16,6 +16,7 @@ pub use manifest::{Manifest, SecretSeen, Unread, is_label_value, is_manifest, ma
 pub use tree::At;
 
 use super::auths::auth;
+use super::{Entries, Entry, Holding, Holds};
 use crate::model::Login;
 use crate::model::login::check_password;
 
@@ -67,6 +68,23 @@ pub fn problems(what: &str, logins: &[&Login]) -> Vec<String> {
         problems.push(format!("{what} would be larger than 1 MiB, the most that Kubernetes takes"));
     }
     problems
+}
+
+/// The logins of such a document as the kubelet takes them. `Err` says, as sentences, why it finds none, or not all of them: [`diagnose`].
+pub fn entries(document: &[u8]) -> Entries {
+    let Content { holdings, faults } = content(document, false);
+    let gives_none = holdings.iter().all(|h| !matches!(h.holds, Holds::Login(_))) || holdings.iter().any(|h| matches!(h.holds, Holds::Unreadable(_)));
+    let counts = |fault: &&Fault| fault.weight != Weight::Hint && (fault.entry.is_none() || (gives_none && fault.weight == Weight::Lost));
+    let told = |fault: &Fault| fault.entry.as_ref().map_or_else(|| fault.message.clone(), |key| format!("its entry `{key}`: {}", fault.message));
+    let why: Vec<String> = faults.iter().filter(counts).map(told).collect();
+    if !why.is_empty() {
+        return Err(why.join("; "));
+    }
+    let entry = |holding: Holding| match holding.holds {
+        Holds::Login(account) => Entry { key: holding.key, login: Some(account), note: None },
+        Holds::Token(_) | Holds::Helper { .. } | Holds::Nothing | Holds::Unreadable(_) => Entry { key: holding.key, login: None, note: None },
+    };
+    Ok(holdings.into_iter().map(entry).collect())
 }
 
 /// A string as Go's `encoding/json` writes it, with its escapes for HTML (go1.22 `encode.go` appendString).
@@ -134,6 +152,31 @@ mod tests {
                 r#""nvcr.io":{"username":"a","password":"b","auth":"YTpi"}}}"#
             ),
         );
+    }
+
+    #[test]
+    fn what_the_kubelet_takes_is_told_entry_by_entry() {
+        #[track_caller]
+        fn check(document: &str, want: Result<&[(&str, &str)], &str>) {
+            let got = entries(document.as_bytes()).map(|found| {
+                let account = |e: &Entry| e.login.as_ref().map_or_else(|| "-".to_string(), |a| format!("{}:{}", a.username, a.password.expose()));
+                found.iter().map(|e| (e.key.clone(), account(e))).collect::<Vec<_>>()
+            });
+            let got = got.as_ref().map(|found| found.iter().map(|(k, a)| (k.as_str(), a.as_str())).collect::<Vec<_>>()).map_err(String::as_str);
+            assert_eq!(got, want.map(<[_]>::to_vec), "{document}");
+        }
+        let ours = document(&[&login("nvcr.io", "a", "b"), &login("docker.io", "c", "d")]);
+        check(std::str::from_utf8(&ours).unwrap(), Ok(&[("https://index.docker.io/v1/", "c:d"), ("nvcr.io", "a:b")]));
+        check(r#"{"auths":{"h":{"auth":"YTpi"},"i":{"username":"u","password":"p"}}}"#, Ok(&[("h", "a:b"), ("i", "u:p")]));
+        check(r#"{"auths":{"h":{"auth":"YTpi"},"j":{}}}"#, Ok(&[("h", "a:b"), ("j", "-")]));
+        let emptied = "its entry `j`: it is empty: the Secret was made from a config.json whose passwords are elsewhere, or before anybody logged in";
+        check(r#"{"auths":{"j":{}}}"#, Err(emptied));
+        check("{}", Err("its `.dockerconfigjson` has no `auths`, in which the kubelet looks for logins"));
+        check(r#"{"auths":{}}"#, Err("its `.dockerconfigjson` has no entry"));
+        let bad = "its entry `i`: the kubelet cannot read it, nor any other entry of this Secret: its auth is no standard base64";
+        check(r#"{"auths":{"h":{"auth":"YTpi"},"i":{"auth":"%%"}}}"#, Err(bad));
+        // The login of a key that finds no image is one all the same.
+        check(r#"{"auths":{"h.example/v1/x":{"auth":"YTpi"}}}"#, Ok(&[("h.example/v1/x", "a:b")]));
     }
 
     #[test]

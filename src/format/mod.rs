@@ -11,6 +11,7 @@ pub mod enroot;
 mod helm;
 pub mod helper;
 pub(crate) mod json;
+mod judge;
 mod kubelet;
 pub mod kubernetes;
 pub(crate) mod mirror;
@@ -27,6 +28,8 @@ pub use auths::{Holding, Holds};
 pub use containerd::{imports, logins as containerd_logins};
 pub use crio::auth_file as crio_auth_file;
 pub use docker::held as held_by_docker;
+pub(crate) use judge::Judge;
+pub use judge::{Previous, SamePassword};
 pub use kubelet::held as held_by_kubelet;
 pub use podman::{held as held_by_podman, stops as stops_podman};
 

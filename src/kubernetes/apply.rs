@@ -8,6 +8,7 @@
 //! is cut off leaves a record of what it appended.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Once;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use time::OffsetDateTime;
@@ -54,7 +55,7 @@ pub struct Seen {
 }
 
 /// Attempts to write an object that somebody else changes meanwhile.
-const ATTEMPTS_MAX: u32 = 5;
+pub(super) const ATTEMPTS_MAX: u32 = 5;
 
 /// How long a service account is waited for that a new namespace does not have yet, and how old such a namespace is at most: the controller
 /// manager makes `default` a moment later (Kubernetes `pkg/controller/serviceaccount/serviceaccounts_controller.go`).
@@ -72,7 +73,7 @@ pub fn before(namespace: &Namespace, outcome: Outcome) -> HostRow {
 }
 
 /// The service accounts, each once, and the Secrets that each shall name.
-fn accounts(namespace: &Namespace) -> Vec<(&str, Vec<&PullSecret>)> {
+pub(super) fn accounts(namespace: &Namespace) -> Vec<(&str, Vec<&PullSecret>)> {
     let mut accounts: Vec<(&str, Vec<&PullSecret>)> = Vec::new();
     for secret in &namespace.secrets {
         for name in &secret.service_accounts {
@@ -120,18 +121,23 @@ fn needs(wanted: &Wanted) -> Vec<Need> {
 /// Brings a namespace to what is wanted, and tells what became of each object. `sent` is called before the first request that writes something.
 pub async fn bring(cluster: &Cluster, wanted: &Wanted, seen: Seen, sent: &(dyn Fn() + Sync)) -> HostRow {
     let mut row = before(&wanted.namespace, Outcome::Unchanged);
+    let once = Once::new();
+    let say = || once.call_once(sent);
     let mut run = Run::new(cluster, wanted);
     for found in seen.secrets.values().flatten() {
         run.redaction.of_found(found);
     }
-    run.sent = Some(sent);
+    run.sent = Some(&say);
     let ended = run.all(seen, &mut row).await;
     let mut first = None;
     for file in row.files.iter().filter(|f| f.change == Change::Failed) {
         let reason = file.reason.as_deref().unwrap_or_default();
         first.get_or_insert_with(|| format!("{}: {reason}", file.path));
     }
+    let wrote = !wanted.options.check && row.files.iter().any(|f| f.change.is_change());
     row.outcome = match (ended, first) {
+        // Part of it is done, so that it is not as if nobody had been there.
+        (Err(Trouble::Unreachable(stage, reason)), _) if wrote => Outcome::Failed { stage, reason },
         (Err(trouble), _) => trouble.into(),
         (Ok(stage), Some(reason)) => Outcome::Failed { stage: stage.unwrap_or(Stage::Replace), reason },
         (Ok(_), None) if row.files.iter().any(|f| f.change.is_change()) => Outcome::Changed,
@@ -141,16 +147,21 @@ pub async fn bring(cluster: &Cluster, wanted: &Wanted, seen: Seen, sent: &(dyn F
 }
 
 /// What became of an object.
-struct Done {
-    change: Change,
+pub(super) struct Done {
+    pub(super) change: Change,
     /// Where it failed.
-    stage: Stage,
-    reasons: Vec<String>,
-    diff: Vec<String>,
+    pub(super) stage: Stage,
+    pub(super) reasons: Vec<String>,
+    pub(super) diff: Vec<String>,
 }
 
 impl Done {
-    fn failed(stage: Stage, reason: String) -> Self {
+    /// One of which there is nothing more to say.
+    pub(super) fn of(change: Change) -> Self {
+        Done { change, stage: Stage::Replace, reasons: Vec::new(), diff: Vec::new() }
+    }
+
+    pub(super) fn failed(stage: Stage, reason: String) -> Self {
         Done { change: Change::Failed, stage, reasons: vec![reason], diff: Vec::new() }
     }
 
@@ -164,16 +175,16 @@ impl Done {
 }
 
 /// One namespace's turn.
-struct Run<'a> {
-    cluster: &'a Cluster,
+pub(super) struct Run<'a> {
+    pub(super) cluster: &'a Cluster,
     wanted: &'a Wanted,
-    namespace: &'a str,
-    redaction: Redaction,
-    sent: Option<&'a (dyn Fn() + Sync)>,
+    pub(super) namespace: &'a str,
+    pub(super) redaction: Redaction,
+    pub(super) sent: Option<&'a (dyn Fn() + Sync)>,
 }
 
 impl<'a> Run<'a> {
-    fn new(cluster: &'a Cluster, wanted: &'a Wanted) -> Self {
+    pub(super) fn new(cluster: &'a Cluster, wanted: &'a Wanted) -> Self {
         let mut redaction = Redaction::default();
         wanted.documents.values().for_each(|document| redaction.add(document));
         Run { cluster, wanted, namespace: wanted.namespace.name().unwrap_or_default(), redaction, sent: None }
@@ -223,12 +234,10 @@ impl<'a> Run<'a> {
             let mut reasons = plan.notes;
             reasons.extend(found.as_ref().filter(|_| plan.step != Step::Anew).and_then(|found| found.copy_in_annotation(&self.wanted.namespace, &secret.name)));
             if plan.step == Step::Keep {
-                // Somebody else, or an answer that was lost, may have made it so since the first look.
-                let change = told.as_ref().map_or(plan.change, |first| first.change);
-                return Ok(Done { change, stage: Stage::Replace, reasons, diff: told.map_or(plan.diff, |first| first.diff) });
+                // Somebody else, or we with an answer that was lost, may have made it so since the first look.
+                return Ok(told.unwrap_or(Done { change: plan.change, stage: Stage::Replace, reasons, diff: plan.diff }));
             }
-            let done = told.get_or_insert(Done { change: plan.change, stage: Stage::Replace, reasons: Vec::new(), diff: plan.diff });
-            done.reasons = reasons;
+            told.get_or_insert(Done { change: plan.change, stage: Stage::Replace, reasons, diff: plan.diff });
             let written = match plan.step {
                 Step::Anew => match self.delete_secret(&secret.name, found.as_ref()).await? {
                     // The dry run of a deletion deletes nothing, so that the new one cannot be tried.
@@ -271,7 +280,7 @@ impl<'a> Run<'a> {
     }
 
     /// Deletes the Secret that was found, and no other of its name.
-    async fn delete_secret(&self, name: &str, found: Option<&Found>) -> Result<Result<(), Refusal>, Trouble> {
+    pub(super) async fn delete_secret(&self, name: &str, found: Option<&Found>) -> Result<Result<(), Refusal>, Trouble> {
         let (uid, version) = found.map_or((None, None), |f| (f.metadata.uid.as_deref(), f.metadata.resource_version.as_deref()));
         let request = Request::new(Stage::Replace, Method::Delete, format!("{}{}", self.path("secrets", name), self.dry_run("?")))
             .content("application/json", delete_options(uid, version, self.wanted.options.check));
@@ -320,7 +329,7 @@ impl<'a> Run<'a> {
     }
 
     /// What a refusal means for the object's row; what it means for the whole namespace ends its turn.
-    fn failed(&self, refusal: Refusal) -> Result<Done, Trouble> {
+    pub(super) fn failed(&self, refusal: Refusal) -> Result<Done, Trouble> {
         let (stage, reason) = match refusal {
             Refusal::Namespace(trouble) => return Err(trouble),
             Refusal::Failed(stage, reason) => (stage, reason),
@@ -339,13 +348,13 @@ impl<'a> Run<'a> {
     }
 
     /// A Secret; `None` where there is none.
-    async fn secret(&self, name: &str) -> Result<Option<Found>, Trouble> {
+    pub(super) async fn secret(&self, name: &str) -> Result<Option<Found>, Trouble> {
         let Some(answer) = self.get("secrets", name).await? else { return Ok(None) };
         Found::parse(&answer.body).map(Some).ok_or_else(|| no_object("Secret", name))
     }
 
     /// A service account; `None` where there is none.
-    async fn account(&self, name: &str) -> Result<Option<Account>, Trouble> {
+    pub(super) async fn account(&self, name: &str) -> Result<Option<Account>, Trouble> {
         let Some(answer) = self.get("serviceaccounts", name).await? else { return Ok(None) };
         Account::parse(&answer.body).map(Some).ok_or_else(|| no_object("ServiceAccount", name))
     }
@@ -388,7 +397,7 @@ impl<'a> Run<'a> {
     }
 
     /// Asks for one thing: everything that goes to the cluster goes through here. What it is not given is for the caller to judge.
-    async fn ask(&self, asked: Asked<'_>, request: &Request) -> Result<Result<Answer, Refusal>, Trouble> {
+    pub(super) async fn ask(&self, asked: Asked<'_>, request: &Request) -> Result<Result<Answer, Refusal>, Trouble> {
         if asked.writes
             && let Some(sent) = self.sent
         {
@@ -401,15 +410,15 @@ impl<'a> Run<'a> {
         })
     }
 
-    fn asked(&self, verb: &'static str, resource: &'static str, name: &'a str) -> Asked<'a> {
+    pub(super) fn asked(&self, verb: &'static str, resource: &'static str, name: &'a str) -> Asked<'a> {
         Asked { verb, resource, namespace: self.namespace, name, writes: verb != "get" && !self.wanted.options.check }
     }
 
-    fn path(&self, resource: &str, name: &str) -> String {
+    pub(super) fn path(&self, resource: &str, name: &str) -> String {
         format!("/api/v1/namespaces/{}/{resource}/{name}", self.namespace)
     }
 
-    fn dry_run(&self, before: &str) -> String {
+    pub(super) fn dry_run(&self, before: &str) -> String {
         if self.wanted.options.check { format!("{before}dryRun=All") } else { String::new() }
     }
 }
@@ -434,7 +443,7 @@ fn no_object(what: &str, name: &str) -> Trouble {
 }
 
 /// 40 to 167 ms before the second attempt, 40 more before each further one.
-fn jitter(attempt: u32) -> Duration {
+pub(super) fn jitter(attempt: u32) -> Duration {
     let mut byte = [0u8; 1];
     let _ = getrandom::fill(&mut byte);
     Duration::from_millis(u64::from(attempt) * 40 + u64::from(byte[0]) / 2)

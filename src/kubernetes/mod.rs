@@ -10,12 +10,15 @@ pub mod apply;
 mod credentials;
 mod exec;
 mod kubeconfig;
+pub mod leftover;
 mod proxy;
+pub mod remove;
 mod rights;
 mod secret;
 mod select;
 mod send;
 mod service_account;
+pub mod status;
 mod trouble;
 
 pub use access::{Cluster, IN_CLUSTER, Kubeconfigs, Timeouts};

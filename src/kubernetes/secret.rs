@@ -1,5 +1,7 @@
 //! A pull Secret: what it shall be, what is there, and what lies between. Pure.
 
+mod ours;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use base64::Engine as _;
@@ -18,7 +20,7 @@ use crate::model::text::{escape, printable, sanitize, shell_word};
 use crate::model::{Change, Namespace};
 
 /// Where `kubectl apply` keeps a copy of what it was given, a Secret's data included (Kubernetes `pkg/apis/core/annotation_key_constants.go`).
-const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+pub(super) const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
 /// So many mistakes of what is replaced are told, each so long at most, in characters.
 const MISTAKES_MAX: usize = 3;
@@ -112,7 +114,7 @@ impl Found {
     }
 
     /// Why it will not stay, where it is being deleted.
-    fn going(&self) -> Option<String> {
+    pub(super) fn going(&self) -> Option<String> {
         self.metadata.deletion_timestamp.as_ref()?;
         let finalizers = self.metadata.finalizers.iter().flatten().map(|f| sanitize(f)).collect::<Vec<_>>().join(", ");
         Some(format!("is being deleted, and waits for its finalizers ({finalizers}); run again when it is gone"))
@@ -381,7 +383,7 @@ fn entries(document: &[u8]) -> Option<(BTreeMap<String, Fields>, bool)> {
 }
 
 /// Whether two documents say the same: the same bytes, or the same entries with the same fields in another form.
-fn same(one: &[u8], other: &[u8]) -> bool {
+pub(super) fn same(one: &[u8], other: &[u8]) -> bool {
     if one == other {
         return true;
     }

@@ -18,8 +18,8 @@ const PAGES_MAX: u32 = 200;
 struct List {
     #[serde(default)]
     metadata: ListMeta,
-    #[serde(default)]
-    items: Vec<Item>,
+    /// `null` where there is none (metav1.PartialObjectMetadataList has a slice without `omitempty`).
+    items: Option<Vec<Item>>,
 }
 
 #[derive(Deserialize, Default)]
@@ -76,7 +76,7 @@ impl Cluster {
             let Ok(list) = serde_json::from_slice::<List>(&answer.body) else {
                 return failed(Stage::Observe, self.says("answers with no list of namespaces"));
             };
-            names.extend(list.items.into_iter().filter(|item| item.metadata.deleted.is_none()).map(|item| item.metadata.name));
+            names.extend(list.items.into_iter().flatten().filter(|item| item.metadata.deleted.is_none()).map(|item| item.metadata.name));
             more = list.metadata.more;
             if more.is_empty() {
                 names.sort_unstable();

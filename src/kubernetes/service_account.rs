@@ -59,6 +59,20 @@ impl Account {
         Ok(Some(Account(account)))
     }
 
+    /// It without this name, and nothing else changed; `None` where it does not have it.
+    ///
+    /// # Errors
+    /// What stands there is no list; the end of a sentence about the service account.
+    pub(super) fn without(&self, name: &str) -> Result<Option<Account>, String> {
+        if !self.has(name) {
+            return Ok(None);
+        }
+        let mut account = self.0.clone();
+        let list = account.get_mut(LIST).and_then(Value::as_array_mut).ok_or_else(|| format!("has `{LIST}` that are no list"))?;
+        list.retain(|entry| entry["name"] != name);
+        Ok(Some(Account(account)))
+    }
+
     /// The body of a request that replaces it, with the resourceVersion with which it was read.
     pub(super) fn body(&self) -> Vec<u8> {
         serde_json::to_vec(&self.0).expect("a value that was read is JSON")

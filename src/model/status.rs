@@ -5,7 +5,7 @@ use super::ping::Unseen;
 /// One host's row of `regprov status`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StatusRow {
-    /// The host's name in the inventory.
+    /// The host's name in the inventory, or a namespace's as reports have it.
     pub host: String,
     /// Its files, in the order of its targets and then those that only the node's record names; or why they were not seen.
     pub result: Result<Vec<FileStatus>, Unseen>,
@@ -58,8 +58,16 @@ pub enum FindingKind {
     Refused,
     /// Its consumer reads nothing of it.
     Unreadable,
-    /// It holds no logins, and not what it should.
+    /// It holds no logins and not what it should, or something beside them differs.
     Different,
+    /// A Secret of another type, of which no pull takes anything.
+    WrongType,
+    /// Somebody else says what stands in it.
+    OtherManager,
+    /// A copy of the logins stands in an annotation of it.
+    CopyInAnnotation,
+    /// A service account does not name a Secret, so pods that run as it pull without.
+    NotReferenced,
     /// Other permission bits.
     WrongMode,
     /// Another owner or group.
@@ -80,6 +88,10 @@ impl FindingKind {
             FindingKind::Refused => "refused",
             FindingKind::Unreadable => "unreadable",
             FindingKind::Different => "different",
+            FindingKind::WrongType => "wrong_type",
+            FindingKind::OtherManager => "other_manager",
+            FindingKind::CopyInAnnotation => "copy_in_annotation",
+            FindingKind::NotReferenced => "not_referenced",
             FindingKind::WrongMode => "wrong_mode",
             FindingKind::WrongOwner => "wrong_owner",
             FindingKind::ReadableByOthers => "readable_by_others",

@@ -1,27 +1,26 @@
 //! What stands in the files of many hosts, compared with what the inventory wants. Nothing is written there, and nothing locked.
 
+use std::pin::Pin;
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+use super::Push;
 use super::decide::number_of;
 use super::host::{look, parted};
 use super::job::{Item, shown};
 use super::observe::{Seen, backup_path, facts};
-use super::{Logins, Push};
 use crate::format::helper::{self, Question};
 use crate::format::owned::Claim;
-use crate::format::{Entry, Merge, MergeOptions, NodeFacts, consumer};
+use crate::format::{Entry, Judge, Merge, MergeOptions, NodeFacts, consumer};
+pub use crate::format::{Previous, SamePassword};
 use crate::model::ping::Unseen;
-use crate::model::status::{FOREIGN_MAX, FileStatus, Finding, FindingKind, LoginStatus, StatusEvent, StatusRow, Verdict};
-use crate::model::text::{escape, sanitize};
-use crate::model::{Host, Login, Observed, ObservedFile, RemotePath, Secret, Stage, StatKind, TargetKind};
+use crate::model::status::{FOREIGN_MAX, FileStatus, Finding, FindingKind, StatusEvent, StatusRow, Verdict};
+use crate::model::text::sanitize;
+use crate::model::{Host, Observed, ObservedFile, RemotePath, Stage, StatKind, TargetKind};
 use crate::plan::{self, Located};
 use crate::transport::Connector;
-
-/// Whether this is the password of the login of this name; `None` where nobody can tell.
-pub type SamePassword = dyn Fn(&str, &Secret) -> Option<bool> + Send + Sync;
 
 /// Everything that the hosts' tasks share.
 pub struct Status<C> {
@@ -37,32 +36,39 @@ pub struct Status<C> {
     pub now: i64,
 }
 
-/// Logins as they were before a rotation, by their names.
-pub struct Previous {
-    /// Their accounts. Their passwords are not looked at and may be any.
-    pub logins: Logins,
-    /// Compares passwords with those that they had.
-    pub same: Box<SamePassword>,
+/// A destination that is no host, and the look at it: it begins at its turn, and ends in its row, always and within a time of its own.
+pub struct OtherLook {
+    /// What it is called.
+    pub name: String,
+    /// The look.
+    pub work: Pin<Box<dyn Future<Output = StatusRow> + Send>>,
 }
 
-impl Default for Previous {
-    /// No rotation is under way.
-    fn default() -> Self {
-        Previous { logins: Logins::default(), same: Box::new(|_, _| None) }
-    }
-}
-
-/// Looks at every host, and tells `events` as it goes; a row for each comes back, in the order of `hosts`. A connector that halts keeps the
-/// rest from being tried, and a host to [skip](Host::skip) is not contacted. Dropped, it leaves the hosts as they are.
-pub async fn status_all<C: Connector>(status: Arc<Status<C>>, hosts: Vec<Host>, events: mpsc::UnboundedSender<StatusEvent>) -> Vec<StatusRow> {
-    let mut rows: Vec<Option<StatusRow>> = hosts.iter().map(|_| None).collect();
+/// Looks at every host, and then at every other destination, and tells `events` as it goes; a row for each comes back, in the order of `hosts` and
+/// then of `others`. A connector that halts keeps the rest from being tried, and a host to [skip](Host::skip) is not contacted. Dropped, it
+/// leaves them as they are.
+pub async fn status_all<C: Connector>(
+    status: Arc<Status<C>>,
+    hosts: Vec<Host>,
+    others: Vec<OtherLook>,
+    events: mpsc::UnboundedSender<StatusEvent>,
+) -> Vec<StatusRow> {
+    let names: Vec<String> = hosts.iter().map(|h| h.name.clone()).chain(others.iter().map(|o| o.name.clone())).collect();
+    let mut rows: Vec<Option<StatusRow>> = names.iter().map(|_| None).collect();
     let hosts: Vec<Arc<Host>> = hosts.into_iter().map(Arc::new).collect();
+    let mut others = others.into_iter();
     let mut running = JoinSet::new();
     let mut next = 0;
     loop {
-        while running.len() < status.push.options.forks.max(1) && next < hosts.len() && status.push.connector.halted().is_none() {
-            let (status, host, index) = (status.clone(), hosts[next].clone(), next);
+        while running.len() < status.push.options.forks.max(1) && next < names.len() && status.push.connector.halted().is_none() {
+            let index = next;
             next += 1;
+            let Some(host) = hosts.get(index).cloned() else {
+                let other = others.next().expect("each position has one turn");
+                let _ = events.send(StatusEvent::Started(index));
+                running.spawn(async move { (index, other.work.await) });
+                continue;
+            };
             if host.skip.is_some() {
                 let row = before(&host, "");
                 // Whoever draws may have gone; the look goes on.
@@ -71,38 +77,35 @@ pub async fn status_all<C: Connector>(status: Arc<Status<C>>, hosts: Vec<Host>, 
                 continue;
             }
             let _ = events.send(StatusEvent::Started(index));
-            running.spawn(async move { (index, look(&status, &host).await) });
+            let status = status.clone();
+            running.spawn(async move {
+                let result = look(&status, &host).await;
+                (index, StatusRow { host: host.name.clone(), result: result.map_err(|t| Unseen::Failed(t.stage, t.reason)) })
+            });
         }
         let Some(ended) = running.join_next().await else { break };
         // A task that panicked leaves its row open.
-        if let Ok((index, result)) = ended {
-            let row = StatusRow { host: hosts[index].name.clone(), result: result.map_err(|t| Unseen::Failed(t.stage, t.reason)) };
+        if let Ok((index, row)) = ended {
             let _ = events.send(StatusEvent::Ended(index, row.clone()));
             rows[index] = Some(row);
         }
     }
     let halted = status.push.connector.halted();
-    let missing = |(index, host): (usize, &Arc<Host>)| match &halted {
-        Some(why) if index >= next => before(host, why),
+    let missing = |(index, name): (usize, &String)| match (&halted, hosts.get(index)) {
+        (Some(why), Some(host)) if index >= next => before(host, why),
+        (Some(why), None) if index >= next => StatusRow { host: name.clone(), result: Err(Unseen::NotAttempted(why.to_string())) },
         _ => {
             let defect = "regprov itself failed here; this is a defect, please report it".to_string();
-            StatusRow { host: host.name.clone(), result: Err(Unseen::Failed(Stage::Start, defect)) }
+            StatusRow { host: name.clone(), result: Err(Unseen::Failed(Stage::Start, defect)) }
         }
     };
-    rows.into_iter().zip(hosts.iter().enumerate()).map(|(row, host)| row.unwrap_or_else(|| missing(host))).collect()
+    rows.into_iter().zip(names.iter().enumerate()).map(|(row, at)| row.unwrap_or_else(|| missing(at))).collect()
 }
 
 /// The row of a host before its turn: skipped when a source of hosts says so, else not attempted for this reason.
 pub fn before(host: &Host, why: &str) -> StatusRow {
     let unseen = host.skip.clone().map_or_else(|| Unseen::NotAttempted(why.to_string()), Unseen::Skipped);
     StatusRow { host: host.name.clone(), result: Err(unseen) }
-}
-
-/// What files are compared with.
-pub(super) struct Judge<'a> {
-    pub(super) same: &'a SamePassword,
-    pub(super) previous: &'a Previous,
-    pub(super) now: i64,
 }
 
 /// A part of a host as it was seen.
@@ -189,15 +192,6 @@ impl Judge<'_> {
         FileStatus { target: item.target.kind.name(), findings: vec![finding(FindingKind::Refused, why)], logins, ..FileStatus::default() }
     }
 
-    fn all(&self, logins: &[&Login], verdict: Verdict) -> Vec<LoginStatus> {
-        logins.iter().map(|login| self.login(login, verdict, None)).collect()
-    }
-
-    fn login(&self, login: &Login, verdict: Verdict, detail: Option<String>) -> LoginStatus {
-        let expired = login.expires.as_ref().filter(|e| e.is_past(self.now)).map(|e| e.text.clone());
-        LoginStatus { login: login.name.clone(), verdict, detail, expired }
-    }
-
     /// Each login by its entries, and the entries that belong to none.
     fn entries(&self, item: &Item<'_>, claim: Option<&Claim>, entries: &[Entry], asked: &[Question], status: &mut FileStatus) {
         let accounts = claim.map(|c| &c.accounts[..]).unwrap_or_default();
@@ -230,44 +224,6 @@ impl Judge<'_> {
                 status.foreign.push(sanitize(&entry.key));
             }
         }
-    }
-
-    /// How a login stands among the entries of its file; the worst of its keys counts.
-    fn verdict(&self, login: &Login, keys: &[String], entries: &[Entry], is_alias: fn(&str, &crate::model::Registry) -> bool) -> (Verdict, Option<String>) {
-        let found: Vec<&Entry> = entries.iter().filter(|e| keys.contains(&e.key)).collect();
-        // Whatever else is there: somebody may still be sent it.
-        if entries.iter().any(|e| (keys.contains(&e.key) || is_alias(&e.key, &login.registry)) && self.is_previous(&login.name, e)) {
-            return (Verdict::Previous, None);
-        }
-        if found.is_empty() {
-            return (Verdict::Missing, None);
-        }
-        if let Some(key) = keys.iter().find(|key| found.iter().all(|e| e.key != **key)) {
-            return (Verdict::Missing, Some(format!("there is none for {}", escape(key))));
-        }
-        let mut compared = true;
-        for entry in found {
-            let different = |why: &str| (Verdict::Different, Some(why.to_string()));
-            match (&entry.note, &entry.login) {
-                (Some(note), _) => return different(&format!("shadowed by {}", sanitize(note))),
-                (None, None) => return different("its entry holds no login"),
-                (None, Some(account)) if account.username != login.username.as_str() => return different("another account"),
-                (None, Some(account)) => match (self.same)(&login.name, &account.password) {
-                    Some(true) => {}
-                    Some(false) => return different("another password"),
-                    None => compared = false,
-                },
-            }
-        }
-        if let Some(alias) = entries.iter().find(|e| is_alias(&e.key, &login.registry)) {
-            return (Verdict::Different, Some(format!("it stands there under an old name too: {}", sanitize(&alias.key))));
-        }
-        if compared { (Verdict::Same, None) } else { (Verdict::SameAccount, None) }
-    }
-
-    fn is_previous(&self, login: &str, entry: &Entry) -> bool {
-        let previous = self.previous.logins.get(login).zip(entry.login.as_ref());
-        previous.is_some_and(|(old, account)| account.username == old.username.as_str() && (self.previous.same)(login, &account.password) == Some(true))
     }
 
     /// Mode, owner, and who else can read it.
@@ -360,97 +316,7 @@ pub(super) fn needs_curl(items: &[Item<'_>]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::format::Account;
-    use crate::model::{Expiry, Registry, Username};
-
-    fn hub(auth_hosts: &[&str]) -> Login {
-        Login {
-            name: "hub".into(),
-            registry: Registry::parse("docker.io").unwrap().0,
-            username: Username::parse("alice").unwrap(),
-            password: Secret::new("-".to_string()),
-            auth_hosts: auth_hosts.iter().map(ToString::to_string).collect(),
-            expires: Some(Expiry::parse("2027-03-01").unwrap()),
-        }
-    }
-
-    /// Entries from lines `KEY USERNAME PASSWORD`, `KEY` (no login) or `KEY !NOTE`.
-    fn entries(lines: &[&str]) -> Vec<Entry> {
-        let entry = |line: &&str| {
-            let words: Vec<&str> = line.split(' ').collect();
-            let note = words.get(1).and_then(|w| w.strip_prefix('!')).map(str::to_string);
-            let login = match &words[..] {
-                [_, username, password] => Some(Account { username: username.to_string(), password: Secret::new(password.to_string()) }),
-                _ => None,
-            };
-            Entry { key: words[0].to_string(), login, note }
-        };
-        lines.iter().map(entry).collect()
-    }
-
-    #[test]
-    fn verdicts() {
-        const KEY: &str = "https://index.docker.io/v1/";
-        #[track_caller]
-        fn check(lines: &[&str], knows: bool, want: (Verdict, Option<&str>)) {
-            let same = move |name: &str, password: &Secret| knows.then(|| name == "hub" && password.expose() == "right");
-            let judge = Judge { same: &same, previous: &Previous::default(), now: 0 };
-            let (verdict, detail) = judge.verdict(&hub(&[]), &[KEY.to_string()], &entries(lines), consumer(TargetKind::Docker).is_alias);
-            assert_eq!((verdict, detail.as_deref()), want, "{lines:?}");
-        }
-        let line = |rest: &str| format!("{KEY} {rest}");
-        check(&[], true, (Verdict::Missing, None));
-        check(&["nvcr.io alice right"], true, (Verdict::Missing, None));
-        check(&[&line("alice right")], true, (Verdict::Same, None));
-        check(&[&line("alice right"), "nvcr.io x y"], true, (Verdict::Same, None));
-        check(&[&line("alice wrong")], true, (Verdict::Different, Some("another password")));
-        check(&[&line("alice wrong")], false, (Verdict::SameAccount, None));
-        check(&[&line("bob right")], true, (Verdict::Different, Some("another account")));
-        check(&[&line("bob right")], false, (Verdict::Different, Some("another account")));
-        check(&[KEY], true, (Verdict::Different, Some("its entry holds no login")));
-        check(&[&line("!helper")], true, (Verdict::Different, Some("shadowed by helper")));
-        check(&[&line("alice right"), "docker.io alice right"], true, (Verdict::Different, Some("it stands there under an old name too: docker.io")));
-        check(&["docker.io alice right"], true, (Verdict::Missing, None));
-    }
-
-    #[test]
-    fn the_password_before_a_rotation_is_told_wherever_it_stands() {
-        const KEY: &str = "https://index.docker.io/v1/";
-        let same = |_: &str, password: &Secret| Some(password.expose() == "right");
-        let old = Login { username: Username::parse("robot").unwrap(), ..hub(&[]) };
-        let previous = Previous { logins: [("hub".to_string(), old)].into(), same: Box::new(|_, password| Some(password.expose() == "old")) };
-        let judge = Judge { same: &same, previous: &previous, now: 0 };
-        let keys = [KEY.to_string(), "b".to_string()];
-        let verdict = |lines: &[&str]| judge.verdict(&hub(&[]), &keys, &entries(lines), consumer(TargetKind::Docker).is_alias).0;
-        let line = |rest: &str| format!("{KEY} {rest}");
-        assert_eq!(verdict(&[&line("robot old"), "b robot old"]), Verdict::Previous);
-        assert_eq!(verdict(&[&line("alice right"), "b robot old"]), Verdict::Previous);
-        assert_eq!(verdict(&[&line("robot old")]), Verdict::Previous);
-        assert_eq!(verdict(&[&line("alice right"), "b alice right", "docker.io robot old"]), Verdict::Previous);
-        assert_eq!(verdict(&[&line("alice right"), "b alice right"]), Verdict::Same);
-        assert_eq!(verdict(&[&line("robot right"), "b alice right"]), Verdict::Different);
-        assert_eq!(verdict(&[&line("alice old"), "b alice right"]), Verdict::Different);
-        assert_eq!(verdict(&["nvcr.io robot old"]), Verdict::Missing);
-    }
-
-    #[test]
-    fn every_key_of_a_login_counts() {
-        let same = |_: &str, password: &Secret| Some(password.expose() == "right");
-        let judge = Judge { same: &same, previous: &Previous::default(), now: 0 };
-        let keys = ["a".to_string(), "b".to_string()];
-        let verdict = |lines: &[&str]| judge.verdict(&hub(&[]), &keys, &entries(lines), |_, _| false);
-        assert_eq!(verdict(&["a alice right", "b alice right"]), (Verdict::Same, None));
-        assert_eq!(verdict(&["a alice right", "b alice wrong"]).0, Verdict::Different);
-        assert_eq!(verdict(&["a alice right"]), (Verdict::Missing, Some("there is none for b".to_string())));
-    }
-
-    #[test]
-    fn a_login_ends_with_its_last_second() {
-        let same = |_: &str, _: &Secret| None;
-        let end = hub(&[]).expires.unwrap().unix;
-        let expired = |now| Judge { same: &same, previous: &Previous::default(), now }.login(&hub(&[]), Verdict::Same, None).expired;
-        assert_eq!((expired(end - 1), expired(end)), (None, Some("2027-03-01".to_string())));
-    }
+    use crate::model::Secret;
 
     #[test]
     fn names_of_a_node_steer_no_terminal() {

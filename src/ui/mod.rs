@@ -27,6 +27,17 @@ use crate::model::text::printable;
 /// The longest reason that is shown, in characters. What a node said in it was capped before.
 const REASON_CHARS_MAX: usize = 1000;
 
+/// `120 hosts`, `1 host and 3 namespaces`: every namespace has a slash in its name, and no host has.
+fn counted<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    let (namespaces, hosts): (Vec<&str>, Vec<&str>) = names.partition(|name| name.contains('/'));
+    let of = |n: usize, word: &str| format!("{n} {word}{}", if n == 1 { "" } else { "s" });
+    match (hosts.len(), namespaces.len()) {
+        (hosts, 0) => of(hosts, "host"),
+        (0, namespaces) => of(namespaces, "namespace"),
+        (hosts, namespaces) => format!("{} and {}", of(hosts, "host"), of(namespaces, "namespace")),
+    }
+}
+
 /// A text of a report, fit to be shown on one line.
 fn line(text: &str) -> String {
     printable(text, REASON_CHARS_MAX)

@@ -71,10 +71,9 @@ pub fn summary(report: &Report, check: bool) -> String {
         .filter(|(n, _)| *n > 0)
         .map(|(n, word)| format!("{n} {word}"))
         .collect();
-    let total = report.hosts.len();
-    let hosts = if total == 1 { "host" } else { "hosts" };
+    let total = super::counted(report.hosts.iter().map(|h| h.host.as_str()));
     let stopped = if report.interrupted.is_some() { "stopped by a signal; " } else { "" };
-    if counts.is_empty() { format!("{stopped}{total} {hosts}\n") } else { format!("{stopped}{total} {hosts}: {}\n", counts.join(", ")) }
+    if counts.is_empty() { format!("{stopped}{total}\n") } else { format!("{stopped}{total}: {}\n", counts.join(", ")) }
 }
 
 /// What to type when something is left.

@@ -118,7 +118,7 @@ fn troubles(rows: &[StatusRow]) -> String {
 
 fn summary(rows: &[StatusRow]) -> String {
     let counts: Vec<String> = OUTCOMES.iter().map(|(o, word)| (count(rows, o), word)).filter(|(n, _)| *n > 0).map(|(n, word)| format!("{n} {word}")).collect();
-    format!("{} {}: {}\n", rows.len(), if rows.len() == 1 { "host" } else { "hosts" }, counts.join(", "))
+    format!("{}: {}\n", super::counted(rows.iter().map(|r| r.host.as_str())), counts.join(", "))
 }
 
 fn count(rows: &[StatusRow], outcome: &str) -> usize {
