@@ -203,7 +203,8 @@ async fn what_passes_is_tried_again() {
     let cut: fn() -> Reply = || Reply::Raw(Vec::new());
     let busy: fn() -> Reply = || http("429 Too Many Requests\r\nRetry-After: 1", "busy");
     let broken: fn() -> Reply = || http("500 Internal Server Error", "broken");
-    let cases: [(&str, Vec<fn() -> Reply>, usize, &str); 7] = [
+    type Answers = Vec<fn() -> Reply>;
+    let cases: [(&str, Answers, usize, &str); 7] = [
         ("cut off twice", vec![cut, cut, ok], 3, "200 done"),
         ("put off", vec![busy, ok], 2, "200 done"),
         ("put off without saying how long", vec![|| http("429 Too Many Requests", ""), ok], 2, "200 done"),

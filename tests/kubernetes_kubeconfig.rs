@@ -167,7 +167,7 @@ async fn servers_and_users_are_those_of_kubectl() {
         ("plain http on loopback, which is told nothing", "server: \"http://@plain\"", "token: t", true),
         ("plain http without a scheme", "server: \"@plain\"", "username: bob, password: p, as: carol", true),
         ("a name of its certificate", "server: \"https://@named\", tls-server-name: k.example, certificate-authority: ca.crt", "token: t", true),
-        ("the CA's data before its file", "server: \"https://@own\", certificate-authority: token, certificate-authority-data: @CA", "token: t", true),
+        ("the CA's data and its file", "server: \"https://@own\", certificate-authority: token, certificate-authority-data: @CA", "token: t", false),
         ("no CA's file", "server: \"https://@own\", certificate-authority: nowhere", "token: t", false),
         ("a CA's file without a certificate", "server: \"https://@own\", certificate-authority: token", "token: t", false),
         ("no CA", "server: \"https://@named\", tls-server-name: k.example", "token: t", false),

@@ -264,6 +264,9 @@ pub(super) fn certificates(pem: &[u8]) -> Option<Vec<Vec<u8>>> {
 
 /// What stands in `KEY-data`, else in the file that `KEY` names.
 fn pem(file: &File, what: &str, key: &str, data: Option<&String>, named: Option<&String>) -> Result<Option<Zeroizing<Vec<u8>>>> {
+    if some(data).is_some() && some(named).is_some() {
+        return Err(Error::usage(format!("{what} has both `{key}` and `{key}-data`, which kubectl refuses")).hint("keep one of them"));
+    }
     if let Some(data) = some(data) {
         // Go's decoder passes over line breaks.
         let data: Zeroizing<String> = Zeroizing::new(data.chars().filter(|c| !matches!(c, '\n' | '\r')).collect());
