@@ -1,5 +1,8 @@
 //! Service accounts on a real kube-apiserver: ours is appended, and what is not ours stays, whoever else writes meanwhile.
 
+// What a test says goes to whoever reads its output.
+#![allow(clippy::print_stdout)]
+
 #[path = "common/fleet.rs"]
 mod fleet;
 #[path = "common/kube.rs"]

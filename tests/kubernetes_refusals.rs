@@ -1,6 +1,9 @@
 //! What stands in the way in a cluster: other managers, Secrets that cannot be changed, namespaces that are not there, webhooks. Each is named with the
 //! way out, and nothing is written there; the way out is then taken.
 
+// What a test says goes to whoever reads its output.
+#![allow(clippy::print_stdout)]
+
 #[path = "common/fleet.rs"]
 mod fleet;
 #[path = "common/kube.rs"]

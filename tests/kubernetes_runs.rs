@@ -1,5 +1,8 @@
 //! Runs over many namespaces, over several clusters, and over hosts and namespaces together, as they are cut, limited and gone on with.
 
+// What a test says goes to whoever reads its output.
+#![allow(clippy::print_stdout)]
+
 #[path = "common/fleet.rs"]
 mod fleet;
 #[path = "common/kube.rs"]
