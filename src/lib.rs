@@ -66,6 +66,14 @@
 //!
 //! The HTTP client of `registry` has tasks of its own for its connections; they end with it.
 //!
+//! # Clusters
+//!
+//! A namespace of a Kubernetes cluster is a destination beside hosts: `kubernetes:` in an inventory gives [`model::Namespace`]s the same logins, as
+//! pull Secrets. [`kubernetes`] reaches clusters by kubectl's rules, and `src/kubernetes/apply.rs` is the line for one namespace: rights, observe,
+//! server-side apply, read back, service accounts. What a server answers may repeat what was sent to it, so it is shown through
+//! `src/kubernetes/answer.rs` alone. [`format::kubernetes`](mod@format::kubernetes) has the bytes of a Secret, as kubectl writes them, and says
+//! what is wrong with those of others: for `lint` and `import`, in files, and for who meets them in a cluster.
+//!
 //! # Whether the logins are right
 //!
 //! [`registry`] shows each login to its registry as a consumer would. `verify` tells what came of it; with `apply --verify` it goes on

@@ -318,12 +318,24 @@ fn the_commands_of_the_manuals_do_what_the_readme_says() {
     kube.kubectl(&create).ended(0, &[]);
     kube.kubectl(&create).ended(1, &["already exists"]);
 
+    // kubectl is given the `~` as it stands, since it is not at the start of a word; and a blank behind a backslash is a word of its own.
+    let file = ["create", "secret", "generic", "eidfreg", "-n", "runai-team-a", "--type=kubernetes.io/dockerconfigjson"];
+    kube.kubectl(&[&file[..], &["--from-file=.dockerconfigjson=~/.docker/config.json"]].concat()).ended(1, &["~/.docker/config.json: no such file"]);
+    let shell = |script: &str| Command::new("sh").args(["-c", script]).output().unwrap();
+    assert_eq!(shell("echo --from-file=x=~/.docker/config.json").stdout, b"--from-file=x=~/.docker/config.json\n");
+    let two = shell("echo kubectl create -n runai \\ \n    --docker-server=x");
+    assert!(two.stdout == b"kubectl create -n runai  \n" && !two.status.success(), "{two:?}");
+
     let patch = |names: &str| {
         kube.kubectl(&["patch", "serviceaccount", "default", "-n", "runai-team-a", "-p", &format!("{{\"imagePullSecrets\": [{names}]}}")]).ended(0, &[])
     };
     patch("{\"name\": \"builder-dockercfg\"}");
     patch("{\"name\": \"regcred\"}");
     assert_eq!(kube.pull_secrets("runai-team-a", "default"), ["regcred"], "the other one is gone");
+
+    let folded = eidf(&format!(">-\n{}", wrapped(&by_echo(), "     "))).replace("eidf000ns", "runai-team-a");
+    let piece = &base64(&by_echo())[base64(&by_echo()).len() - 8..];
+    kube.kubectl_with(&["create", "-f", "-"], &folded).ended(1, &["illegal base64 data", piece]);
 
     let text = eidf(&base64(&by_kubectl("registry.eidf.ac.uk"))).replace("eidf000ns", "runai-team-a");
     let annotation = |kube: &Kube| {

@@ -61,25 +61,13 @@ fn every_long_flag_that_is_named_exists() {
     }
     let mut known = Vec::new();
     flags(&Cli::command(), &mut known);
-    // Flags of cargo, of the quickstart, of ansible-inventory, of .ci/run, of docker and of kubectl; they stand in the same text.
+    // Flags of cargo, of the quickstart, of ansible-inventory, of .ci/run and of docker; they stand in the same text.
     known.extend(
-        [
-            "--list",
-            "--stay",
-            "--version",
-            "--release",
-            "--locked",
-            "--example",
-            "--path",
-            "--test",
-            "--bench",
-            "--full",
-            "--password-stdin",
-            "--context",
-            "--server-side",
-            "--field-manager",
-        ]
-        .map(str::to_string),
+        ["--list", "--stay", "--version", "--release", "--locked", "--example", "--path", "--test", "--bench", "--full", "--password-stdin"]
+            // Flags of kubectl and Apptainer.
+            .into_iter()
+            .chain(["--context", "--docker-login", "--docker-password", "--field-manager", "--from-file", "--nohttps", "--server-side", "--type"])
+            .map(str::to_string),
     );
     let text = page("README.md");
     for (at, _) in text.match_indices("--") {
@@ -144,25 +132,25 @@ fn every_link_leads_somewhere() {
     assert!(count >= 4);
 }
 
-/// The YAML blocks of the README: the first inventory, the sources of hosts, the namespaces of clusters, the reference inventory, its vault and the first's, and a vault
+/// The YAML blocks of the README: the first inventory, the sources of hosts, the first of a cluster, the namespaces of clusters, the reference inventory, its vault and the first's, and a vault
 /// whose passwords come anew for each run.
-fn yaml_blocks() -> [String; 6] {
-    blocks(&page("README.md"), "yaml").try_into().unwrap_or_else(|found: Vec<String>| panic!("{} YAML blocks instead of 6", found.len()))
+fn yaml_blocks() -> [String; 7] {
+    blocks(&page("README.md"), "yaml").try_into().unwrap_or_else(|found: Vec<String>| panic!("{} YAML blocks instead of 7", found.len()))
 }
 
 #[test]
 fn every_yaml_block_loads() {
-    let [first, _, clusters, reference, vault, anew] = yaml_blocks();
+    let [first, _, cluster, clusters, reference, vault, anew] = yaml_blocks();
     // 2026-01-01, before anything in the README ends.
     let options = LoadOptions { now: 1_767_225_600, ..LoadOptions::default() };
-    for (text, hosts) in [(first, 4), (reference, 130)] {
+    for (text, hosts, namespaces) in [(first, 4, 0), (cluster, 0, 1), (reference, 130, 0)] {
         let mut read = |path: &Path| match path.to_str() {
             Some("inventory.yml") => Ok(text.clone()),
             Some("vault.yml") => Ok(vault.clone()),
             _ => Err(Error::usage(format!("{}: there is no such file", path.display()))),
         };
         let inventory = inventory::load(Path::new("inventory.yml"), &mut read, options).unwrap_or_else(|e| panic!("{e}\n{text}"));
-        assert_eq!(inventory.hosts.len(), hosts);
+        assert_eq!((inventory.hosts.len(), inventory.namespaces.len()), (hosts, namespaces));
         assert!(inventory.notes.is_empty(), "{:?}", inventory.notes);
         assert_eq!(inventory.logins.iter().map(|l| l.name.as_str()).collect::<Vec<_>>(), ["hub", "ngc"]);
     }

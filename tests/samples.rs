@@ -60,6 +60,11 @@ fn their_vaults_open_and_every_format_takes_the_logins() {
             assert!(problems.is_empty(), "{}: {problems:?}", sample.display());
             targets += 1;
         }
+        for secret in inventory.namespaces.iter().flat_map(|n| &n.secrets) {
+            let logins: Vec<&Login> = secret.logins.iter().map(|name| &logins[name]).collect();
+            let problems = format::kubernetes::problems(&secret.name, &logins);
+            assert!(problems.is_empty(), "{}: {problems:?}", sample.display());
+        }
         assert!(targets > 0, "{} provisions nothing", sample.display());
         if let Some((sealed, place)) = &inventory.become_password {
             open_become(sealed, place, &identities, false).unwrap_or_else(|e| panic!("{e}"));

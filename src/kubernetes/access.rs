@@ -58,11 +58,24 @@ impl Kubeconfigs {
             (None, Some(list)) => std::env::split_paths(&list).filter(|path| !path.as_os_str().is_empty()).collect(),
             (None, None) => std::env::var_os("HOME").filter(|v| !v.is_empty()).map(|home| PathBuf::from(home).join(".kube/config")).into_iter().collect(),
         };
-        let files = looked.iter().map(|path| File::read(path)).collect::<Result<Vec<_>>>()?.into_iter().flatten().collect::<Vec<_>>();
-        if file.is_some() && files.is_empty() {
-            return Err(Error::usage(format!("kubeconfig {} cannot be read: there is no such file", list(looked.iter().map(PathBuf::as_path)))));
+        let all = Kubeconfigs::of(looked)?;
+        if file.is_some() && all.files.is_empty() {
+            return Err(Error::usage(format!("kubeconfig {} cannot be read: there is no such file", all.places())));
         }
+        Ok(all)
+    }
+
+    /// Those of these files that are there; the first counts most.
+    ///
+    /// # Errors
+    /// One cannot be read or understood.
+    pub fn of(looked: Vec<PathBuf>) -> Result<Self> {
+        let files = looked.iter().map(|path| File::read(path)).collect::<Result<Vec<_>>>()?.into_iter().flatten().collect();
         Ok(Kubeconfigs { files, looked, pod: Pod::here(Path::new(SERVICE_ACCOUNT), |name| std::env::var(name).ok()) })
+    }
+
+    fn places(&self) -> String {
+        list(self.looked.iter().map(PathBuf::as_path))
     }
 
     /// What a person should know of the files: others can read or write them. For stderr.
@@ -80,7 +93,7 @@ impl Kubeconfigs {
             (Some(name), _) => Ok(name.clone()),
             (None, Some(_)) => Ok(IN_CLUSTER.to_string()),
             (None, None) if self.files.is_empty() => Err(self.nothing()),
-            (None, None) => Err(Error::usage(format!("{} names no current-context", list(self.looked.iter().map(PathBuf::as_path))))
+            (None, None) => Err(Error::usage(format!("{} names no current-context", self.places()))
                 .hint("give each block below `kubernetes:` a `context:`, or run `kubectl config use-context NAME`")),
         }
     }
@@ -100,7 +113,7 @@ impl Kubeconfigs {
     }
 
     fn nothing(&self) -> Error {
-        Error::usage(format!("there is no kubeconfig: looked for {}", list(self.looked.iter().map(PathBuf::as_path))))
+        Error::usage(format!("there is no kubeconfig: looked for {}", self.places()))
             .hint("name one with --kubeconfig FILE or in $KUBECONFIG; in a Pod, let its service account be mounted")
     }
 }
@@ -116,7 +129,7 @@ impl Pod {
 
     fn access(&self) -> Result<Access> {
         let what = "the service account of this Pod";
-        let mut config = Config::new(server_url(what, &self.server, true)?);
+        let mut config = Config::new(server_url(what, &self.server)?);
         let ca = self.folder.join("ca.crt");
         let missing = || Error::usage(format!("{what}: {} holds no certificate of a CA", ca.display()));
         let (_, pem) = read(&ca).ok().flatten().ok_or_else(missing)?;
@@ -186,8 +199,8 @@ impl Cluster {
     pub(super) fn unknown_to_it(&self) -> Trouble {
         let whose = self.inner.user.as_deref().map_or(String::new(), |user| format!(" of user `{}`", escape(user)));
         let what = match &self.inner.source {
-            _ if self.inner.user.is_none() && matches!(self.inner.source, Source::Fixed(None)) => {
-                "wants to know who asks (401), and the context names no user".to_string()
+            Source::Fixed(None) if self.inner.config.auth_info.client_certificate_data.is_none() => {
+                "wants to know who asks (401), and nothing tells it: the context has no credentials, or its server is plain http".to_string()
             }
             Source::Exec(_) => format!("does not accept what the credential plugin{whose} gave (401), twice: log in with it anew"),
             Source::File(..) => format!("does not accept the token{whose} (401), also when its file was read again"),

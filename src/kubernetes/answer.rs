@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 use super::Trouble;
 use crate::format::json::{self, Object};
 use crate::model::Stage;
-use crate::model::text::{escape, is_invisible, sanitize};
+use crate::model::text::{is_invisible, sanitize};
 
 mod echo;
 
@@ -260,7 +260,7 @@ impl Redaction {
         };
         let leaks = |form: &[u8]| holds(&Zeroizing::new(form.to_ascii_lowercase())) || holds(&echo::folded(form));
         let forms = echo::forms(message)?;
-        if forms.iter().any(|form| leaks(form)) { None } else { Some(sanitize(&escape(message))) }
+        if forms.iter().any(|form| leaks(form)) { None } else { Some(sanitize(message)) }
     }
 }
 

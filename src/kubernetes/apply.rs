@@ -17,6 +17,7 @@ use tokio::time::{Instant, sleep};
 use zeroize::Zeroizing;
 
 use super::answer::{Asked, Redaction, Refusal, refusal};
+use super::runai::cluster_wide;
 use super::secret::{self, Desired, Found, Step};
 use super::service_account::Account;
 use super::{Answer, Cluster, Method, Need, Request, Trouble};
@@ -199,6 +200,7 @@ impl<'a> Run<'a> {
             let found = seen.secrets.remove(&secret.name).flatten();
             let stage = self.bring_secret(secret, found, &seen.accounts).await?.tell(file);
             failed = failed.or(stage);
+            row.notes.extend(cluster_wide(self.cluster, self.namespace, secret).await);
         }
         let (secrets, files) = row.files.split_at_mut(namespace.secrets.len());
         let well: BTreeSet<&str> = namespace.secrets.iter().zip(&*secrets).filter(|(_, f)| f.change != Change::Failed).map(|(s, _)| s.name.as_str()).collect();

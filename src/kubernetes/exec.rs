@@ -113,12 +113,12 @@ impl Plugin {
                 return Err(format!("the credential plugin `{name}` did not end in time; does it wait for somebody? Log in with it, then run this again"));
             }
         };
+        if stdout.len() as u64 > OUTPUT_BYTES_MAX {
+            return Err(format!("the credential plugin `{name}` printed more than 1 MiB"));
+        }
         if !status.success() {
             let said = harmless(&words).map_or(String::new(), |said| format!("; it said: {said}"));
             return Err(format!("the credential plugin `{name}` failed ({status}){said}"));
-        }
-        if stdout.len() as u64 > OUTPUT_BYTES_MAX {
-            return Err(format!("the credential plugin `{name}` printed more than 1 MiB"));
         }
         self.understand(&stdout).map_err(|why| format!("the credential plugin `{name}` {why}"))
     }
@@ -152,7 +152,9 @@ impl Plugin {
     }
 
     fn understand(&self, stdout: &[u8]) -> std::result::Result<Told, &'static str> {
-        let credential: Credential = serde_json::from_slice(stdout).map_err(|_| "printed no ExecCredential")?;
+        // In JSON, or in YAML as for kubectl. What the parsers say would quote it.
+        let yaml = || std::str::from_utf8(stdout).ok().and_then(|text| serde_yaml::from_str(text).ok());
+        let credential: Credential = serde_json::from_slice(stdout).ok().or_else(yaml).ok_or("printed no ExecCredential")?;
         if credential.kind.as_deref() != Some("ExecCredential") {
             return Err("printed no ExecCredential");
         }
@@ -195,10 +197,10 @@ fn describe(cluster: &Cluster, ca: Option<&[u8]>) -> Value {
     })
 }
 
-/// Go leaves out what is not given.
+/// Go leaves out what is not given, but for `config`.
 fn without_null(value: Value) -> Value {
     match value {
-        Value::Object(map) => Value::Object(map.into_iter().filter(|(_, v)| !v.is_null()).map(|(k, v)| (k, without_null(v))).collect()),
+        Value::Object(map) => Value::Object(map.into_iter().filter(|(key, v)| !v.is_null() || key == "config").map(|(k, v)| (k, without_null(v))).collect()),
         other => other,
     }
 }

@@ -101,7 +101,12 @@ pub(super) fn access(files: &[File], context: &str) -> Result<Access> {
         None => Source::Fixed(None),
         Some((file, user)) => {
             let what = format!("user `{}` of {}", escape(user_name.unwrap_or_default()), shown(&file.path));
-            credentials(file, &what, &user, &cluster, &place, &mut config)?
+            impersonate(&what, &user, &mut config)?;
+            // Over plain http nothing is sent that proves who we are (client-go `tools/clientcmd/client_config.go` ClientConfig).
+            match config.cluster_url.scheme_str() {
+                Some("http") => Source::Fixed(None),
+                _ => credentials(file, &what, &user, &cluster, &place, &mut config)?,
+            }
         }
     };
     Ok(Access { server: authority(&config.cluster_url), user: user_name.map(str::to_string), config, source })
@@ -129,9 +134,8 @@ struct Place<'a> {
 /// Where the server is, and whom we trust that it is.
 fn config(place: &Place<'_>, cluster: &Cluster) -> Result<Config> {
     let what = &place.cluster;
-    let has_ca = some(cluster.certificate_authority.as_ref()).is_some() || some(cluster.certificate_authority_data.as_ref()).is_some();
     let server = some(cluster.server.as_ref()).ok_or_else(|| Error::usage(format!("{what} has no `server`")))?;
-    let mut config = Config::new(server_url(what, server, has_ca)?);
+    let mut config = Config::new(server_url(what, server)?);
     if cluster.insecure_skip_tls_verify == Some(true) {
         return Err(Error::usage(format!("{what} has `insecure-skip-tls-verify`: registry passwords would go to whoever answers there"))
             .hint("take it out and put the CA's certificate in `certificate-authority-data`; where only the name differs, `tls-server-name`"));
@@ -152,9 +156,10 @@ fn config(place: &Place<'_>, cluster: &Cluster) -> Result<Config> {
     Ok(config)
 }
 
-/// A server's URL; without a scheme it is https where TLS is spoken of, else http (client-go `rest/url_utils.go` DefaultServerURL).
-pub(super) fn server_url(what: &str, server: &str, has_tls: bool) -> Result<http::Uri> {
-    let full = if server.contains("://") { server.to_string() } else { format!("{}://{server}", if has_tls { "https" } else { "http" }) };
+/// A server's URL; without a scheme it is http, whatever is said of CAs (client-go `tools/clientcmd/client_config.go` ClientConfig asks whether
+/// it is https before it looks at them).
+pub(super) fn server_url(what: &str, server: &str) -> Result<http::Uri> {
+    let full = if server.contains("://") { server.to_string() } else { format!("http://{server}") };
     let url: Option<http::Uri> = full.parse().ok();
     let url = url.filter(|url| url.host().is_some() && url.query().is_none() && !url.authority().is_some_and(|a| a.as_str().contains('@')));
     let url = url.ok_or_else(|| Error::usage(format!("`server` of {what} is no URL such as https://k.example:6443")))?;
@@ -176,14 +181,13 @@ pub(super) fn authority(url: &http::Uri) -> String {
     sanitize(url.authority().map_or("", http::uri::Authority::as_str))
 }
 
-/// Who we are. A certificate and whom we impersonate go into `config`, the rest is returned.
+/// Who we are. A certificate goes into `config`, the rest is returned.
 fn credentials(file: &File, what: &str, user: &AuthInfo, cluster: &Cluster, place: &Place<'_>, config: &mut Config) -> Result<Source> {
     use secrecy::ExposeSecret as _;
     if user.auth_provider.is_some() {
         return Err(Error::usage(format!("{what} has an `auth-provider`, which Kubernetes took away with 1.26"))
             .hint("use the exec plugin that took its place: gke-gcloud-auth-plugin, kubelogin"));
     }
-    impersonate(what, user, config)?;
     let key_data = user.client_key_data.as_ref().map(|key| key.expose_secret().to_string());
     let certificate = pem(file, what, "client-certificate", user.client_certificate_data.as_ref(), user.client_certificate.as_ref())?;
     let key = pem(file, what, "client-key", key_data.as_ref(), user.client_key.as_ref())?;
@@ -228,6 +232,7 @@ fn credentials(file: &File, what: &str, user: &AuthInfo, cluster: &Cluster, plac
     }
 }
 
+/// As whom we act beside that.
 fn impersonate(what: &str, user: &AuthInfo, config: &mut Config) -> Result<()> {
     let whom = some(user.impersonate.as_ref());
     let more = some(user.impersonate_uid.as_ref()).is_some()
@@ -259,6 +264,9 @@ pub(super) fn certificates(pem: &[u8]) -> Option<Vec<Vec<u8>>> {
 
 /// What stands in `KEY-data`, else in the file that `KEY` names.
 fn pem(file: &File, what: &str, key: &str, data: Option<&String>, named: Option<&String>) -> Result<Option<Zeroizing<Vec<u8>>>> {
+    if some(data).is_some() && some(named).is_some() {
+        return Err(Error::usage(format!("{what} has both `{key}` and `{key}-data`, which kubectl refuses")).hint("keep one of them"));
+    }
     if let Some(data) = some(data) {
         // Go's decoder passes over line breaks.
         let data: Zeroizing<String> = Zeroizing::new(data.chars().filter(|c| !matches!(c, '\n' | '\r')).collect());

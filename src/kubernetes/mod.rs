@@ -14,6 +14,7 @@ pub mod leftover;
 mod proxy;
 pub mod remove;
 mod rights;
+mod runai;
 mod secret;
 mod select;
 mod send;
@@ -23,5 +24,6 @@ mod trouble;
 
 pub use access::{Cluster, IN_CLUSTER, Kubeconfigs, Timeouts};
 pub use rights::Need;
+pub use runai::cluster_wide;
 pub use send::{Answer, Method, Request};
 pub use trouble::Trouble;

@@ -1,7 +1,7 @@
 //! What stands in one namespace, compared with what the inventory wants. Nothing is written.
 //!
 //! Something differs exactly where `apply` would do something, or could not. How the logins of a Secret stand is judged as for files
-//! ([`crate::format::Judge`]); but the Secret is wholly ours, so an entry of others is no stranger there that is left alone.
+//! (`format::Judge`); but the Secret is wholly ours, so an entry of others is no stranger there that is left alone.
 
 use std::collections::BTreeMap;
 

@@ -1,12 +1,14 @@
 //! The traps of registry logins, found before anyone connects: what `apply` would refuse, and what it would write faithfully though
 //! nobody meant it. Pure: an inventory as far as it can be read, and the logins that could be opened, to [`Findings`].
 //!
-//! - `names` looks at usernames, `passwords` at passwords that were opened, `targets` at what each consumer makes of them.
+//! - `names` looks at usernames, `passwords` at passwords that were opened, `targets` at what each consumer makes of them,
+//!   `clusters` at what becomes of them in namespaces.
 //! - `manifests` looks at a file of Kubernetes objects instead of an inventory.
 //! - Reading the inventory finds the rest; its problems come with the ids of [`crate::error::rule`].
 //!
 //! Nothing of a password is ever part of a finding, nor is a username: somebody may have put the password there.
 
+mod clusters;
 mod manifests;
 mod names;
 mod passwords;
@@ -86,6 +88,7 @@ pub fn lint(subject: &Subject<'_>) -> Findings {
         look.expiry(login, subject.opened.get(&login.name), subject.now);
     }
     targets::look(subject, &mut look);
+    clusters::look(subject, &mut look);
     look.found.sort_by(|a, b| (&a.file, a.line, a.column, a.level, a.rule.id, &a.message).cmp(&(&b.file, b.line, b.column, b.level, b.rule.id, &b.message)));
     look.found.dedup();
     let looked_at = |login: &&LoginEntry| subject.opened.contains_key(&login.name) || subject.shut.contains_key(&login.name);
@@ -93,6 +96,7 @@ pub fn lint(subject: &Subject<'_>) -> Findings {
         found: look.found,
         logins: subject.logins.len(),
         hosts: subject.hosts.len(),
+        namespaces: subject.namespaces.len(),
         resolved: subject.survey.faults.is_empty() || !subject.survey.inventory.hosts.is_empty(),
         secrets: None,
         sealed: subject.entries().filter(|login| !looked_at(login)).count(),

@@ -29,11 +29,17 @@ pub(super) mod id {
     pub(crate) const BASE64_BREAKS: &str = "base64-line-breaks";
     pub(crate) const LINE_BREAK: &str = "line-break";
     pub(crate) const EDGE_SPACE: &str = "edge-space";
+    pub(crate) const SHORT_LIVED: &str = "short-lived";
+    pub(crate) const SESSION_SECRET: &str = "session-secret";
+    pub(crate) const RUNAI_NAMESPACE: &str = "runai-namespace";
+    pub(crate) const RUNAI_ACCOUNTS: &str = "runai-service-accounts";
+    pub(crate) const RUNAI_PROJECT: &str = "runai-project";
+    pub(crate) const NO_CONTEXT: &str = "no-context";
     pub(crate) const JSON_KEY: &str = "json-key";
 }
 
 /// All of them, in the order of the README: first those that end `apply`.
-pub static RULES: [Rule; 32] = [
+pub static RULES: [Rule; 38] = [
     open(
         rule::INPUT,
         Level::Error,
@@ -172,9 +178,40 @@ pub static RULES: [Rule; 32] = [
         "what a source of hosts gives that is most likely not meant",
         "Look at the source: what was left aside is named in the message.",
     ),
+    open(
+        id::SHORT_LIVED,
+        Level::Warning,
+        "a login in a Secret of a cluster whose tokens end within hours",
+        "Let regprov run in the cluster more often than they end (examples/kubernetes/cronjob.yml), or give the nodes a credential provider for that registry.",
+    ),
+    open(
+        id::RUNAI_NAMESPACE,
+        Level::Warning,
+        "Run:ai's label for a Secret outside of the namespace `runai`",
+        "Write `namespaces: [runai]`, or leave the label out and name `service_accounts: [default]`.",
+    ),
     open(rule::UNUSED_LOGIN, Level::Note, "a login that is used nowhere", "Give it to a group or a host with `logins:`, or take it out."),
     open(rule::HUB_ALIAS, Level::Note, "Docker Hub under one of its other names", "Write `docker.io`; each consumer gets the name it looks up."),
     open(rule::REGISTRY_NAME, Level::Note, "a registry with a scheme, a slash at its end, or upper case", "Write the host alone, as the message names it."),
+    sealed(
+        id::SESSION_SECRET,
+        Level::Note,
+        "what looks like the secret of a person's session at Harbor, in a Secret of a cluster",
+        "Such a secret ends with the session or the person. Make a robot account, as with `regprov harbor create`; or write its `expires:`.",
+    ),
+    open(id::RUNAI_ACCOUNTS, Level::Note, "service accounts beside Run:ai's label", "Leave `service_accounts` out: Run:ai copies the Secret to its projects."),
+    open(
+        id::RUNAI_PROJECT,
+        Level::Note,
+        "a Run:ai project's namespace without service accounts",
+        "Jobs there use the Secret when they name it themselves. Run:ai's way is `service_accounts: [default]`.",
+    ),
+    open(
+        id::NO_CONTEXT,
+        Level::Note,
+        "a block of `kubernetes:` without `context:`",
+        "Name it, so that nobody writes to another cluster by accident; `in-cluster` is the one in which regprov runs.",
+    ),
     sealed(
         id::DOLLAR,
         Level::Note,

@@ -82,6 +82,15 @@ fn with(site: String, from: &str, to: &str) -> String {
     site.replace(from, to)
 }
 
+/// One login, in a Secret of the block `b` that begins with these keys, on line 3.
+fn cluster(block: &str, login: (&str, &str, &str)) -> String {
+    let [registry, username, password] = [login.0, login.1, login.2].map(|v| serde_json::to_string(v).unwrap());
+    format!(
+        "version: 1\nkubernetes:\n  b: {{{block}, logins: [l0]}}\nlogins:\n  l0: {{registry: {registry}, username: {username}, password: {password}}}\n\
+         vault_id: v0123456789abcdef\nvault_serial: 1\n"
+    )
+}
+
 fn expires(at: &str) -> String {
     with(password("hunter2"), "}\n", &format!(", expires: '{at}'}}\n"))
 }
@@ -107,6 +116,9 @@ fn cases() -> Vec<Case> {
     let long = STANDARD.encode(format!("{}hunter2", "\u{1}binary".repeat(20)));
     let two = |targets: &str, a: &str, b: &str| site(targets, &[(a, "alice", "hunter2"), (b, "bob", "hunter2")]);
     let ecr = "1234.dkr.ecr.eu-west-1.amazonaws.com";
+    let (prod, alice, runai) = ("context: c, namespaces: [team]", ("r.example", "alice", "hunter2"), "context: c, namespaces: [runai]".to_string());
+    let (label, accounts) = ("labels: {runai/cluster-wide: \"true\"}", "service_accounts: [default]");
+    let secret = format!("hunter2{}", "aB3x".repeat(7))[..32].to_string();
     vec![
         (rule::INPUT, Error, 4, with(password("hunter2"), "gpu[1-2]", "gpu[1-"), vec![password("hunter2")]),
         (rule::INPUT, Error, 2, "version: 1\nx: ]".into(), vec![]),
@@ -235,6 +247,38 @@ fn cases() -> Vec<Case> {
         (rule::REGISTRY_NAME, Note, 8, registry("r.example/"), vec![]),
         (rule::NO_EFFECT, Warning, 3, with(password("hunter2"), "  g:\n", "  e: {}\n  g:\n"), vec![password("hunter2")]),
         (rule::UNUSED_LOGIN, Note, 8, with(password("hunter2"), "logins: [l0]", "logins: []"), vec![password("hunter2")]),
+        (id::SHORT_LIVED, Warning, 5, cluster(prod, (ecr, "AWS", "hunter2")), vec![one(ecr, "AWS", "hunter2"), cluster(prod, alice)]),
+        (id::SHORT_LIVED, Warning, 5, cluster(prod, ("gcr.io", "oauth2accesstoken", "hunter2")), vec![cluster(prod, ("gcr.io", "_json_key", &google_key()))]),
+        (
+            id::SESSION_SECRET,
+            Note,
+            5,
+            cluster(prod, ("r.example", "alice", &secret)),
+            vec![
+                cluster(prod, ("r.example", "robot$alice", &secret)),
+                cluster(prod, ("r.example", "alice", &secret[1..])),
+                cluster(prod, ("r.example", "alice", &secret.to_lowercase())),
+                with(cluster(prod, ("r.example", "alice", &secret)), "username", "expires: 2027-01-01, username"),
+                password(&secret),
+            ],
+        ),
+        (
+            id::RUNAI_NAMESPACE,
+            Warning,
+            3,
+            cluster(&format!("context: c, namespaces: [team], {label}"), alice),
+            vec![cluster(&format!("{runai}, {label}"), alice)],
+        ),
+        (id::RUNAI_NAMESPACE, Warning, 3, cluster(&format!("context: c, namespace_selector: a=b, {label}"), alice), vec![cluster(prod, alice)]),
+        (id::RUNAI_ACCOUNTS, Note, 3, cluster(&format!("{runai}, {label}, {accounts}"), alice), vec![cluster(&format!("{runai}, {accounts}"), alice)]),
+        (
+            id::RUNAI_PROJECT,
+            Note,
+            3,
+            cluster("context: c, namespaces: [a, runai-team-a]", alice),
+            vec![cluster(&format!("context: c, namespaces: [runai-team-a], {accounts}"), alice), cluster(&runai, alice), cluster(prod, alice)],
+        ),
+        (id::NO_CONTEXT, Note, 3, cluster("namespaces: [team]", alice), vec![cluster(prod, alice)]),
         (id::DOLLAR, Note, 8, password("$hunter2"), vec![password("hunter2$"), username("$oauthtoken")]),
         (id::DOLLAR, Note, 8, password("$$hunter2"), vec![password("$HARBOR_PASSWORD")]),
     ]

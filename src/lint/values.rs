@@ -70,6 +70,13 @@ pub(super) fn is_base64_of_login(text: &str, username: &str) -> bool {
     user == username || (name(user) && !password.is_empty() && !password.trim_end().chars().any(char::is_control))
 }
 
+/// Whether it is as Harbor makes secrets: 32 letters and digits, of all three kinds (goharbor/harbor `src/common/utils/utils.go`
+/// GenerateRandomString, from which a person's CLI secret comes).
+pub(super) fn is_harbor_secret(text: &str) -> bool {
+    let of = |is: fn(&u8) -> bool| text.bytes().any(|b| is(&b));
+    text.len() == 32 && text.bytes().all(|b| b.is_ascii_alphanumeric()) && of(u8::is_ascii_lowercase) && of(u8::is_ascii_uppercase) && of(u8::is_ascii_digit)
+}
+
 /// Whether it is base64 that was broken into lines: all of one width but the last.
 pub(super) fn is_broken_base64(text: &str) -> bool {
     let lines: Vec<&str> = text.trim().lines().map(str::trim_end).collect();

@@ -65,6 +65,8 @@ pub struct Findings {
     pub logins: usize,
     /// Hosts that were looked at.
     pub hosts: usize,
+    /// Namespaces that were looked at; a selector is one.
+    pub namespaces: usize,
     /// Pull Secrets that were looked at, in a file of Kubernetes objects; `None` for an inventory.
     pub secrets: Option<usize>,
     /// Whether it is known what hosts get: where the inventory has faults, they may be in the way.

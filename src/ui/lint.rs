@@ -47,7 +47,8 @@ fn sum(findings: &Findings) -> String {
     let found = if findings.found.is_empty() { "nothing found".to_string() } else { format!("{errors}, {warnings}, {notes}") };
     let mut out = match findings.secrets {
         Some(secrets) => format!("{found} in {}\n", n(secrets, "pull Secret")),
-        None => format!("{found} in {} and {}\n", n(findings.logins, "login"), n(findings.hosts, "host")),
+        None if findings.namespaces == 0 => format!("{found} in {} and {}\n", n(findings.logins, "login"), n(findings.hosts, "host")),
+        None => format!("{found} in {}, {} and {}\n", n(findings.logins, "login"), n(findings.hosts, "host"), n(findings.namespaces, "namespace")),
     };
     for missed in missed(findings) {
         out.push_str(&format!("{missed}\n"));
@@ -98,6 +99,8 @@ struct Summary {
     logins: usize,
     hosts: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
+    namespaces: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     secrets: Option<usize>,
     resolved: bool,
     sealed: usize,
@@ -128,6 +131,7 @@ pub fn json(findings: &Findings) -> String {
             notes: findings.count(Level::Note),
             logins: findings.logins,
             hosts: findings.hosts,
+            namespaces: Some(findings.namespaces).filter(|n| *n > 0),
             secrets: findings.secrets,
             resolved: findings.resolved,
             sealed: findings.sealed,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::format::kubernetes::is_label_value;
 use crate::inventory::document::is_name;
 use crate::inventory::fields::{Fields, Keys, Placed, Reader};
 use crate::inventory::yaml::{Entry, Node, Value};
@@ -173,13 +174,6 @@ fn is_qualified(key: &str) -> bool {
         None => (None, key),
     };
     prefix.is_none_or(is_subdomain) && !name.is_empty() && is_label_value(name)
-}
-
-/// The value of a label (IsValidLabelValue, there).
-fn is_label_value(value: &str) -> bool {
-    let at_the_ends = |b: Option<&u8>| b.is_none_or(u8::is_ascii_alphanumeric);
-    let bytes = value.as_bytes();
-    bytes.len() <= 63 && bytes.iter().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(b)) && at_the_ends(bytes.first()) && at_the_ends(bytes.last())
 }
 
 #[cfg(test)]

@@ -94,7 +94,7 @@ fn a_message_that_holds_none_gets_through() {
             None,
         ),
         ("Operation cannot be fulfilled on secrets \"fresh\": the UID in the precondition (b0bbd900-91d7-4908-b8b7-8a065ad07b5f) does not match", None),
-        ("a\u{1b}[31mred\u{202e}\nnext ##[error] x", Some("a\\u{1b}[31mred\\u{202e}\\u{a}next # #[error] x")),
+        ("a\u{1b}[31mred\u{202e}\nnext ##[error] x", Some("a\\u{1b}[31mred\\u{202e} next # #[error] x")),
         ("", None),
     ] {
         assert_eq!(redaction.told(message).as_deref(), Some(want.unwrap_or(message)));
