@@ -64,7 +64,7 @@ fn every_long_flag_that_is_named_exists() {
     // Flags of cargo, of the quickstart, of ansible-inventory, of .ci/run and of docker; they stand in the same text.
     known.extend(
         ["--list", "--stay", "--version", "--release", "--locked", "--example", "--path", "--test", "--bench", "--full", "--password-stdin"]
-            // Flags of kubectl and Apptainer, in what manuals say.
+            // Flags of kubectl and Apptainer.
             .into_iter()
             .chain(["--context", "--docker-login", "--docker-password", "--field-manager", "--from-file", "--nohttps", "--server-side", "--type"])
             .map(str::to_string),

@@ -264,7 +264,7 @@ pub(super) fn with_flags(inventory: &Inventory, chosen: &[usize], ssh: &SshArgs,
 }
 
 /// Opens the logins that these hosts and namespaces get, and no others: a host that is skipped gets none.
-fn open(opener: &mut Opener, inventory: &Inventory, hosts: &[Host], namespaces: &[Namespace], allow_plaintext: bool) -> Result<Logins> {
+pub(super) fn open(opener: &mut Opener, inventory: &Inventory, hosts: &[Host], namespaces: &[Namespace], allow_plaintext: bool) -> Result<Logins> {
     let wanted = inventory::used(contacted(hosts), namespaces);
     let entries: Vec<&LoginEntry> = inventory.logins.iter().filter(|l| wanted.contains(l.name.as_str())).collect();
     Ok(opener.logins(&entries, allow_plaintext)?.into_iter().map(|l| (l.name.clone(), l)).collect())
@@ -276,7 +276,7 @@ fn contacted(hosts: &[Host]) -> impl Iterator<Item = &Host> {
 }
 
 /// What the formats refuse whatever the nodes are like; a problem that many hosts share is told once.
-fn check(hosts: &[Host], namespaces: &[Namespace], logins: &Logins) -> Result<()> {
+pub(super) fn check(hosts: &[Host], namespaces: &[Namespace], logins: &Logins) -> Result<()> {
     let mut seen = Vec::new();
     let mut problems = Vec::new();
     for target in contacted(hosts).flat_map(|h| &h.targets) {

@@ -5,9 +5,8 @@ use crate::cli::RenderArgs;
 use crate::command::console::Console;
 use crate::command::load::Opener;
 use crate::error::{Error, Result};
-use crate::format;
 use crate::inventory::Inventory;
-use crate::model::{Host, Target};
+use crate::model::Host;
 use crate::push::render::render_all;
 use crate::ui;
 use crate::ui::fold::fold_counted;
@@ -28,13 +27,6 @@ pub(super) fn render(
         return Err(Error::usage("no host is left that gets any of that").hint("`regprov hosts` shows who gets what; --limit, --login and --target narrow it"));
     }
     let logins = super::open(args, opener, inventory, &hosts, &[])?;
-    let mut targets: Vec<&Target> = Vec::new();
-    for target in hosts.iter().flat_map(|h| &h.targets) {
-        if !targets.contains(&target) {
-            targets.push(target);
-        }
-    }
-    super::check(targets.into_iter().flat_map(|t| format::problems(t, &t.logins.iter().filter_map(|l| logins.get(l)).collect::<Vec<_>>())))?;
 
     let (mut files, mut refused, mut differ) = (Vec::new(), Groups::default(), Groups::default());
     for (host, rendered) in hosts.iter().zip(render_all(&hosts, &logins)) {

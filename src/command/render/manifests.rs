@@ -10,7 +10,7 @@ use crate::cli::RenderArgs;
 use crate::command::console::Console;
 use crate::command::load::Opener;
 use crate::error::{Error, Result};
-use crate::format::kubernetes::{document, object, problems};
+use crate::format::kubernetes::{document, object};
 use crate::inventory::Inventory;
 use crate::model::kubernetes::MANAGER;
 use crate::model::text::{escape, shell_word};
@@ -44,8 +44,6 @@ pub(super) fn render(
         return Err(Error::usage(why).hint(format!("name one with --limit '{}/*', or a folder with -o DIR/, which gets a file for each", names[0])));
     }
     let logins = super::open(args, opener, inventory, &[], &namespaces)?;
-    let of = |secret: &PullSecret| -> Vec<&Login> { secret.logins.iter().filter_map(|l| logins.get(l)).collect() };
-    super::check(namespaces.iter().flat_map(|n| &n.secrets).flat_map(|s| problems(&format!("Secret {} of `{}`", s.name, s.block), &of(s))))?;
 
     let id = inventory.id.as_deref().unwrap_or("default");
     let files = contexts.iter().map(|(context, namespaces)| (*context, manifests(*context, namespaces, &logins, id)));

@@ -9,13 +9,14 @@ use std::path::Path;
 
 use output::Output;
 
+use super::apply;
 use super::console::Console;
 use super::load::{Opener, check_expiry};
 use super::vault::RecipientSources;
 use crate::cli::{RenderArgs, RenderTarget};
 use crate::error::{Error, Result};
 use crate::inventory::{self, Inventory};
-use crate::model::{Host, LoginEntry, Namespace, TargetKind};
+use crate::model::{Host, Namespace, TargetKind};
 use crate::push::Logins;
 use crate::vault::Recipients;
 
@@ -66,24 +67,12 @@ fn recipients(args: &RenderArgs, inventory: &Inventory, console: &mut Console<'_
     }
 }
 
-/// Opens the logins that these get.
+/// Opens the logins that these get, and refuses what is wrong with them for their targets.
 fn open(args: &RenderArgs, opener: &mut Opener, inventory: &Inventory, hosts: &[Host], namespaces: &[Namespace]) -> Result<Logins> {
-    let used = inventory::used(hosts, namespaces);
-    let entries: Vec<&LoginEntry> = inventory.logins.iter().filter(|l| used.contains(l.name.as_str())).collect();
-    let logins: Logins = opener.logins(&entries, args.vault.allow_plaintext)?.into_iter().map(|l| (l.name.clone(), l)).collect();
+    let logins = apply::open(opener, inventory, hosts, namespaces, args.vault.allow_plaintext)?;
     check_expiry(logins.values(), &inventory.logins, args.allow_expired)?;
+    apply::check(hosts, namespaces, &logins)?;
     Ok(logins)
-}
-
-/// Refuses what a format takes from nobody; a problem that many have is told once.
-fn check(problems: impl Iterator<Item = String>) -> Result<()> {
-    let mut told: Vec<String> = Vec::new();
-    for problem in problems {
-        if !told.contains(&problem) {
-            told.push(problem);
-        }
-    }
-    if told.is_empty() { Ok(()) } else { Err(Error::usage(told.join("\n"))) }
 }
 
 #[cfg(test)]
