@@ -154,6 +154,7 @@ impl Bench {
         let file = std::fs::File::create(&out).expect("there is room");
         command.stdin(Stdio::piped()).stdout(file.try_clone().expect("there are descriptors")).stderr(file);
         let start = Instant::now();
+        #[expect(clippy::zombie_processes, reason = "wait4 waits for it, and tells its CPU time")]
         let mut child = command.spawn().expect("the program starts");
         child.stdin.take().expect("it was piped").write_all(input.as_bytes()).expect("it reads all of it");
         let mut status = 0;

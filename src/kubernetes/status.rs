@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use super::apply::{Options, Run, Wanted, accounts};
 use super::leftover::{self, LeftOver};
+use super::runai::cluster_wide;
 use super::secret::{Found, LAST_APPLIED, same};
 use super::{Cluster, Need, Trouble};
 use crate::format::kubernetes::{document, entries};
@@ -35,7 +36,7 @@ pub struct Look<'a> {
 }
 
 /// Looks at a namespace: its Secrets, its service accounts, and what of this inventory's is left over there. The second is what a person should know beside
-/// that: why something was not looked for.
+/// that: why something was not looked for, and what Run:ai will make of a Secret for all projects.
 pub async fn look(cluster: &Cluster, namespace: &Namespace, look: &Look<'_>) -> (StatusRow, Vec<String>) {
     let mut notes = Vec::new();
     let result = look.files(cluster, namespace, &mut notes).await.map_err(unseen);
@@ -98,6 +99,9 @@ impl Look<'_> {
             if !findings.is_empty() {
                 files.push(FileStatus { target: TARGET, path: format!("serviceaccount/{}", sanitize(&account)), findings, ..FileStatus::default() });
             }
+        }
+        for secret in &namespace.secrets {
+            notes.extend(cluster_wide(cluster, name, secret).await);
         }
         if let Some(id) = self.inventory_id.filter(|_| self.left_over) {
             match leftover::in_namespace(cluster, name, id).await? {
