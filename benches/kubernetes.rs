@@ -147,7 +147,6 @@ impl Bench {
     }
 
     /// Runs it to its end, which must be a good one, and counts the requests of whoever calls itself so.
-    #[allow(clippy::zombie_processes, reason = "wait4 waits for it, and tells its CPU time")]
     fn time(&self, command: &mut Command, input: &str, agent: &str) -> (Figure, String) {
         let audited = self.site.kube.audited();
         let out = self.site.site.path("out");
