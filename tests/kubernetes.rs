@@ -127,13 +127,13 @@ fn a_namespace_gets_its_secret_and_a_second_run_writes_nothing() {
     assert_eq!(site.kube.get("secrets", "runai", "regcred").unwrap()["metadata"]["labels"]["runai/cluster-wide"], "true");
     assert_eq!(site.kube.pull_secrets("team-b", "default"), ["harbor-pull"]);
 
-    // Two requests a namespace: the Secret and the service account; a Secret more is one more.
+    // Two requests a namespace: the Secret and the service account; a Secret more is one more, and one for all of Run:ai asks for its setting.
     let start = site.kube.audited();
     let second = site.report(0, &["--detailed-exitcode"]);
     assert_eq!(second.outcomes(), ["prod/runai unchanged", "prod/team-a unchanged", "prod/team-b unchanged"]);
     let mut asked = site.asked(start);
     asked.sort();
-    assert_eq!(asked, ["get secrets", "get secrets", "get secrets", "get secrets", "get serviceaccounts", "get serviceaccounts"]);
+    assert_eq!(asked, ["get runaiconfigs", "get secrets", "get secrets", "get secrets", "get secrets", "get serviceaccounts", "get serviceaccounts"]);
     // The control: the same question finds the writes of a run that changes something.
     site.password("hub", "planted-Hub_new", &[]);
     let (before, start) = (site.kube.document("runai", "regcred"), site.kube.audited());

@@ -225,7 +225,9 @@ fn a_server_takes_the_manifests_and_service_accounts_keep_what_others_gave_them(
     let lists = ["default", "builder", "runner"].map(|account| kube.pull_secrets("team-a", account));
     assert_eq!(lists, [vec!["regcred"], vec!["other", "regcred"], vec![]]);
 
-    // A second time changes nothing.
+    // A second time changes nothing, and `apply` finds all as it wants it.
     sh(&apply);
+    let (recap, _) = sh("regprov apply inventory.yml --allow-plaintext --detailed-exitcode");
+    assert!(recap.contains("1 namespace: 1 unchanged"), "{recap}");
     assert_eq!(kube.get("secrets", "team-a", "regcred").unwrap()["metadata"]["resourceVersion"], secret["metadata"]["resourceVersion"]);
 }

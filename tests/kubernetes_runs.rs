@@ -53,7 +53,7 @@ fn hosts_and_namespaces_are_one_run() {
     assert_eq!(rows(&["--limit", "prod/*"]), ["prod/team-a unchanged", "prod/team-b unchanged"]);
     assert_eq!(rows(&["--limit", "a,!prod/team-b"]), ["prod/team-a unchanged"]);
     assert_eq!(rows(&["--limit", "images,prod/team-b"]), ["img1 unchanged", "img2 unchanged", "prod/team-b unchanged"]);
-    site.apply(&[]).ended(0, &["4 hosts", "4 unchanged"]);
+    site.apply(&[]).ended(0, &["2 hosts and 2 namespaces", "4 unchanged"]);
 }
 
 #[test]

@@ -213,6 +213,8 @@ async fn one(cluster: Cluster, wanted: Arc<Wanted>, deadline: Duration, sent: Se
     };
     match tokio::time::timeout(left, work).await {
         Ok(row) => row,
+        // Whatever a dry run was asked, nothing is written.
+        Err(_) if wanted.options.check => ended(Outcome::Failed { stage: Stage::Replace, reason: late() }),
         Err(_) => ended(Outcome::Unknown { stage: Stage::Replace, reason: format!("{}; each object is old or new, run again", late()) }),
     }
 }

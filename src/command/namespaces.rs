@@ -127,8 +127,15 @@ async fn take_out(cluster: Cluster, namespace: Namespace, taken: Arc<Taken>, dea
     let selection = Selection { logins: &taken.logins, known: &taken.known, same: taken.same.as_deref() };
     let work = remove(&cluster, &namespace, &taken.inventory_id, selection, taken.check, &*sent);
     tokio::time::timeout(deadline, work).await.unwrap_or_else(|_| {
-        let reason = format!("{}; each object is old or new, run again", late(deadline));
-        before(&namespace, Outcome::Unknown { stage: Stage::Replace, reason })
+        let (stage, reason) = (Stage::Replace, late(deadline));
+        before(
+            &namespace,
+            match taken.check {
+                // Whatever a dry run was asked, nothing is written.
+                true => Outcome::Failed { stage, reason },
+                false => Outcome::Unknown { stage, reason: format!("{reason}; each object is old or new, run again") },
+            },
+        )
     })
 }
 
