@@ -11,6 +11,7 @@ mod credentials;
 mod exec;
 mod kubeconfig;
 pub mod leftover;
+mod list;
 mod proxy;
 pub mod remove;
 mod rights;
