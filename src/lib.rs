@@ -1,4 +1,4 @@
-//! regprov provisions container registry logins on whole clusters over SSH.
+//! regprov provisions container registry logins on whole clusters: on hosts over SSH, and in namespaces of Kubernetes.
 //!
 //! # The line
 //!
@@ -64,7 +64,7 @@
 //! | a login that is shown to its registry | `registry` | a slow registry delays no other |
 //! | a question to `ssh -G` | the one who asks, `transport/ssh/openssh.rs` | there are thousands, and each is a process |
 //!
-//! The HTTP client of `registry` has tasks of its own for its connections; they end with it.
+//! The HTTP clients of `registry` and `kubernetes` have tasks of their own for their connections; they end with them.
 //!
 //! # Clusters
 //!
