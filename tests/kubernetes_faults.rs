@@ -238,7 +238,7 @@ fn wanted(secrets: &[(&str, &[&str])], options: Options) -> Wanted {
     };
     let documents = secrets.iter().map(|(name, _)| ((*name).to_string(), document(&[&login(PASSWORD)]))).collect();
     let secrets = secrets.iter().map(secret).collect();
-    let namespace = Namespace { context: Some("prod".into()), which: Which::Named("team".into()), secrets, place: String::new() };
+    let namespace = Namespace { context: Some("prod".into()), which: Which::Named("team".into()), secrets, place: String::new(), selected: None };
     Wanted { namespace, documents, inventory_id: "site".into(), options }
 }
 

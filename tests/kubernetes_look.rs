@@ -115,7 +115,7 @@ fn secret(name: &str, logins: &[&str], accounts: &[&str]) -> PullSecret {
 }
 
 fn namespace(secrets: &[PullSecret]) -> Namespace {
-    Namespace { context: Some("prod".into()), which: Which::Named(NS.into()), secrets: secrets.to_vec(), place: String::new() }
+    Namespace { context: Some("prod".into()), which: Which::Named(NS.into()), secrets: secrets.to_vec(), place: String::new(), selected: None }
 }
 
 /// A row as `outcome`, then `path: word` for each object, then `! reason` where one is given.
@@ -288,7 +288,7 @@ async fn missing_rights_are_named() {
     scene.apply(&team, false).await;
     let alice = open(kube, "alice", "token: token-alice").await;
     let (outcome, said) = scene.status_as(&alice, &team).await;
-    assert!(outcome == "failed" && said[0].contains("resources: [secrets], verbs: [get]"), "{said:?}");
+    assert!(outcome == "failed" && said[0].contains("resources: [secrets], resourceNames: [regcred], verbs: [get]"), "{said:?}");
     let role = |user: &str, rules: &str| {
         let role = format!("{{apiVersion: rbac.authorization.k8s.io/v1, kind: Role, metadata: {{name: {user}, namespace: {NS}}}, rules: [{rules}]}}");
         let (group, subject) = ("rbac.authorization.k8s.io", format!("{{kind: User, name: {user}, apiGroup: rbac.authorization.k8s.io}}"));
@@ -302,8 +302,8 @@ async fn missing_rights_are_named() {
     assert!(outcome == "same" && said.len() == 1 && said[0].contains("not looked for") && said[0].contains("verbs: [list]"), "{outcome} {said:?}");
     let before = kube.audited();
     let row = told(&scene.remove_as(&bob, &team, &[], None, false).await);
-    assert!(row[0] == "failed" && row.concat().contains("resources: [secrets], verbs: [delete]"), "{row:#?}");
-    assert!(row.concat().contains("resources: [serviceaccounts], verbs: [update]"), "{row:#?}");
+    assert!(row[0] == "failed" && row.concat().contains("resources: [secrets], resourceNames: [regcred], verbs: [delete]"), "{row:#?}");
+    assert!(row.concat().contains("resources: [serviceaccounts], resourceNames: [default], verbs: [update]"), "{row:#?}");
     assert!(kube.audit(before, "regprov").iter().all(|e| !["delete", "patch", "update"].contains(&e["verb"].as_str().unwrap())));
     role("carol", "{apiGroups: [\"\"], resources: [secrets], verbs: [get, delete]}, {apiGroups: [\"\"], resources: [serviceaccounts], verbs: [get, update]}");
     let carol = open(kube, "carol", "token: token-carol").await;

@@ -51,7 +51,7 @@ fn secret(name: &str, service_accounts: &[&str]) -> PullSecret {
 
 fn wanted(namespace: &str, secrets: Vec<PullSecret>, password: &str, options: Options) -> Wanted {
     let documents = secrets.iter().map(|s| (s.name.clone(), document(&[&login(password)]))).collect();
-    let namespace = Namespace { context: Some("prod".into()), which: Which::Named(namespace.into()), secrets, place: String::new() };
+    let namespace = Namespace { context: Some("prod".into()), which: Which::Named(namespace.into()), secrets, place: String::new(), selected: None };
     Wanted { namespace, documents, inventory_id: "site".into(), options }
 }
 

@@ -96,7 +96,7 @@ async fn the_role_is_what_apply_needs_and_no_rule_of_it_is_spare() {
             // This server is older than the question who we are: the kubeconfig's name stands for it.
             let want = format!(
                 "user `prod` of the kubeconfig may not {verb} {resource} \"{name}\" in namespace runai-team-a; add to a Role of theirs: \
-                 {{apiGroups: [\"\"], resources: [{resource}], verbs: [{verb}]}}"
+                 {{apiGroups: [\"\"], resources: [{resource}], resourceNames: [{name}], verbs: [{verb}]}}"
             );
             assert_eq!(missing(&kube, "alice", &needs(), Some(&want)).await.as_deref(), Some(want.as_str()));
             // And the server means it.

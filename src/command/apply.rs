@@ -37,10 +37,10 @@ pub async fn apply(args: &ApplyArgs, verbose: u8) -> Result<u8> {
     // Everything that can be wrong with the input is found here, before the first connection.
     let mut opener = Opener::of_process(&args.vault.identity)?.allow_commands(args.sources.allow_commands);
     let mut inventory = opener.inventory(&args.inventory, args.vault.allow_plaintext, args.what.allow_expired)?;
-    let clusters = Clusters::of(&mut inventory, &args.clusters, &args.ssh.timeouts).await?;
+    let mut clusters = Clusters::of(&mut inventory, &args.clusters, &args.ssh.timeouts).await?;
     if args.what.prune {
         may_take(&inventory)?;
-        add_those_that_left(&mut inventory, &clusters, args.what.limit.as_deref()).await;
+        add_those_that_left(&mut inventory, &mut clusters, args.what.limit.as_deref()).await;
     }
     let last = if args.what.resume { Some(LastRun::of(&args.inventory)?) } else { None };
     let chosen = match &last {
@@ -239,7 +239,9 @@ pub(super) fn targeted(inventory: &Inventory, chosen: &[usize], ssh: &SshArgs, b
 /// Demands that a host is left.
 pub(super) fn some(hosts: &[Host]) -> Result<()> {
     match hosts.is_empty() {
-        true => Err(Error::usage("no host is left that gets anything").hint("`regprov hosts` shows who gets what; --limit, --login and --target narrow it")),
+        true => {
+            Err(Error::usage("no host is left that gets anything").hint("`regprov hosts` shows who gets what; --only, --limit, --login and --target narrow it"))
+        }
         false => Ok(()),
     }
 }

@@ -30,13 +30,14 @@ impl Clusters {
     /// namespaces that its cluster tells. Nobody is contacted but for selectors; with `--only hosts`, and without `kubernetes:`, nobody at all.
     ///
     /// # Errors
-    /// A kubeconfig or a context that cannot be used, two Secrets of one name in a namespace; all of them at once (exit 2). A cluster that does
-    /// not answer is none: its selector's row will tell.
+    /// An inventory without `id:`, a kubeconfig or a context that cannot be used; all of them at once (exit 2). A cluster that does not answer is
+    /// none: its selector's row will tell. So will the row of a namespace in which two blocks make one Secret, since only its cluster knows.
     pub(super) async fn of(inventory: &mut Inventory, args: &ClusterArgs, timeouts: &TimeoutArgs) -> Result<Clusters> {
         let mut clusters = Clusters::default();
         if inventory.namespaces.is_empty() || args.only == Some(Only::Hosts) {
             return Ok(clusters);
         }
+        must_have_id(inventory)?;
         let kubeconfigs = Kubeconfigs::read(args.kubeconfig.as_deref())?;
         kubeconfigs.notes().for_each(ui::warning);
         let seconds = Duration::from_secs;
@@ -63,38 +64,50 @@ impl Clusters {
             wrong.dedup_by(|a, b| a.message == b.message);
             return Err(Error::together(wrong));
         }
-        clusters.expand(inventory).await?;
+        clusters.expand(inventory).await;
         Ok(clusters)
     }
 
-    /// Asks for what selectors stand for, and joins what is one namespace.
-    async fn expand(&mut self, inventory: &mut Inventory) -> Result<()> {
+    /// Asks for what selectors stand for, and joins what is one namespace, also where two contexts are ways to one cluster.
+    async fn expand(&mut self, inventory: &mut Inventory) {
         let mut joined: Vec<Namespace> = Vec::new();
-        let mut twice = Vec::new();
         for namespace in std::mem::take(&mut inventory.namespaces) {
             for found in self.told(namespace).await {
-                match joined.iter_mut().find(|n| n.context == found.context && n.which == found.which) {
-                    None => joined.push(found),
-                    Some(there) => {
-                        let name = there.to_string();
-                        for secret in found.secrets {
-                            match there.secrets.iter().find(|s| s.name == secret.name) {
-                                Some(other) => twice.push(format!(
-                                    "{}: `{}` and `{}` of `kubernetes` both make the Secret {} in {name}",
-                                    found.place, other.block, secret.block, secret.name
-                                )),
-                                None => there.secrets.push(secret),
-                            }
+                let Some(there) = joined.iter_mut().find(|there| self.is_same(there, &found)) else {
+                    joined.push(found);
+                    continue;
+                };
+                let name = there.to_string();
+                there.selected = there.selected.take().or(found.selected);
+                for secret in found.secrets {
+                    match there.secrets.iter().find(|s| s.name == secret.name) {
+                        Some(other) => {
+                            let why = format!(
+                                "`{}` and `{}` of `kubernetes` both make the Secret {} here; name all its logins in one block, or give one of them another \
+                                 name with `secret:`",
+                                other.block, secret.block, secret.name
+                            );
+                            self.unanswered.insert(name.clone(), Trouble::Failed(Stage::Observe, why));
                         }
+                        None => there.secrets.push(secret),
                     }
                 }
             }
         }
         inventory.namespaces = joined;
-        match twice.is_empty() {
-            true => Ok(()),
-            false => Err(Error::usage(twice.join("\n")).hint("name all its logins in one block, or give one of them another name with `secret:`")),
-        }
+    }
+
+    /// Whether both are one namespace of one cluster.
+    pub(super) fn is_same(&self, a: &Namespace, b: &Namespace) -> bool {
+        a.which == b.which && (a.context == b.context || self.cluster(a).is_same_server(self.cluster(b)))
+    }
+
+    /// Has a row for what cannot be looked at there, and why.
+    pub(super) fn unlooked(&mut self, inventory: &mut Inventory, context: &str, what: &str, trouble: Trouble) {
+        let which = Which::Selected(what.to_string());
+        let namespace = Namespace { context: Some(context.to_string()), which, selected: None, secrets: Vec::new(), place: String::new() };
+        self.unanswered.insert(namespace.to_string(), trouble);
+        inventory.namespaces.push(namespace);
     }
 
     /// The namespaces that one of the inventory stands for: itself, or what a cluster tells for its selector.
@@ -105,7 +118,8 @@ impl Clusters {
                 if names.is_empty() {
                     ui::warning(&format!("{}: no namespace of {} has labels that fit `{selector}`", namespace.place, self.cluster(&namespace).context));
                 }
-                names.into_iter().map(|name| Namespace { which: Which::Named(name), ..namespace.clone() }).collect()
+                let selected = Some(namespace.to_string());
+                names.into_iter().map(|name| Namespace { which: Which::Named(name), selected: selected.clone(), ..namespace.clone() }).collect()
             }
             Err(trouble) => {
                 self.unanswered.insert(namespace.to_string(), trouble);
@@ -128,9 +142,21 @@ impl Clusters {
         &self.by_context[context]
     }
 
-    /// Why nothing is known of this namespace, where it is a selector still.
+    /// Why nothing is done in this namespace: it is a selector still, or what it shall get is not clear.
     pub(super) fn trouble(&self, namespace: &Namespace) -> Option<Trouble> {
         self.unanswered.get(&namespace.to_string()).cloned()
+    }
+}
+
+/// Demands that the clusters know this inventory by a name of its own, without which two of them would take each other's Secrets for their own.
+///
+/// # Errors
+/// It has none (exit 2).
+pub(in crate::command) fn must_have_id(inventory: &Inventory) -> Result<()> {
+    match inventory.id {
+        Some(_) => Ok(()),
+        None => Err(Error::usage(format!("{} has `kubernetes:` and no `id:`, by which a Secret says whose it is", inventory.path))
+            .hint("give it a name of its own (`id: example-cluster`)")),
     }
 }
 

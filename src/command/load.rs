@@ -14,7 +14,7 @@ use super::{dynamic, files, sources};
 use crate::cli::IdentityArgs;
 use crate::error::{Error, Kind, Result, rule};
 use crate::inventory::{self, Chosen, Entry, INVENTORY_BYTES_MAX, Inventory, LoadOptions, Program, Survey, World};
-use crate::model::{Dynamic, Expiry, Login, LoginEntry, PasswordText, Secret, VaultStamp, Within};
+use crate::model::{Dynamic, Expiry, Login, LoginEntry, Namespace, PasswordText, Secret, VaultStamp, Within};
 use crate::transport::clock::since_1970;
 use crate::ui;
 use crate::vault::{Identities, decrypt, is_age_file, open_become, open_login};
@@ -289,7 +289,8 @@ pub fn known(inventory: &Inventory, names: &[&str]) -> Chosen {
         all.contains(name)
     };
     let hosts = (0..inventory.hosts.len()).filter(|i| found(&inventory.hosts[*i].name)).collect();
-    let namespaces = (0..inventory.namespaces.len()).filter(|i| found(&inventory.namespaces[*i].to_string())).collect();
+    let mut is_known = |n: &Namespace| found(&n.to_string()) | n.selected.as_ref().is_some_and(|row| found(row));
+    let namespaces = (0..inventory.namespaces.len()).filter(|i| is_known(&inventory.namespaces[*i])).collect();
     let gone: Vec<&str> = gone.into_iter().collect();
     if !gone.is_empty() {
         ui::warning(&format!("of the last run, {} no longer in the inventory and passed over", ui::fold::fold_counted(&gone)));

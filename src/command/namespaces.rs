@@ -1,6 +1,7 @@
 //! What the verbs that look at namespaces and take out of them share: the look, the taking out, and the namespaces that left the inventory.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -21,23 +22,30 @@ use crate::ui;
 /// Puts behind the namespaces of an inventory those of its clusters that left it and still hold a Secret of it: they get nothing. Without an
 /// `id:` they cannot be known, and with a `--limit` of which none can be the name they are not looked for. Where the right to list Secrets
 /// everywhere is missing, that is told.
-pub(super) async fn add_those_that_left(inventory: &mut Inventory, clusters: &Clusters, limit: Option<&str>) {
-    let Some(id) = inventory.id.clone().filter(|_| limit.is_none_or(|pattern| pattern.contains('/'))) else { return };
-    for cluster in clusters.all() {
+pub(super) async fn add_those_that_left(inventory: &mut Inventory, clusters: &mut Clusters, limit: Option<&str>) {
+    let may_name_one = |pattern: &str| pattern.contains(['/', '@', '*', '!']) || pattern == "all";
+    let Some(id) = inventory.id.clone().filter(|_| limit.is_none_or(may_name_one)) else { return };
+    // Two contexts may be two ways to one cluster.
+    let mut asked: Vec<Cluster> = Vec::new();
+    for cluster in clusters.all().cloned().collect::<Vec<_>>() {
+        if asked.iter().any(|other| other.is_same_server(&cluster)) {
+            continue;
+        }
+        asked.push(cluster.clone());
         let context = &cluster.context;
-        match everywhere(cluster, &id).await {
+        match everywhere(&cluster, &id).await {
             Ok(Ok(there)) => {
                 let left: BTreeSet<String> = there.into_iter().map(|secret| secret.namespace).collect();
                 for name in left {
-                    let namespace = Namespace { context: Some(context.clone()), which: Which::Named(name), secrets: Vec::new(), place: String::new() };
-                    if inventory.namespaces.iter().all(|n| n.context != namespace.context || n.which != namespace.which) {
+                    let namespace =
+                        Namespace { context: Some(context.clone()), which: Which::Named(name), selected: None, secrets: Vec::new(), place: String::new() };
+                    if !inventory.namespaces.iter().any(|n| clusters.is_same(n, &namespace)) {
                         inventory.namespaces.push(namespace);
                     }
                 }
             }
             Ok(Err(why)) => ui::warning(&format!("{context}: namespaces that left the inventory were not looked for: {why}")),
-            // The rows of its namespaces tell why it cannot be asked.
-            Err(_) => {}
+            Err(trouble) => clusters.unlooked(inventory, context, "namespaces that left the inventory", trouble),
         }
     }
 }
@@ -125,17 +133,21 @@ pub(super) fn removals(clusters: &Clusters, namespaces: Vec<Namespace>, taken: T
 /// Takes out of one namespace. Leave to write is given from the start: no password goes anywhere.
 async fn take_out(cluster: Cluster, namespace: Namespace, taken: Arc<Taken>, deadline: Duration, sent: Sent) -> HostRow {
     let selection = Selection { logins: &taken.logins, known: &taken.known, same: taken.same.as_deref() };
-    let work = remove(&cluster, &namespace, &taken.inventory_id, selection, taken.check, &*sent);
+    let was_sent = AtomicBool::new(false);
+    let told = || {
+        was_sent.store(true, Ordering::Relaxed);
+        sent();
+    };
+    let work = remove(&cluster, &namespace, &taken.inventory_id, selection, taken.check, &told);
     tokio::time::timeout(deadline, work).await.unwrap_or_else(|_| {
         let (stage, reason) = (Stage::Replace, late(deadline));
-        before(
-            &namespace,
-            match taken.check {
-                // Whatever a dry run was asked, nothing is written.
-                true => Outcome::Failed { stage, reason },
-                false => Outcome::Unknown { stage, reason: format!("{reason}; each object is old or new, run again") },
-            },
-        )
+        // Whatever a dry run was asked, nothing is written.
+        let may_have_written = was_sent.load(Ordering::Relaxed) && !taken.check;
+        let outcome = match may_have_written {
+            true => Outcome::Unknown { stage, reason: format!("{reason}; each object is old or new, run again") },
+            false => Outcome::Failed { stage, reason },
+        };
+        before(&namespace, outcome)
     })
 }
 

@@ -30,9 +30,9 @@ pub async fn remove(args: &RemoveArgs, verbose: u8) -> Result<u8> {
     for name in args.logins.iter().filter(|name| inventory.logins.iter().all(|l| l.name != **name)) {
         ui::warning(&format!("login `{name}` is not in the inventory; it is taken out where a node's record has that name"));
     }
-    let clusters = Clusters::of(&mut inventory, &args.clusters, &args.ssh.timeouts).await?;
+    let mut clusters = Clusters::of(&mut inventory, &args.clusters, &args.ssh.timeouts).await?;
     if args.targets.is_empty() {
-        add_those_that_left(&mut inventory, &clusters, args.limit.as_deref()).await;
+        add_those_that_left(&mut inventory, &mut clusters, args.limit.as_deref()).await;
     }
     let chosen = clusters::narrow(opener.limit(&inventory, args.limit.as_deref())?, args.clusters.only);
     let mut hosts = with_flags(&inventory, &chosen.hosts, &args.ssh, true)?;

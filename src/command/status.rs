@@ -36,10 +36,10 @@ pub async fn status(args: &StatusArgs, verbose: u8) -> Result<u8> {
     let mut opener = Opener::of_process(&args.vault.identity)?.allow_commands(args.sources.allow_commands);
     // Plain and expired logins do no harm here; the latter are told on their rows.
     let mut inventory = opener.inventory(&args.inventory, true, true)?;
-    let clusters = Clusters::of(&mut inventory, &args.clusters, &args.ssh.timeouts).await?;
+    let mut clusters = Clusters::of(&mut inventory, &args.clusters, &args.ssh.timeouts).await?;
     let whole = args.logins.is_empty() && args.targets.is_empty();
     if whole {
-        add_those_that_left(&mut inventory, &clusters, args.limit.as_deref()).await;
+        add_those_that_left(&mut inventory, &mut clusters, args.limit.as_deref()).await;
     }
     let chosen = clusters::narrow(opener.limit(&inventory, args.limit.as_deref())?, args.clusters.only);
     let inventory_id = inventory.id.clone();

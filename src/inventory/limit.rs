@@ -115,6 +115,8 @@ struct Lookup {
     names: HashMap<String, usize>,
     /// Groups, and blocks of `kubernetes:`.
     groups: BTreeMap<String, Vec<usize>>,
+    /// What the rows of selectors came to stand for.
+    selected: BTreeMap<String, Vec<usize>>,
     has_namespaces: bool,
 }
 
@@ -124,17 +126,26 @@ impl Lookup {
         let destinations: Vec<String> = inventory.hosts.iter().map(|h| h.name.clone()).chain(namespaces).collect();
         let names = destinations.iter().enumerate().map(|(i, name)| (name.clone(), i)).collect();
         let mut groups = inventory.groups.clone();
+        let mut selected: BTreeMap<String, Vec<usize>> = BTreeMap::new();
         for (i, namespace) in inventory.namespaces.iter().enumerate() {
+            if let Some(row) = &namespace.selected {
+                selected.entry(row.clone()).or_default().push(inventory.hosts.len() + i);
+            }
             for secret in &namespace.secrets {
                 groups.entry(secret.block.clone()).or_default().push(inventory.hosts.len() + i);
             }
         }
-        Lookup { destinations, names, groups, has_namespaces: !inventory.namespaces.is_empty() }
+        Lookup { destinations, names, groups, selected, has_namespaces: !inventory.namespaces.is_empty() }
     }
 
     /// Those of the names that are there.
     fn known(&self, names: &[String]) -> BTreeSet<usize> {
-        names.iter().filter_map(|name| self.names.get(name.as_str())).copied().collect()
+        names
+            .iter()
+            .filter_map(|name| self.names.get(name.as_str()))
+            .copied()
+            .chain(names.iter().filter_map(|name| self.selected.get(name)).flatten().copied())
+            .collect()
     }
 
     /// A term without its sign.

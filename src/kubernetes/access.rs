@@ -190,6 +190,11 @@ impl Cluster {
         self.inner.config.auth_info.impersonate.as_deref().or(self.inner.user.as_deref())
     }
 
+    /// Whether the other is the same cluster, as far as their addresses tell.
+    pub fn is_same_server(&self, other: &Cluster) -> bool {
+        self.inner.config.cluster_url == other.inner.config.cluster_url
+    }
+
     /// A sentence about the server.
     pub(super) fn says(&self, what: &str) -> String {
         format!("the API server of context `{}` ({}) {what}", escape(&self.context), self.inner.server)

@@ -74,14 +74,19 @@ impl Cluster {
         let (mut deeds, mut rules) = (Vec::new(), Vec::new());
         for (resource, needs) in missing {
             let mut verbs: Vec<&str> = Vec::new();
+            let mut names: Vec<&str> = Vec::new();
             for need in &needs {
                 let named = need.name.as_deref().map_or(String::new(), |name| format!(" \"{name}\""));
                 deeds.push(format!("{} {resource}{named}", need.verb));
                 if !verbs.contains(&need.verb) {
                     verbs.push(need.verb);
                 }
+                names.extend(need.name.as_deref().filter(|name| !names.contains(name)));
             }
-            rules.push(format!("{{apiGroups: [\"\"], resources: [{resource}], verbs: [{}]}}", verbs.join(", ")));
+            // With nothing to spare: whoever may read one Secret need not read all.
+            let is_named = needs.iter().all(|need| need.name.is_some());
+            let named = if is_named { format!(" resourceNames: [{}],", names.join(", ")) } else { String::new() };
+            rules.push(format!("{{apiGroups: [\"\"], resources: [{resource}],{named} verbs: [{}]}}", verbs.join(", ")));
         }
         let kind = if namespace.is_empty() { "ClusterRole" } else { "Role" };
         Ok(Some(format!("{who} may not {} {place}; add to a {kind} of theirs: {}", deeds.join(", nor "), rules.join(" and "))))

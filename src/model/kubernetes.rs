@@ -40,6 +40,8 @@ pub struct Namespace {
     pub context: Option<String>,
     /// Which one, or which ones: a selector stands for any number until the cluster has told them.
     pub which: Which,
+    /// The name of the row of the selector that it was told for: a run in which its cluster did not answer knows it by that alone.
+    pub selected: Option<String>,
     /// What it gets, in the order of the inventory; no two of one name.
     pub secrets: Vec<PullSecret>,
     /// Where the inventory names it first: `inventory.yml:9:16`.
@@ -105,7 +107,8 @@ impl fmt::Display for Namespace {
         let context = self.context.as_deref().unwrap_or(Self::CURRENT);
         match &self.which {
             Which::Named(name) => write!(f, "{context}/{name}"),
-            Which::Selected(selector) => write!(f, "{context}/({selector})"),
+            // Names are listed between commas.
+            Which::Selected(selector) => write!(f, "{context}/({})", selector.replace(',', "&")),
         }
     }
 }

@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use super::fold::{Groups, destinations, fold_counted};
 use super::{Color, line, paint};
+use crate::model::kubernetes::TARGET;
 use crate::model::text::printable;
 use crate::model::{Change, FileRow, HostRow, Outcome, Report, Stage};
 
@@ -186,7 +187,13 @@ fn diffs(report: &Report, options: Options<'_>) -> String {
     let mut out = String::new();
     for ((place, change, diff), members) in groups.into_rows() {
         let (place, hosts) = named(place, &members);
-        let _ = writeln!(out, "{place}: {} on {}", change_word(change, options.check), fold_counted(&hosts));
+        let word = match change {
+            Change::Metadata if members.iter().all(|(file, _)| file.is_some_and(|f| f.target == TARGET)) => {
+                ["labels or annotations changed", "labels or annotations would be changed"][usize::from(options.check)]
+            }
+            change => change_word(change, options.check),
+        };
+        let _ = writeln!(out, "{place}: {word} on {}", fold_counted(&hosts));
         for text in diff {
             let color = match text.as_bytes().first() {
                 Some(b'+') => Color::Green,

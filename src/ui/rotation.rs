@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use super::fold::{Groups, fold_counted};
+use super::fold::{Groups, destinations, fold_counted};
 use super::line;
 use super::recap::shared;
 use crate::model::ping::Unseen;
@@ -54,8 +54,8 @@ fn section(row: &RotationRow) -> String {
         }
     }
     let counts: Vec<String> = there.iter().map(|(name, word)| format!("{} {word}", count(row, name))).collect();
-    let total = row.hosts.len();
-    let _ = writeln!(out, "{total} {}{}{}", if total == 1 { "host" } else { "hosts" }, if total == 0 { "" } else { ": " }, counts.join(", "));
+    let total = destinations(row.hosts.iter().map(|(host, _)| host.as_str()));
+    let _ = writeln!(out, "{total}{}{}", if row.hosts.is_empty() { "" } else { ": " }, counts.join(", "));
     out
 }
 

@@ -7,6 +7,7 @@ use zeroize::Zeroizing;
 
 use super::output::{NewFile, Output};
 use crate::cli::RenderArgs;
+use crate::command::clusters::must_have_id;
 use crate::command::console::Console;
 use crate::command::load::Opener;
 use crate::error::{Error, Result};
@@ -34,6 +35,7 @@ pub(super) fn render(
         };
         return Err(Error::usage("no namespace is left that gets any of that").hint(hint));
     }
+    must_have_id(inventory)?;
     all_named(&namespaces)?;
     let contexts = contexts(&namespaces);
     let folder = output.path.filter(|path| path.is_dir() || path.as_os_str().as_encoded_bytes().ends_with(b"/"));

@@ -24,7 +24,7 @@ pub(super) fn namespaces(blocks: &[Block], known: Option<&BTreeMap<&str, &LoginE
         for (which, pos) in named.chain(selected) {
             let at = *index.entry((block.context.as_deref(), which.clone())).or_insert_with(|| {
                 let place = format!("{}:{}:{}", reader.file, pos.line, pos.column);
-                found.push(Namespace { context: block.context.clone(), which, secrets: Vec::new(), place });
+                found.push(Namespace { context: block.context.clone(), which, selected: None, secrets: Vec::new(), place });
                 found.len() - 1
             });
             let namespace = &mut found[at];

@@ -212,7 +212,8 @@ fn what_was_stored_is_held_to_what_was_meant() {
 
 #[test]
 fn a_copy_that_kubectl_apply_made_is_told_with_the_command_against_it() {
-    let namespace = Namespace { context: Some("pr od".into()), which: Which::Named("team-a".into()), secrets: Vec::new(), place: String::new() };
+    let namespace =
+        Namespace { context: Some("pr od".into()), which: Which::Named("team-a".into()), secrets: Vec::new(), place: String::new(), selected: None };
     let kept = json!({"data": {".dockerconfigjson": "eyJ4Ijp7fX0="}}).to_string();
     let found = stored(&wanted(), |s| s["metadata"]["annotations"][LAST_APPLIED] = json!(kept));
     let told = found.copy_in_annotation(&namespace, "regcred").unwrap();
