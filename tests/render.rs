@@ -47,6 +47,20 @@ fn nothing_lies_in_the_clear_where_git_takes_it() {
     assert!(repo.git("status --porcelain -uall").contains("out/gpu1/root/.docker/config.json.age"));
 }
 
+/// One file, named without a folder.
+#[test]
+#[ignore = "needs git"]
+fn a_file_beside_the_inventory_is_asked_for_by_its_name() {
+    let Some(repo) = Repo::new() else { return };
+    repo.set("hub", "docker.io", "hunter2");
+    repo.write("inventory.yml", "version: 1\nid: site\nvault: vault.yml\nkubernetes: {a: {context: prod, namespaces: [team-a], logins: [hub]}}\n");
+    for (ignore, written) in [("", false), ("other.yml\n", false), ("x.yml\n", true)] {
+        repo.write(".gitignore", ignore);
+        let (code, out, err) = repo.ours("render inventory.yml --target kubernetes -o x.yml");
+        assert_eq!((code, repo.path("x.yml").exists()), if written { (0, true) } else { (2, false) }, "{ignore:?}: {out}{err}");
+    }
+}
+
 #[test]
 #[ignore = "needs git"]
 fn a_file_that_git_has_already_is_not_ignored() {

@@ -20,7 +20,9 @@ pub(super) fn check<'a>(folder: &Path, paths: impl Iterator<Item = &'a Path>) ->
     let real = fs::canonicalize(existing).map_err(|e| Error::usage(format!("{}: {e}", existing.display())))?;
     let Some(tree) = real.ancestors().find(|dir| fs::symlink_metadata(dir.join(".git")).is_ok()) else { return Ok(()) };
     let base = real.join(absolute.strip_prefix(existing).expect("it is one of its ancestors"));
-    let all: Vec<_> = paths.map(|path| path.strip_prefix(folder).map_or_else(|_| base.clone(), |rest| base.join(rest))).collect();
+    // A file of the current directory is named without it.
+    let within = |path: &Path| Some(base.join(std::path::absolute(path).ok()?.strip_prefix(&absolute).ok()?));
+    let all: Vec<_> = paths.map(|path| within(path).unwrap_or_else(|| base.clone())).collect();
     for some in all.chunks(PATHS_MAX) {
         let words = ["check-ignore", "--"].map(OsStr::new).into_iter().chain(some.iter().map(|path| path.as_os_str()));
         let output = git::output(Some(&real), words)?;
