@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use registry::{Ca, Proxy, Reply, Server, http};
+use regprov::kubernetes::leftover::everywhere;
 use regprov::kubernetes::{Answer, Cluster, Kubeconfigs, Method, Request, Timeouts, Trouble, cluster_wide};
 use regprov::model::{PullSecret, Stage};
 use zeroize::Zeroizing;
@@ -349,14 +350,45 @@ async fn a_plugin_that_hangs_stops_nobody_and_is_ended_with_its_children() {
     assert!(said.ends_with("the credential plugin `./plugin` did not end in time; does it wait for somebody? Log in with it, then run this again"), "{said}");
     assert!(start.elapsed() < Duration::from_secs(4) && ticks > 20, "{ticks} ticks in {:?}", start.elapsed());
     let child = fs::read_to_string(bed.0.path().join("child")).unwrap();
-    let state = || fs::read_to_string(format!("/proc/{}/stat", child.trim())).ok().filter(|stat| !stat.contains(") Z "));
-    for _ in 0..50 {
-        if state().is_none() {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
+    assert!(ends(&child), "the plugin's child still runs");
+}
+
+/// Whether a process is gone within a second.
+fn ends(pid: &str) -> bool {
+    let runs = || fs::read_to_string(format!("/proc/{}/stat", pid.trim())).is_ok_and(|stat| !stat.contains(") Z "));
+    (0..50).any(|_| {
+        std::thread::sleep(Duration::from_millis(20));
+        !runs()
+    })
+}
+
+#[test]
+fn a_plugin_does_not_outlive_a_run_that_is_ended_by_a_signal() {
+    use rustix::process::{Pid, Signal, kill_process};
+    for signal in [Signal::TERM, Signal::INT, Signal::KILL] {
+        let bed = Bed::new();
+        bed.kubeconfig("server: \"https://127.0.0.1:1\"", &bed.plugin("echo $$ > pid.new; mv pid.new pid; exec sleep 300"));
+        let inventory = "version: 1\nid: a\nlogins:\n  hub: {registry: docker.io, username: alice, password: hidden}\n\
+                         kubernetes:\n  a: {context: prod, namespace_selector: team=ml, logins: [hub]}\n";
+        bed.file("inventory.yml", inventory, 0o600);
+        let mut run = std::process::Command::new(env!("CARGO_BIN_EXE_regprov"));
+        run.args(["apply", "inventory.yml", "--check", "--allow-plaintext", "--kubeconfig", "config", "--only", "kubernetes"]).current_dir(bed.0.path());
+        run.env_clear().env("PATH", "/usr/bin:/bin").env("HOME", bed.0.path()).stdin(std::process::Stdio::null());
+        let log = || fs::OpenOptions::new().create(true).append(true).open(bed.0.path().join("log")).unwrap();
+        let mut run = run.stdout(log()).stderr(log()).spawn().unwrap();
+        let start = Instant::now();
+        let plugin = loop {
+            match fs::read_to_string(bed.0.path().join("pid")) {
+                Ok(pid) => break pid,
+                Err(_) => assert!(start.elapsed() < Duration::from_secs(20), "{}", fs::read_to_string(bed.0.path().join("log")).unwrap()),
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        };
+        assert!(!ends(&plugin), "as a control: it runs as long as it may");
+        kill_process(Pid::from_child(&run), signal).unwrap();
+        run.wait().unwrap();
+        assert!(ends(&plugin), "{signal:?}: the plugin still runs");
     }
-    panic!("the plugin's child still runs: {:?}", state());
 }
 
 #[tokio::test]
@@ -367,6 +399,12 @@ async fn kubeconfigs_that_must_not_be_used_are_refused_with_the_way_out() {
         ("", "token: t", "has no `server`"),
         ("server: \"http://k.example:8080\"", "token: t", "is plain http: registry passwords would go over the network in the clear\n  hint: write https://"),
         ("server: \"k.example:8080\"", "token: t", "is plain http"),
+        (
+            "server: \"http://127.0.0.1:8001\", proxy-url: \"http://bob:hidden@p:3128\"",
+            "token: t",
+            "is plain http behind a proxy: registry passwords would go to the proxy in the clear\n  hint: take `proxy-url` out",
+        ),
+        ("server: \"localhost:8001\", proxy-url: \"socks5://127.0.0.1:1\"", "token: t", "is plain http behind a proxy"),
         ("server: \"ftp://k.example\"", "token: t", "is no URL with https"),
         ("server: \"https://bob:hidden@k.example\"", "token: t", "is no URL such as"),
         (
@@ -432,6 +470,37 @@ async fn kubeconfigs_that_must_not_be_used_are_refused_with_the_way_out() {
             }
         }
     }
+    // So can who can write where a link to it stands, or a link on the way; a control each.
+    for (named, mode, refuses) in [
+        ("open/kc", 0o755, false),
+        ("open/kc", 0o777, true),
+        ("open/kc", 0o1777, false),
+        ("open/folder/config", 0o777, true),
+        ("first", 0o777, true),
+        ("first", 0o755, false),
+    ] {
+        let bed = Bed::new();
+        let at = |name: &str| bed.0.path().join(name);
+        for folder in ["open", "priv"] {
+            fs::create_dir(at(folder)).unwrap();
+        }
+        fs::rename(bed.kubeconfig(https, exec), at("priv/config")).unwrap();
+        for (to, link) in [("../priv/config", "open/kc"), ("../priv", "open/folder"), ("open/kc", "first")] {
+            std::os::unix::fs::symlink(to, at(link)).unwrap();
+        }
+        fs::set_permissions(at("open"), fs::Permissions::from_mode(mode)).unwrap();
+        let all = Kubeconfigs::read(Some(&at(named))).unwrap();
+        let notes = all.notes().collect::<String>();
+        assert_eq!(all.open("prod", TIMEOUTS).await.is_err(), refuses, "{named} {mode:o}: {notes}");
+        if refuses {
+            let folder = at("open").display().to_string();
+            let said = refused(&at(named), "prod").await;
+            assert!(said.contains("everybody can write ") && said.ends_with(&format!("hint: chmod go-w {folder}")), "{said}");
+            assert!(notes.ends_with(&format!("sent to a server of theirs; chmod go-w {folder}")), "{notes}");
+        } else {
+            assert_eq!(notes, "");
+        }
+    }
     // What others may read is told, and used.
     for (user, mode, want) in [
         ("token: t", 0o644, "others can read it (mode 0644); chmod 600"),
@@ -491,7 +560,18 @@ async fn a_selector_s_namespaces_come_in_pages() {
     assert_eq!(cluster.select("team in (ml,x)").await.unwrap(), ["alpha", "beta", "zeta"]);
     assert_eq!(server.seen().len(), 4);
     for (head, body, want) in [
-        ("200 OK", page(&["a"], "again"), "lists more than 100000 namespaces, or does not come to an end"),
+        ("200 OK", page(&["a"], "again"), "lists more than 20000 namespaces or 64 MiB, or does not come to an end"),
+        // One entry too many; pages that are large.
+        ("200 OK", page(&vec!["a"; 20_001], ""), "lists more than 20000 namespaces or 64 MiB, or does not come to an end"),
+        (
+            "200 OK",
+            page(&["a"], "again").replacen('{', &format!("{{\"more\":\"{}\",", "m".repeat(15 << 20)), 1),
+            "lists more than 20000 namespaces or 64 MiB, or does not come to an end",
+        ),
+        ("200 OK", page(&["a", "b/../hidden"], ""), "answers with a name that Kubernetes does not allow"),
+        ("200 OK", page(&["a", "-Hidden"], ""), "answers with a name that Kubernetes does not allow"),
+        ("200 OK", page(&["hidden.b"], ""), "answers with a name that Kubernetes does not allow"),
+        ("200 OK", page(&[""], ""), "answers with a name that Kubernetes does not allow"),
         ("200 OK", "<html>hidden".to_string(), "answers with no list of namespaces"),
         ("302 Found", "hidden".to_string(), "does not list namespaces (HTTP 302)"),
         ("400 Bad Request", "hidden".to_string(), "takes `team=ml` for no selector of labels (400)"),
@@ -501,6 +581,57 @@ async fn a_selector_s_namespaces_come_in_pages() {
         match cluster.select("team=ml").await {
             Err(Trouble::Failed(Stage::Observe, why)) => assert!(why.ends_with(want), "{why}"),
             other => panic!("{head}: {other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_list_s_pages_have_one_deadline() {
+    let server = serve(|_, _| {
+        std::thread::sleep(Duration::from_millis(150));
+        http("200 OK", page(&["a"], "again"))
+    });
+    let bed = Bed::new();
+    let file = bed.kubeconfig(&known(server.port), "token: t");
+    let timeouts = Timeouts { request: Duration::from_secs(1), ..TIMEOUTS };
+    let cluster = Kubeconfigs::read(Some(&file)).unwrap().open("prod", timeouts).await.unwrap();
+    let start = Instant::now();
+    let told = cluster.select("team=ml").await;
+    // All 200 would take 30 s.
+    assert!(matches!(&told, Err(Trouble::Failed(Stage::Observe, why)) if why.ends_with("or does not come to an end")), "{told:?}");
+    assert!(start.elapsed() < Duration::from_secs(10) && server.seen().len() > 2, "{:?}", start.elapsed());
+}
+
+/// Secrets that a server lists as ours, by namespace and name.
+fn secrets(all: &[(&str, &str)]) -> String {
+    let one = |(namespace, name): &(&str, &str)| {
+        format!("{{\"metadata\":{{\"namespace\":\"{namespace}\",\"name\":\"{name}\",\"annotations\":{{\"regprov/inventory\":\"default\"}}}}}}")
+    };
+    format!("{{\"metadata\":{{}},\"items\":[{}]}}", all.iter().map(one).collect::<Vec<_>>().join(","))
+}
+
+#[tokio::test]
+async fn secrets_are_listed_with_names_of_kubernetes_alone() {
+    for (body, want) in [
+        (secrets(&[("b", "reg.cred"), ("a", "regcred")]), Ok("a/regcred b/reg.cred")),
+        (secrets(&[("a", "regcred"), ("a", "x/../../hidden")]), Err("answers with a name that Kubernetes does not allow")),
+        (secrets(&[("a?hidden", "regcred")]), Err("answers with a name that Kubernetes does not allow")),
+        (secrets(&[("", "regcred")]), Err("answers with no list of Secrets of regprov")),
+    ] {
+        let server = serve(move |request, _| match request.path.starts_with("/api/v1/secrets?") {
+            true => http("200 OK", body.clone()),
+            false => http("201 Created", "{\"status\":{\"allowed\":true}}"),
+        });
+        let bed = Bed::new();
+        let cluster = open(&bed.kubeconfig(&known(server.port), "token: t")).await;
+        let told = match everywhere(&cluster, "default").await {
+            Ok(found) => Ok(found.unwrap().iter().map(|one| format!("{}/{}", one.namespace, one.name)).collect::<Vec<_>>().join(" ")),
+            Err(Trouble::Failed(Stage::Observe, why)) => Err(why),
+            Err(other) => panic!("{other:?}"),
+        };
+        match want {
+            Ok(names) => assert_eq!(told.as_deref(), Ok(names)),
+            Err(end) => assert!(told.as_ref().is_err_and(|why| why.ends_with(end)), "{told:?}"),
         }
     }
 }

@@ -3,9 +3,11 @@
 //! kube runs them as it opens a client and waits without end on a thread of the runtime (kube-client 5 `src/client/auth/mod.rs` auth_exec), and
 //! its error quotes all that one printed, a token too. So they are run here.
 
+use std::any::Any;
 use std::io::{self, IsTerminal as _};
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
 
 use kube::config::{Cluster, ExecConfig, ExecInteractiveMode};
@@ -17,6 +19,7 @@ use tokio::io::AsyncReadExt as _;
 use tokio::process::{Child, Command};
 use zeroize::Zeroizing;
 
+use super::Kubeconfigs;
 use super::credentials::header;
 use crate::error::{Error, Result};
 use crate::model::text::{escape, sanitize};
@@ -102,12 +105,14 @@ impl Plugin {
         if self.mode == ExecInteractiveMode::Always && !interactive {
             return Err(format!("the credential plugin `{name}` talks with a person, and standard input is no terminal"));
         }
-        let mut command = self.command(interactive);
-        let child = command.spawn().map_err(|e| self.not_started(&e))?;
-        let mut running = Running { child, has_group: !interactive };
-        let deadline = if interactive { deadline.max(PERSON_DEADLINE) } else { deadline };
-        let ended = tokio::time::timeout(deadline, running.listen()).await;
-        let (status, stdout, words) = match ended {
+        let work = async {
+            let child = self.command(interactive).spawn().map_err(|e| self.not_started(&e))?;
+            let mut running = Running { child, has_group: !interactive };
+            let deadline = if interactive { deadline.max(PERSON_DEADLINE) } else { deadline };
+            Ok::<_, String>(tokio::time::timeout(deadline, running.listen()).await)
+        };
+        let ended = if interactive { with_terminal(CLEAR.get(), work).await } else { work.await };
+        let (status, stdout, words) = match ended? {
             Ok(ended) => ended.map_err(|e| format!("the credential plugin `{name}` cannot be read from: {}", e.kind()))?,
             Err(_) => {
                 return Err(format!("the credential plugin `{name}` did not end in time; does it wait for somebody? Log in with it, then run this again"));
@@ -137,6 +142,7 @@ impl Plugin {
         } else {
             command.stdin(Stdio::null()).stderr(Stdio::piped()).process_group(0);
         }
+        end_with_us(&mut command);
         command
     }
 
@@ -217,6 +223,39 @@ fn harmless(words: &[u8]) -> Option<String> {
     (!may_be_secret).then(|| sanitize(line))
 }
 
+/// Takes from the terminal what is drawn there, until the result is dropped.
+type Clear = fn() -> Box<dyn Any + Send>;
+
+/// What [`Kubeconfigs::clear_terminal_with`] was given.
+static CLEAR: OnceLock<Clear> = OnceLock::new();
+/// One plugin at a time talks with a person.
+static TERMINAL: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
+impl Kubeconfigs {
+    /// Has `clear` called whenever a credential plugin is about to talk with a person on the terminal; what it returns is dropped when the
+    /// plugin has ended. The first of a process stays.
+    pub fn clear_terminal_with(clear: fn() -> Box<dyn Any + Send>) {
+        CLEAR.get_or_init(|| clear);
+    }
+}
+
+/// Does this while nobody else talks or draws on the terminal.
+async fn with_terminal<T>(clear: Option<&Clear>, work: impl Future<Output = T>) -> T {
+    let _turn = TERMINAL.lock().await;
+    let _cleared = clear.map(|clear| clear());
+    work.await
+}
+
+/// Lets the program end when this process does, also by a signal that only we get and do not wait for: it has a process group of its own.
+/// The system means the thread that started it, and those of the runtime last as long as we do.
+fn end_with_us(command: &mut Command) {
+    #[cfg(target_os = "linux")]
+    // SAFETY: it is one call of prctl(2), which is async-signal-safe, and allocates nothing.
+    unsafe {
+        command.pre_exec(|| Ok(rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?));
+    }
+}
+
 /// A plugin that does not outlive this value, nor what it started when it has a process group of its own.
 struct Running {
     child: Child,
@@ -259,5 +298,43 @@ impl Drop for Running {
         if let Some(id) = id.filter(|_| self.has_group) {
             let _ = rustix::process::kill_process_group(id, rustix::process::Signal::KILL);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    static CLEARED: AtomicUsize = AtomicUsize::new(0);
+
+    struct Cleared;
+
+    impl Drop for Cleared {
+        fn drop(&mut self) {
+            CLEARED.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
+
+    #[tokio::test]
+    async fn whoever_talks_has_the_terminal_alone_until_it_ends_or_is_given_up() {
+        let clear: Clear = || {
+            CLEARED.fetch_add(1, Ordering::SeqCst);
+            Box::new(Cleared)
+        };
+        let talk = || {
+            with_terminal(Some(&clear), async {
+                let before = CLEARED.load(Ordering::SeqCst);
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                (before, CLEARED.load(Ordering::SeqCst))
+            })
+        };
+        assert_eq!(tokio::join!(talk(), talk(), talk()), ((1, 1), (1, 1), (1, 1)));
+        assert_eq!(CLEARED.load(Ordering::SeqCst), 0);
+        let given_up = tokio::time::timeout(Duration::from_millis(5), with_terminal(Some(&clear), std::future::pending::<()>()));
+        assert!(given_up.await.is_err());
+        assert_eq!(CLEARED.load(Ordering::SeqCst), 0);
+        assert_eq!(talk().await, (1, 1), "the turn was given back");
     }
 }

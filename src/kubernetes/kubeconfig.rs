@@ -23,13 +23,17 @@ use crate::model::text::{escape, sanitize};
 
 /// The largest kubeconfig, or file that it names, in bytes.
 const FILE_BYTES_MAX: u64 = 4 << 20;
+/// As many links as Linux follows on the way to a file (path_resolution(7)).
+const LINKS_MAX: usize = 40;
+/// The bit of a folder in which only the owner of an entry can replace it.
+const STICKY: u32 = 0o1000;
 
 /// One kubeconfig.
 pub(super) struct File {
     path: PathBuf,
     pub(super) config: Kubeconfig,
-    /// Who else can write it, as the end of a sentence.
-    others_write: Option<String>,
+    /// Who else can write it.
+    others_write: Option<Foreign>,
     /// What a person should know of it.
     pub(super) note: Option<String>,
 }
@@ -73,7 +77,7 @@ impl File {
             }
         }
         let others_write = others_write(path, &meta);
-        let note = note(&shown, &meta, &config, others_write.as_deref());
+        let note = note(&shown, &meta, &config, others_write.as_ref());
         Ok(Some(File { path: path.to_path_buf(), config, others_write, note }))
     }
 
@@ -147,6 +151,10 @@ fn config(place: &Place<'_>, cluster: &Cluster) -> Result<Config> {
     config.tls_server_name = some(cluster.tls_server_name.as_ref()).map(str::to_string);
     let variable = |name: &str| std::env::var(name).ok();
     if let Some(url) = proxy_for(&config.cluster_url, some(cluster.proxy_url.as_ref()), variable) {
+        if config.cluster_url.scheme_str() == Some("http") {
+            return Err(Error::usage(format!("`server` of {what} is plain http behind a proxy: registry passwords would go to the proxy in the clear"))
+                .hint("take `proxy-url` out, since a server on this machine needs no proxy; or write https://"));
+        }
         let url: Option<http::Uri> = url.parse().ok().filter(|url: &http::Uri| url.host().is_some());
         let known = url.filter(|url| matches!(url.scheme_str(), Some("http" | "https" | "socks5")));
         // Not shown: a password may stand in it.
@@ -217,9 +225,8 @@ fn credentials(file: &File, what: &str, user: &AuthInfo, cluster: &Cluster, plac
         // What stands in the file itself counts before a plugin (client-go `plugin/pkg/client/auth/exec/exec.go` UpdateTransportConfig).
         (None, None, None) => match &user.exec {
             Some(exec) if !has_certificate => {
-                if let Some(who) = &file.others_write {
-                    return Err(Error::usage(format!("{what} names a program to run, and {who}: what they write would run as you"))
-                        .hint(format!("chmod go-w {}", shown(&file.path))));
+                if let Some(Foreign { who, remedy }) = &file.others_write {
+                    return Err(Error::usage(format!("{what} names a program to run, and {who}: what they write would run as you")).hint(remedy));
                 }
                 let ca = config
                     .root_cert
@@ -306,31 +313,74 @@ pub(super) fn read(path: &Path) -> std::result::Result<Option<Content>, String> 
     Ok(Some((meta, content)))
 }
 
-/// Who else can write the file, or put another one in its place; as the end of a sentence. A pipe belongs to its reader.
-fn others_write(path: &Path, meta: &fs::Metadata) -> Option<String> {
-    const STICKY: u32 = 0o1000;
+/// Somebody else who can change what a kubeconfig says.
+struct Foreign {
+    /// Who, and where; the end of a sentence.
+    who: String,
+    /// What takes it from them.
+    remedy: String,
+}
+
+/// Who else can write the file, or put another one in its place: in its own folder, and in that of each link that leads there. A pipe belongs
+/// to its reader.
+fn others_write(path: &Path, meta: &fs::Metadata) -> Option<Foreign> {
     if !meta.is_file() {
         return None;
     }
-    let real = fs::canonicalize(path).unwrap_or(path.to_path_buf());
-    let folder = real.parent().and_then(|folder| Some((folder, fs::metadata(folder).ok()?)));
-    let me = rustix::process::geteuid().as_raw();
-    [Some((path, meta, 0)), folder.as_ref().map(|(folder, meta)| (*folder, meta, STICKY))].into_iter().flatten().find_map(|(path, meta, but)| {
-        let who = match meta.mode() {
-            _ if meta.uid() != me && meta.uid() != 0 => return Some(format!("{} belongs to another user (uid {})", shown(path), meta.uid())),
-            mode if mode & but != 0 => return None,
-            mode if mode & 0o002 != 0 => "everybody",
-            mode if mode & 0o020 != 0 => "its group",
-            _ => return None,
-        };
-        Some(format!("{who} can write {} (mode {:04o})", shown(path), meta.mode() & 0o7777))
-    })
+    let mut folders = vec![folder_of(path)];
+    let mut links = Vec::new();
+    for link in links_of(path) {
+        folders.push(folder_of(&link));
+        links.push(link);
+    }
+    folders.push(folder_of(&fs::canonicalize(path).unwrap_or(path.to_path_buf())));
+    // A link's own mode says nothing; its owner can replace it also in a sticky folder.
+    let links = links.iter().find_map(|link| foreign(link, &fs::symlink_metadata(link).ok()?, 0o7777));
+    let folders = || folders.iter().find_map(|folder| foreign(folder, &fs::metadata(folder).ok()?, STICKY));
+    foreign(path, meta, 0).or(links).or_else(folders)
+}
+
+/// Who else can write this one; with any of the bits `but` in its mode, nobody but its owner.
+fn foreign(path: &Path, meta: &fs::Metadata, but: u32) -> Option<Foreign> {
+    let (uid, mode, path) = (meta.uid(), meta.mode() & 0o7777, shown(path));
+    if uid != rustix::process::geteuid().as_raw() && uid != 0 {
+        return Some(Foreign { who: format!("{path} belongs to another user (uid {uid})"), remedy: "use a copy in a folder of your own".to_string() });
+    }
+    let who = match mode {
+        mode if mode & but != 0 => return None,
+        mode if mode & 0o002 != 0 => "everybody",
+        mode if mode & 0o020 != 0 => "its group",
+        _ => return None,
+    };
+    Some(Foreign { who: format!("{who} can write {path} (mode {mode:04o})"), remedy: format!("chmod go-w {path}") })
+}
+
+fn folder_of(path: &Path) -> PathBuf {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_path_buf()
+}
+
+/// The symbolic links on the way to a file, as the system follows them.
+fn links_of(path: &Path) -> Vec<PathBuf> {
+    let parts = |path: &Path| path.components().rev().map(|part| PathBuf::from(part.as_os_str())).collect::<Vec<_>>();
+    let (mut at, mut ahead, mut links) = (PathBuf::from("."), parts(path), Vec::new());
+    while let Some(part) = ahead.pop() {
+        at.push(part);
+        if links.len() == LINKS_MAX {
+            break;
+        }
+        if let Ok(to) = fs::read_link(&at) {
+            ahead.extend(parts(&to));
+            links.push(at.clone());
+            at.pop();
+        }
+    }
+    links
 }
 
 /// What a person should know of a kubeconfig that is not theirs alone.
-fn note(shown: &str, meta: &fs::Metadata, config: &Kubeconfig, others_write: Option<&str>) -> Option<String> {
-    if let Some(who) = others_write {
-        return Some(format!("kubeconfig {shown}: {who}, and could have your registry logins sent to a server of theirs; chmod go-w {shown}"));
+fn note(shown: &str, meta: &fs::Metadata, config: &Kubeconfig, others_write: Option<&Foreign>) -> Option<String> {
+    if let Some(Foreign { who, remedy }) = others_write {
+        return Some(format!("kubeconfig {shown}: {who}, and could have your registry logins sent to a server of theirs; {remedy}"));
     }
     let users = config.auth_infos.iter().filter_map(|u| u.auth_info.as_ref());
     let holds_secret = users.into_iter().any(|u| u.token.is_some() || u.password.is_some() || u.client_key_data.is_some());

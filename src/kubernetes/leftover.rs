@@ -1,6 +1,6 @@
 //! The Secrets of an inventory, wherever they are: found by our label, of each only its metadata.
 
-use super::list::{ENTRIES_MAX, Listed};
+use super::list::Listed;
 use super::{Cluster, Need, Trouble};
 use crate::model::Stage;
 use crate::model::kubernetes::{INVENTORY, MANAGED_BY, MANAGER};
@@ -19,7 +19,7 @@ pub(super) async fn in_namespace(cluster: &Cluster, namespace: &str, id: &str) -
     match cluster.missing_right(namespace, &[Need::secrets("list")]).await? {
         // Told alike of all namespaces, it is told once.
         Some(why) => Ok(Err(why.replace(&format!(" in namespace {namespace}"), ""))),
-        None => listed(cluster, &format!("/api/v1/namespaces/{namespace}/secrets"), id).await.map(Ok),
+        None => listed(cluster, Some(namespace), id).await.map(Ok),
     }
 }
 
@@ -30,22 +30,26 @@ pub(super) async fn in_namespace(cluster: &Cluster, namespace: &str, id: &str) -
 pub async fn everywhere(cluster: &Cluster, id: &str) -> Result<Result<Vec<LeftOver>, String>, Trouble> {
     match cluster.missing_right("", &[Need::secrets("list")]).await? {
         Some(why) => Ok(Err(why)),
-        None => listed(cluster, "/api/v1/secrets", id).await.map(Ok),
+        None => listed(cluster, None, id).await.map(Ok),
     }
 }
 
-async fn listed(cluster: &Cluster, path: &str, id: &str) -> Result<Vec<LeftOver>, Trouble> {
-    let failed = |why: &str| Err(Trouble::Failed(Stage::Observe, cluster.says(why)));
-    match cluster.list(path, &format!("{MANAGED_BY}={MANAGER}")).await? {
+/// Those of one namespace, or of all.
+async fn listed(cluster: &Cluster, namespace: Option<&str>, id: &str) -> Result<Vec<LeftOver>, Trouble> {
+    let failed = |listed: Listed| Err(Trouble::Failed(Stage::Observe, cluster.says(&listed.reason(&format!("Secrets of {MANAGER}")))));
+    let path = namespace.map_or("/api/v1/secrets".to_string(), |namespace| format!("/api/v1/namespaces/{namespace}/secrets"));
+    match cluster.list(&path, &format!("{MANAGED_BY}={MANAGER}")).await? {
         Listed::All(found) => {
+            // Each stands in a namespace, and in no other than was asked for.
+            if found.iter().any(|meta| namespace.map_or(meta.namespace.is_empty(), |namespace| meta.namespace != namespace)) {
+                return failed(Listed::NoList);
+            }
             let of_it = found.into_iter().filter(|meta| meta.annotations.get(INVENTORY).is_some_and(|of| of == id));
             let mut found: Vec<LeftOver> = of_it.map(|meta| LeftOver { namespace: meta.namespace, name: meta.name }).collect();
             found.sort_unstable();
             found.dedup();
             Ok(found)
         }
-        Listed::Refused(status) => failed(&format!("does not list Secrets (HTTP {status})")),
-        Listed::NoList => failed("answers with no list of Secrets"),
-        Listed::Endless => failed(&format!("lists more than {ENTRIES_MAX} Secrets of {MANAGER}, or does not come to an end")),
+        other => failed(other),
     }
 }

@@ -10,10 +10,14 @@ use crate::model::Stage;
 
 /// The entries of a page.
 const PAGE: u32 = 500;
-/// The most pages that are read.
+/// The most pages that are asked for.
 const PAGES_MAX: u32 = 200;
-/// The most entries that are read.
-pub(super) const ENTRIES_MAX: u32 = PAGE * PAGES_MAX;
+/// The most entries that are kept.
+const ENTRIES_MAX: usize = 20_000;
+/// The most that is read, all pages together, in bytes.
+const BYTES_MAX: usize = 64 << 20;
+/// How long all pages together may take, in [`super::Timeouts::request`]s.
+const REQUESTS_MAX: u32 = 4;
 
 /// A server that does not know this form refuses (406): it is as old as Kubernetes 1.15.
 const METADATA_ALONE: &str = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
@@ -26,8 +30,23 @@ pub(super) enum Listed {
     Refused(u16),
     /// What came is no list.
     NoList,
-    /// More than [`ENTRIES_MAX`], or a list without an end.
+    /// An object has a name, or a namespace, that Kubernetes gives none.
+    BadName,
+    /// More than [`ENTRIES_MAX`] or [`BYTES_MAX`], or no end within the time.
     Endless,
+}
+
+impl Listed {
+    /// What is said of a server that told no names of these, or told too many.
+    pub(super) fn reason(&self, what: &str) -> String {
+        match self {
+            Listed::All(_) => format!("lists {what}"),
+            Listed::Refused(status) => format!("does not list {what} (HTTP {status})"),
+            Listed::NoList => format!("answers with no list of {what}"),
+            Listed::BadName => "answers with a name that Kubernetes does not allow".to_string(),
+            Listed::Endless => format!("lists more than {ENTRIES_MAX} {what} or {} MiB, or does not come to an end", BYTES_MAX >> 20),
+        }
+    }
 }
 
 /// What is known of an object.
@@ -41,6 +60,17 @@ pub(super) struct Meta {
     pub(super) annotations: BTreeMap<String, String>,
     #[serde(rename = "deletionTimestamp")]
     deleted: Option<String>,
+}
+
+impl Meta {
+    /// Whether its names are such as Kubernetes gives. Another server's could lead a later request elsewhere, or a reader of the report.
+    fn is_allowed(&self) -> bool {
+        match self.namespace.as_str() {
+            // Of what stands in no namespace only namespaces are listed.
+            "" => is_label(&self.name),
+            namespace => is_label(namespace) && is_subdomain(&self.name),
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -65,7 +95,14 @@ struct Item {
 impl Cluster {
     /// The objects below `path` (`/api/v1/namespaces`) with labels that fit the selector.
     pub(super) async fn list(&self, path: &str, selector: &str) -> Result<Listed, Trouble> {
-        let (mut found, mut more) = (Vec::new(), String::new());
+        // How long it takes until it is known who asks is not the list's.
+        self.ready(None).await?;
+        let deadline = self.timeouts().request * REQUESTS_MAX;
+        tokio::time::timeout(deadline, self.pages(path, selector)).await.unwrap_or(Ok(Listed::Endless))
+    }
+
+    async fn pages(&self, path: &str, selector: &str) -> Result<Listed, Trouble> {
+        let (mut found, mut more, mut bytes) = (Vec::new(), String::new(), 0);
         for _ in 0..PAGES_MAX {
             let mut path = format!("{path}?labelSelector={}&limit={PAGE}", encode(selector));
             if !more.is_empty() {
@@ -82,8 +119,16 @@ impl Cluster {
                 }
                 status => return Ok(Listed::Refused(status)),
             }
+            bytes += answer.body.len();
             let Ok(list) = serde_json::from_slice::<List>(&answer.body) else { return Ok(Listed::NoList) };
-            found.extend(list.items.into_iter().flatten().map(|item| item.metadata).filter(|meta| meta.deleted.is_none()));
+            let items: Vec<Meta> = list.items.into_iter().flatten().map(|item| item.metadata).collect();
+            if !items.iter().all(Meta::is_allowed) {
+                return Ok(Listed::BadName);
+            }
+            found.extend(items.into_iter().filter(|meta| meta.deleted.is_none()));
+            if found.len() > ENTRIES_MAX || bytes > BYTES_MAX {
+                return Ok(Listed::Endless);
+            }
             more = list.metadata.more;
             if more.is_empty() {
                 return Ok(Listed::All(found));
@@ -103,4 +148,50 @@ fn encode(text: &str) -> String {
         }
         out
     })
+}
+
+/// A DNS label (Kubernetes `apimachinery/pkg/util/validation/validation.go` IsDNS1123Label).
+fn is_label(name: &str) -> bool {
+    let is_inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    (1..=63).contains(&name.len()) && name.bytes().all(is_inner) && !name.starts_with('-') && !name.ends_with('-')
+}
+
+/// A DNS name in lower case, whose parts may be longer than labels (IsDNS1123Subdomain, there).
+fn is_subdomain(name: &str) -> bool {
+    let is_inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    let is_part = |part: &str| !part.is_empty() && part.bytes().all(is_inner) && !part.starts_with('-') && !part.ends_with('-');
+    name.len() <= 253 && name.split('.').all(is_part)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_those_that_kubernetes_gives() {
+        let (label, long) = ("a".repeat(63), "a".repeat(253));
+        for (namespace, name, want) in [
+            ("", "team-1", true),
+            ("", label.as_str(), true),
+            ("", &long, false),
+            ("", "a.b", false),
+            ("", "", false),
+            ("", "-a", false),
+            ("", "a\n", false),
+            ("", "..", false),
+            ("ml", "reg.cred", true),
+            ("ml", &long, true),
+            ("ml", &"a.".repeat(127), false),
+            ("ml", "Regcred", false),
+            ("ml", "a..b", false),
+            ("ml", "a/b", false),
+            ("ml", "a?dryRun=All", false),
+            ("ml", "", false),
+            ("m.l", "regcred", false),
+            ("../x", "regcred", false),
+        ] {
+            let meta = Meta { name: name.into(), namespace: namespace.into(), annotations: BTreeMap::new(), deleted: None };
+            assert_eq!(meta.is_allowed(), want, "{namespace:?} {name:?}");
+        }
+    }
 }

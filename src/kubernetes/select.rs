@@ -2,7 +2,7 @@
 
 use super::Trouble;
 use super::access::Cluster;
-use super::list::{ENTRIES_MAX, Listed};
+use super::list::Listed;
 use super::rights::Need;
 use crate::model::Stage;
 use crate::model::text::escape;
@@ -15,7 +15,8 @@ impl Cluster {
     pub async fn select(&self, selector: &str) -> Result<Vec<String>, Trouble> {
         let failed = |stage, why: String| Err(Trouble::Failed(stage, why));
         match self.list("/api/v1/namespaces", selector).await? {
-            Listed::All(found) => {
+            // What stands in a namespace is none.
+            Listed::All(found) if found.iter().all(|meta| meta.namespace.is_empty()) => {
                 let mut names: Vec<String> = found.into_iter().map(|meta| meta.name).collect();
                 names.sort_unstable();
                 names.dedup();
@@ -26,9 +27,8 @@ impl Cluster {
                 let why = self.missing_right("", &[Need::namespaces("list")]).await?;
                 failed(Stage::Rights, why.unwrap_or_else(|| self.says("does not let us list namespaces (403)")))
             }
-            Listed::Refused(status) => failed(Stage::Observe, self.says(&format!("does not list namespaces (HTTP {status})"))),
-            Listed::NoList => failed(Stage::Observe, self.says("answers with no list of namespaces")),
-            Listed::Endless => failed(Stage::Observe, self.says(&format!("lists more than {ENTRIES_MAX} namespaces, or does not come to an end"))),
+            Listed::All(_) => failed(Stage::Observe, self.says(&Listed::NoList.reason("namespaces"))),
+            other => failed(Stage::Observe, self.says(&other.reason("namespaces"))),
         }
     }
 }
