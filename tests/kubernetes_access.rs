@@ -559,29 +559,32 @@ async fn a_selector_s_namespaces_come_in_pages() {
     let cluster = open(&bed.kubeconfig(&known(server.port), "token: t")).await;
     assert_eq!(cluster.select("team in (ml,x)").await.unwrap(), ["alpha", "beta", "zeta"]);
     assert_eq!(server.seen().len(), 4);
-    for (head, body, want) in [
-        ("200 OK", page(&["a"], "again"), "lists more than 20000 namespaces or 64 MiB, or does not come to an end"),
+    for (head, body, requests, want) in [
+        ("200 OK", page(&["a"], "again"), 200, "lists more than 20000 namespaces or 64 MiB, or does not come to an end"),
         // One entry too many; pages that are large.
-        ("200 OK", page(&vec!["a"; 20_001], ""), "lists more than 20000 namespaces or 64 MiB, or does not come to an end"),
+        ("200 OK", page(&vec!["a"; 20_001], ""), 1, "lists more than 20000 namespaces or 64 MiB, or does not come to an end"),
         (
             "200 OK",
             page(&["a"], "again").replacen('{', &format!("{{\"more\":\"{}\",", "m".repeat(15 << 20)), 1),
+            5,
             "lists more than 20000 namespaces or 64 MiB, or does not come to an end",
         ),
-        ("200 OK", page(&["a", "b/../hidden"], ""), "answers with a name that Kubernetes does not allow"),
-        ("200 OK", page(&["a", "-Hidden"], ""), "answers with a name that Kubernetes does not allow"),
-        ("200 OK", page(&["hidden.b"], ""), "answers with a name that Kubernetes does not allow"),
-        ("200 OK", page(&[""], ""), "answers with a name that Kubernetes does not allow"),
-        ("200 OK", "<html>hidden".to_string(), "answers with no list of namespaces"),
-        ("302 Found", "hidden".to_string(), "does not list namespaces (HTTP 302)"),
-        ("400 Bad Request", "hidden".to_string(), "takes `team=ml` for no selector of labels (400)"),
+        ("200 OK", page(&["a", "b/../hidden"], ""), 1, "answers with a name that Kubernetes does not allow"),
+        ("200 OK", page(&["a", "-Hidden"], ""), 1, "answers with a name that Kubernetes does not allow"),
+        ("200 OK", page(&["hidden.b"], ""), 1, "answers with a name that Kubernetes does not allow"),
+        ("200 OK", page(&[""], ""), 1, "answers with a name that Kubernetes does not allow"),
+        ("200 OK", "<html>hidden".to_string(), 1, "answers with no list of namespaces"),
+        ("302 Found", "hidden".to_string(), 1, "does not list namespaces (HTTP 302)"),
+        ("400 Bad Request", "hidden".to_string(), 1, "takes `team=ml` for no selector of labels (400)"),
     ] {
         let server = serve(move |_, _| http(head, body.clone()));
-        let cluster = open(&bed.kubeconfig(&known(server.port), "token: t")).await;
+        let all = Kubeconfigs::read(Some(&bed.kubeconfig(&known(server.port), "token: t"))).unwrap();
+        let cluster = all.open("prod", Timeouts { request: Duration::from_secs(30), ..TIMEOUTS }).await.unwrap();
         match cluster.select("team=ml").await {
             Err(Trouble::Failed(Stage::Observe, why)) => assert!(why.ends_with(want), "{why}"),
             other => panic!("{head}: {other:?}"),
         }
+        assert_eq!(server.seen().len(), requests, "{want}");
     }
 }
 
