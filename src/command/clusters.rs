@@ -38,6 +38,8 @@ impl Clusters {
             return Ok(clusters);
         }
         must_have_id(inventory)?;
+        // A credential plugin may ask somebody something, where a bar is drawn.
+        Kubeconfigs::clear_terminal_with(|| Box::new(ui::progress::hide()));
         let kubeconfigs = Kubeconfigs::read(args.kubeconfig.as_deref())?;
         kubeconfigs.notes().for_each(ui::warning);
         let seconds = Duration::from_secs;

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use super::send::{Method, Request};
 use super::{Cluster, Trouble};
 use crate::model::Stage;
+use crate::model::kubernetes::{is_label, is_subdomain};
 
 /// The entries of a page.
 const PAGE: u32 = 500;
@@ -148,19 +149,6 @@ fn encode(text: &str) -> String {
         }
         out
     })
-}
-
-/// A DNS label (Kubernetes `apimachinery/pkg/util/validation/validation.go` IsDNS1123Label).
-fn is_label(name: &str) -> bool {
-    let is_inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-    (1..=63).contains(&name.len()) && name.bytes().all(is_inner) && !name.starts_with('-') && !name.ends_with('-')
-}
-
-/// A DNS name in lower case, whose parts may be longer than labels (IsDNS1123Subdomain, there).
-fn is_subdomain(name: &str) -> bool {
-    let is_inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-    let is_part = |part: &str| !part.is_empty() && part.bytes().all(is_inner) && !part.starts_with('-') && !part.ends_with('-');
-    name.len() <= 253 && name.split('.').all(is_part)
 }
 
 #[cfg(test)]

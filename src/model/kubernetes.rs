@@ -97,6 +97,22 @@ impl Namespace {
     }
 }
 
+/// Whether a namespace may be called so: a DNS label (Kubernetes `apimachinery/pkg/util/validation/validation.go` IsDNS1123Label).
+pub fn is_label(name: &str) -> bool {
+    name.len() <= 63 && is_part(name)
+}
+
+/// Whether a Secret or a service account may be called so: a DNS name in lower case, whose parts may be longer than labels (IsDNS1123Subdomain,
+/// there).
+pub fn is_subdomain(name: &str) -> bool {
+    name.len() <= 253 && name.split('.').all(is_part)
+}
+
+fn is_part(part: &str) -> bool {
+    let is_inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    !part.is_empty() && part.bytes().all(is_inner) && !part.starts_with('-') && !part.ends_with('-')
+}
+
 /// Whether a destination's name is that of a namespace, and not a host's.
 pub fn is_namespace(destination: &str) -> bool {
     destination.contains('/')

@@ -6,7 +6,7 @@ use crate::format::kubernetes::is_label_value;
 use crate::inventory::document::is_name;
 use crate::inventory::fields::{Fields, Keys, Placed, Reader};
 use crate::inventory::yaml::{Entry, Node, Value};
-use crate::model::kubernetes::{DEFAULT_SECRET, MANAGED_BY, MANAGER};
+use crate::model::kubernetes::{DEFAULT_SECRET, MANAGED_BY, MANAGER, is_label, is_subdomain};
 
 /// Keys of a block.
 pub(super) const BLOCK_KEYS: Keys = Keys {
@@ -155,19 +155,7 @@ fn annotations(reader: &mut Reader<'_>, node: &Node, what: &str) -> BTreeMap<Str
     annotations
 }
 
-/// A DNS label (Kubernetes `apimachinery/pkg/util/validation/validation.go` IsDNS1123Label).
-fn is_label(name: &str) -> bool {
-    let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-    !name.is_empty() && name.len() <= 63 && name.bytes().all(inner) && !name.starts_with('-') && !name.ends_with('-')
-}
-
-/// A DNS name in lower case (IsDNS1123Subdomain, there).
-fn is_subdomain(name: &str) -> bool {
-    let is_part = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
-    name.len() <= 253 && name.split('.').all(|part| is_part(part) && !part.starts_with('-') && !part.ends_with('-'))
-}
-
-/// The key of a label or an annotation (IsQualifiedName, there).
+/// The key of a label or an annotation (Kubernetes `apimachinery/pkg/util/validation/validation.go` IsQualifiedName).
 fn is_qualified(key: &str) -> bool {
     let (prefix, name) = match key.split_once('/') {
         Some((prefix, name)) => (Some(prefix), name),
