@@ -14,6 +14,7 @@ use base64::engine::general_purpose::STANDARD;
 use registry::{Reply, Request, Server, http};
 use regprov::format::kubernetes::document;
 use regprov::kubernetes::apply::{Options, Wanted, before, bring, observe};
+use regprov::kubernetes::remove::{Selection, prune, remove};
 use regprov::kubernetes::{Cluster, Kubeconfigs, Timeouts};
 use regprov::model::kubernetes::{PullSecret, Which};
 use regprov::model::{HostRow, Login, Namespace, Registry, Secret, Username};
@@ -101,7 +102,7 @@ impl Fake {
         self.server
             .seen()
             .iter()
-            .filter(|r| r.method != "POST")
+            .filter(|r| !r.path.ends_with("selfsubjectaccessreviews"))
             .map(|r| format!("{} {}", r.method, r.path.trim_start_matches("/api/v1/namespaces/team/")))
             .collect()
     }
@@ -132,6 +133,13 @@ impl Fake {
             Err(trouble) => before(&wanted.namespace, trouble.into()),
         }
     }
+}
+
+/// Takes everything out of the namespace again.
+async fn take_out(fake: &Fake, check: bool) -> HostRow {
+    let known = BTreeMap::new();
+    let everything = Selection { logins: &[], known: &known, same: None };
+    remove(&fake.cluster().await, &one(PLAIN).namespace, "site", everything, check, &|| {}).await
 }
 
 fn made(at: SystemTime) -> Value {
@@ -197,8 +205,13 @@ fn done(state: &mut State, request: &Request) -> Reply {
                 "f:type": {}, "f:data": keys(&body["data"]),
                 "f:metadata": {"f:labels": keys(&body["metadata"]["labels"]), "f:annotations": keys(&body["metadata"]["annotations"])},
             }}]);
-            http("200 OK", if dry { object.to_string() } else { store(state, path, object).to_string() })
+            let code = if there.is_some() { "200 OK" } else { "201 Created" };
+            http(code, if dry { object.to_string() } else { store(state, path, object).to_string() })
         }
+        ("POST", None) if path == "secrets" && dry && body["kind"] == "Secret" && body["metadata"]["generateName"].is_string() => {
+            http("201 Created", body.to_string())
+        }
+        ("GET", None) if path == "secrets" => http("200 OK", json!({"kind": "PartialObjectMetadataList", "metadata": {}, "items": []}).to_string()),
         (_, None) => status(404, "NotFound", "not found", json!({"name": path, "kind": "objects"})),
         ("GET", Some(there)) => http("200 OK", there.to_string()),
         ("PUT", Some(there)) if version(&body) != version(&there) => stale(),
@@ -283,6 +296,7 @@ async fn without_a_fault_all_is_written_once() {
         [
             "GET secrets/regcred",
             "GET serviceaccounts/default",
+            "GET secrets/regcred",
             "PATCH secrets/regcred?fieldManager=regprov",
             "PUT serviceaccounts/default?fieldManager=regprov",
         ]
@@ -290,7 +304,7 @@ async fn without_a_fault_all_is_written_once() {
     let first = fake.server.seen().iter().position(|r| r.method == "PATCH").unwrap();
     assert_eq!((fake.sent.load(Ordering::Relaxed), fake.sent_at.load(Ordering::Relaxed)), (1, first), "it was said right before the first write");
     check(&fake.run(&one(PLAIN)).await, &["unchanged", "secret/regcred unchanged: -", "serviceaccount/default unchanged: -"]);
-    assert_eq!((fake.asked().len(), fake.sent.load(Ordering::Relaxed)), (6, 1));
+    assert_eq!((fake.asked().len(), fake.sent.load(Ordering::Relaxed)), (7, 1));
 
     // A dry run of everything says so in each request, and where a deletion's options are read.
     let check_all = Options { check: true, replace: true, force_conflicts: true, ..PLAIN };
@@ -443,7 +457,7 @@ async fn objects_that_others_change_meanwhile_are_read_again() {
     // Without end: given up, and said.
     let fake = Fake::start();
     fake.fault("PUT", "default", 99, others, |_| None);
-    let why = "serviceaccount/default failed: was changed by others during each of 5 attempts to write it; run again";
+    let why = "serviceaccount/default failed: was changed by others during each of 12 attempts to write it; run again";
     check(&fake.run(&one(PLAIN)).await, &["failed replace: serviceaccount/default: ", "secret/regcred created: -", why]);
     assert_eq!(fake.asked().iter().filter(|a| a.starts_with("PUT")).count(), 5);
 
@@ -476,7 +490,7 @@ async fn what_a_webhook_stores_instead_is_found() {
         move |request: &Request| {
             let mut object: Value = serde_json::from_str(&request.body).unwrap();
             change(&mut object);
-            Some(http("200 OK", object.to_string()))
+            Some(http("201 Created", object.to_string()))
         }
     };
     let changes: [(&str, Mend); 4] = [
@@ -592,4 +606,122 @@ async fn one_object_that_fails_stops_no_other() {
         ],
     );
     assert_eq!(fake.pull_secrets(), ["others", "two", "one"]);
+}
+
+/// Whoever may write the Secret may write its annotations, and those must not lead us anywhere.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_forged_record_leads_nowhere() {
+    for record in ["default#", "default?dryRun=All&x=", "../../team/serviceaccounts/default", "default/../default", "%64efault"] {
+        let fake = Fake::start();
+        check(&fake.run(&one(PLAIN)).await, &["changed", "secret/regcred created: -", "serviceaccount/default updated: -"]);
+        let mut forged = fake.get("secrets/regcred");
+        forged["metadata"]["annotations"]["regprov/appended-to"] = json!(record);
+        fake.put("secrets/regcred", forged);
+        let (before, asked) = (fake.state.lock().unwrap().objects.clone(), fake.asked().len());
+        let removed = ["changed", "secret/regcred removed: -", "serviceaccount/default unchanged: -"];
+        check(&take_out(&fake, true).await, &removed);
+        assert_eq!(fake.state.lock().unwrap().objects, before, "{record}: a dry run wrote");
+        check(&take_out(&fake, false).await, &removed);
+        assert_eq!(fake.pull_secrets(), ["others", "regcred"], "{record}");
+        assert!(!fake.asked()[asked..].iter().any(|a| a.starts_with("PUT")), "{record}: {:?}", fake.asked());
+    }
+    // The control: what is a name is taken at its word, in a dry run and after it.
+    let fake = Fake::start();
+    fake.run(&one(PLAIN)).await;
+    let before = fake.state.lock().unwrap().objects.clone();
+    for is_check in [true, false] {
+        check(&take_out(&fake, is_check).await, &["changed", "secret/regcred removed: -", "serviceaccount/default updated: -"]);
+        assert_eq!(fake.state.lock().unwrap().objects == before, is_check);
+    }
+    assert_eq!(fake.pull_secrets(), ["others"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_secret_is_deleted_only_where_the_new_one_would_be_taken() {
+    let opaque = || json!({"kind": "Secret", "type": "Opaque", "metadata": {}});
+    let replace = Options { replace: true, ..PLAIN };
+    let start = || {
+        let fake = Fake::start();
+        fake.put("secrets/regcred", opaque());
+        fake
+    };
+    let quota = |_: &Request| status(403, "Forbidden", "exceeded quota: q", Value::Null);
+    for is_check in [true, false] {
+        let fake = start();
+        fake.refuse("POST", "/secrets", 1, quota);
+        let why = "secret/regcred failed: the API server refuses it (403); it says: exceeded quota: q\nnothing was deleted";
+        check(&fake.run(&one(Options { check: is_check, ..replace })).await, &["failed replace", why, "serviceaccount/default not_attempted"]);
+        assert!(!fake.get("secrets/regcred").is_null() && !fake.asked().iter().any(|a| a.starts_with("DELETE")), "{:?}", fake.asked());
+    }
+    // A webhook that takes no dry run is no reason.
+    let fake = start();
+    fake.refuse("POST", "/secrets", 1, |_| status(400, "BadRequest", "admission webhook \"v.example\" does not support dry run", Value::Null));
+    check(&fake.run(&one(replace)).await, &["changed", "secret/regcred updated: is deleted and made anew", "serviceaccount/default updated: -"]);
+    assert_eq!(fake.get("secrets/regcred")["type"], "kubernetes.io/dockerconfigjson");
+
+    // Refused after all: that the old one is gone stands first.
+    let fake = start();
+    fake.refuse("PATCH", "regcred", 1, quota);
+    let why = "secret/regcred failed: the old Secret was deleted, and the new one was not taken: the API server refuses it (403); it says: exceeded quota: q";
+    check(&fake.run(&one(replace)).await, &["failed replace: secret/regcred: the old Secret was deleted", why, "serviceaccount/default not_attempted"]);
+    assert!(fake.get("secrets/regcred").is_null());
+    let fake = start();
+    fake.refuse("PATCH", "regcred", 1, |_| status(409, "Conflict", "x", Value::Null));
+    fake.fault("PATCH", "regcred", 1, |_, _| {}, |_| Some(status(422, "Invalid", "no", Value::Null)));
+    let why = "secret/regcred failed: the old Secret was deleted, and the new one was not taken: the API server takes regcred for invalid (422)";
+    check(&fake.run(&one(replace)).await, &["failed replace", why, "serviceaccount/default not_attempted"]);
+    let fake = start();
+    fake.refuse("PATCH", "regcred", 9, CUT);
+    let lost = "unknown replace: the old Secret regcred was deleted, and the new one was perhaps not taken: ";
+    check(&fake.run(&one(replace)).await, &[lost, "secret/regcred not_attempted", "serviceaccount/default not_attempted"]);
+
+    // A page of something that stands before the API server is no deletion.
+    for body in ["<html>", "", "{}", "{\"kind\":\"Status\",\"status\":\"Failure\"}"] {
+        let unknown = "secret/regcred failed: whether it was deleted is not known";
+        let fake = start();
+        fake.refuse("DELETE", "regcred", 1, move |_| http("200 OK", body));
+        check(&fake.run(&one(replace)).await, &["failed read back", unknown, "serviceaccount/default not_attempted"]);
+        let fake = Fake::start();
+        fake.run(&one(PLAIN)).await;
+        fake.refuse("DELETE", "regcred", 1, move |_| http("200 OK", body));
+        check(&take_out(&fake, false).await, &["failed read back", unknown, "serviceaccount/default updated: -"]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_others_make_before_we_write_is_not_taken_over_in_silence() {
+    let theirs = |state: &mut State, _: &Request| {
+        let metadata = json!({"labels": {"app.kubernetes.io/managed-by": "regprov"}, "annotations": {"regprov/inventory": "other"}});
+        drop(store(state, "secrets/regcred", json!({"kind": "Secret", "type": "kubernetes.io/dockerconfigjson", "metadata": metadata})));
+    };
+    // After we looked, and before it is our turn.
+    let fake = Fake::start();
+    fake.fault("GET", "serviceaccounts/default", 1, theirs, |_| None);
+    let why = "secret/regcred failed: is that of the inventory \"other\"";
+    check(&fake.run(&one(PLAIN)).await, &["failed observe", why, "serviceaccount/default not_attempted"]);
+    assert!(!fake.asked().iter().any(|a| a.starts_with("PATCH")), "{:?}", fake.asked());
+    // In the same moment.
+    let fake = Fake::start();
+    fake.fault("PATCH", "regcred", 1, theirs, |_| None);
+    let why = "secret/regcred failed: was made by somebody else at the same moment";
+    check(&fake.run(&one(PLAIN)).await, &["failed read back", why, "serviceaccount/default not_attempted"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_record_that_a_webhook_keeps_is_found() {
+    let fake = Fake::start();
+    fake.run(&one(PLAIN)).await;
+    let kept = fake.get("secrets/regcred");
+    fake.fault("PATCH", "regcred", 1, |_, _| {}, move |_| Some(http("200 OK", kept.to_string())));
+    // The service account is not wanted any more.
+    let without = wanted(&[("regcred", &[])], PLAIN);
+    let cluster = fake.cluster().await;
+    for want in [
+        &["failed read back", "secret/regcred failed: was stored with other labels or annotations", "serviceaccount/default updated: -"][..],
+        // The control.
+        &["changed", "secret/regcred metadata: -", "serviceaccount/default unchanged: -"],
+    ] {
+        let row = before(&without.namespace, regprov::model::Outcome::Unchanged);
+        check(&prune(&cluster, &without.namespace, "site", false, &|| {}, row).await, want);
+    }
 }

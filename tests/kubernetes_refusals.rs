@@ -70,6 +70,26 @@ fn a_conflict_names_the_other_manager_and_is_forced_only_when_told() {
     site.kube.kubectl_with(&by, &manifest(TYPE, THEIRS, "")).ended(1, &["conflict with \"regprov\""]);
 }
 
+/// What `kubectl create` made is taken over once: the next password needs no flag.
+#[test]
+#[ignore = "needs kube-apiserver, etcd and kubectl"]
+fn what_was_taken_over_stays_so() {
+    let Some(site) = KubeSite::start(&["team-a"]) else { return };
+    site.inventory("a: {context: prod, namespaces: [team-a], logins: [hub]}");
+    let made =
+        ["create", "secret", "docker-registry", "regcred", "-n", "team-a", "--docker-server=h.example", "--docker-username=bob", "--docker-password=theirs"];
+    site.kube.kubectl(&made).ended(0, &[]);
+    site.report(3, &[]).says("prod/team-a", &["kubectl-create", "--force-conflicts"]);
+    assert_eq!(site.report(0, &["--force-conflicts"]).outcomes(), ["prod/team-a changed"]);
+    site.password("hub", "planted-Hub_new", &[]);
+    assert_eq!(site.report(0, &[]).outcomes(), ["prod/team-a changed"]);
+    assert!(site.kube.document("team-a", "regcred").contains("planted-Hub_new"));
+    // The control: who takes it back is told of again.
+    let by = ["apply", "--server-side", "--field-manager=gitops", "--force-conflicts", "-f", "-"];
+    site.kube.kubectl_with(&by, &manifest(TYPE, THEIRS, "")).ended(0, &[]);
+    site.report(3, &[]).says("prod/team-a", &["gitops", "--force-conflicts"]);
+}
+
 #[test]
 #[ignore = "needs kube-apiserver, etcd and kubectl"]
 fn what_cannot_be_changed_is_replaced_only_when_told() {

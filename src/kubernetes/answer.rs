@@ -61,6 +61,7 @@ pub(super) enum Refusal {
 #[derive(Deserialize)]
 struct Status {
     kind: String,
+    status: Option<String>,
     reason: Option<String>,
     message: Option<Zeroizing<String>>,
     details: Option<Details>,
@@ -77,6 +78,11 @@ struct Cause {
     reason: Option<String>,
     message: Option<Zeroizing<String>>,
     field: Option<String>,
+}
+
+/// Whether an answer says that what was asked is done, as that to a deletion does.
+pub(super) fn is_success(body: &[u8]) -> bool {
+    serde_json::from_slice::<Status>(body).is_ok_and(|s| s.kind == "Status" && s.status.as_deref() == Some("Success"))
 }
 
 /// The longest name of a field or a manager that is shown, in characters.
@@ -207,20 +213,27 @@ pub(super) struct Redaction {
 /// So many bytes of a secret that follow on each other are something of it. Shorter secrets count as a whole.
 const WINDOW_BYTES: usize = 8;
 
+/// What is no document of logins is no secret when it is shorter.
+const DOCUMENT_BYTES_MIN: usize = 4;
+
 /// A longer message is not shown: a secret may stand anywhere in it.
 const MESSAGE_BYTES_MAX: usize = 4 << 10;
 
 impl Redaction {
     /// Adds what is secret in a `.dockerconfigjson`, ours or one that was found; one that cannot be read is secret as a whole.
     pub(super) fn add(&mut self, document: &[u8]) {
-        self.secrets.push(Zeroizing::new(STANDARD.encode(document).into_bytes()));
+        let base64 = Zeroizing::new(STANDARD.encode(document).into_bytes());
         let text = std::str::from_utf8(document).unwrap_or_default();
         let top = Object::parse(text).ok();
         let auths = top.as_ref().and_then(|top| top.get("auths")).and_then(|auths| Object::parse(auths.get()).ok());
         let Some(auths) = auths else {
-            self.secrets.push(Zeroizing::new(document.to_vec()));
+            // Anything is in every message that is so short, and whoever writes it could silence them all.
+            if document.len() >= DOCUMENT_BYTES_MIN {
+                self.secrets.extend([base64, Zeroizing::new(document.to_vec())]);
+            }
             return;
         };
+        self.secrets.push(base64);
         for (_, entry) in &auths.0 {
             let entry = Object::parse(entry.get()).unwrap_or(Object(Vec::new()));
             let secret = entry.0.iter().filter(|(key, _)| key != "username" && key != "email").filter_map(|(_, value)| json::as_text(value));
@@ -235,7 +248,9 @@ impl Redaction {
 
     /// A message of a server, fit to be shown; `None` where it holds anything of a secret: as it is, escaped, encoded, or cut into pieces.
     pub(super) fn told(&self, message: &str) -> Option<String> {
-        if message.len() > MESSAGE_BYTES_MAX || echo::looks_encoded(message) {
+        // What is not seen keeps nothing apart.
+        let seen = Zeroizing::new(message.chars().filter(|c| c.is_ascii() || !is_invisible(*c)).collect::<String>());
+        if message.len() > MESSAGE_BYTES_MAX || echo::looks_encoded(&seen) {
             return None;
         }
         let hasher = RandomState::new();
@@ -244,10 +259,9 @@ impl Redaction {
         let mut whole: Vec<Zeroizing<Vec<u8>>> = Vec::new();
         for secret in &self.secrets {
             let lower = Zeroizing::new(secret.to_ascii_lowercase());
-            let folded = echo::folded(secret);
             // Folding leaves too little of some secrets to know them by.
-            let forms = [(Some(lower), 1), (Some(folded), 4)];
-            for form in forms.into_iter().filter_map(|(form, least)| form.filter(|f| f.len() >= least)) {
+            let others = echo::base32(secret).into_iter().chain([echo::folded(secret)]).filter(|f| f.len() >= 4);
+            for form in others.chain([lower]).filter(|f| !f.is_empty()).flat_map(|form| [echo::reversed(&form), form]) {
                 if form.len() < WINDOW_BYTES {
                     whole.push(form);
                 } else {
@@ -259,7 +273,7 @@ impl Redaction {
             text.windows(WINDOW_BYTES).any(|w| windows.contains(&hasher.hash_one(w))) || whole.iter().any(|s| text.windows(s.len()).any(|w| w == s.as_slice()))
         };
         let leaks = |form: &[u8]| holds(&Zeroizing::new(form.to_ascii_lowercase())) || holds(&echo::folded(form));
-        let forms = echo::forms(message)?;
+        let forms = echo::forms(&seen)?;
         if forms.iter().any(|form| leaks(form)) { None } else { Some(sanitize(message)) }
     }
 }

@@ -16,9 +16,10 @@ use time::format_description::well_known::Rfc3339;
 use tokio::time::{Instant, sleep};
 use zeroize::Zeroizing;
 
-use super::answer::{Asked, Redaction, Refusal, refusal};
+use super::answer::{Asked, Redaction, Refusal, is_success, refusal};
 use super::runai::cluster_wide;
 use super::secret::{self, Desired, Found, Step};
+use super::send::segment;
 use super::service_account::Account;
 use super::{Answer, Cluster, Method, Need, Request, Trouble};
 use crate::model::kubernetes::{MANAGER, PullSecret, TARGET};
@@ -56,7 +57,7 @@ pub struct Seen {
 }
 
 /// Attempts to write an object that somebody else changes meanwhile.
-pub(super) const ATTEMPTS_MAX: u32 = 5;
+pub(super) const ATTEMPTS_MAX: u32 = 12;
 
 /// How long a service account is waited for that a new namespace does not have yet, and how old such a namespace is at most: the controller
 /// manager makes `default` a moment later (Kubernetes `pkg/controller/serviceaccount/serviceaccounts_controller.go`).
@@ -218,10 +219,44 @@ impl<'a> Run<'a> {
         Ok(failed)
     }
 
-    async fn bring_secret(&mut self, secret: &PullSecret, mut found: Option<Found>, accounts: &BTreeMap<String, Option<Account>>) -> Result<Done, Trouble> {
+    /// A Secret. Where it ends badly after the old one was deleted, that is said first.
+    async fn bring_secret(&mut self, secret: &PullSecret, found: Option<Found>, accounts: &BTreeMap<String, Option<Account>>) -> Result<Done, Trouble> {
+        let mut is_deleted = false;
+        match self.write_secret(secret, found, accounts, &mut is_deleted).await {
+            Ok(mut done) if is_deleted && done.change == Change::Failed => {
+                let what = if done.stage == Stage::ReadBack { "the new one" } else { "the new one was not taken" };
+                done.reasons = vec![format!("the old Secret was deleted, and {what}: {}", done.reasons.join("\n"))];
+                Ok(done)
+            }
+            Err(trouble) if is_deleted => {
+                let told = |reason: String| format!("the old Secret {} was deleted, and the new one was perhaps not taken: {reason}", secret.name);
+                Err(match trouble {
+                    // Part of it is done, so that it is not as if nobody had been there.
+                    Trouble::Unreachable(stage, reason) | Trouble::Failed(stage, reason) => Trouble::Failed(stage, told(reason)),
+                    Trouble::Unknown(stage, reason) => Trouble::Unknown(stage, told(reason)),
+                })
+            }
+            ended => ended,
+        }
+    }
+
+    async fn write_secret(
+        &mut self,
+        secret: &PullSecret,
+        mut found: Option<Found>,
+        accounts: &BTreeMap<String, Option<Account>>,
+        is_deleted: &mut bool,
+    ) -> Result<Done, Trouble> {
         let Some(document) = self.wanted.documents.get(&secret.name) else {
             return Ok(Done::failed(Stage::Render, "there is no document for it".to_string()));
         };
+        if found.is_none() {
+            // It may be long ago that it was looked for, and what somebody made since then is not ours to write.
+            found = self.secret(&secret.name).await?;
+            if let Some(found) = &found {
+                self.redaction.of_found(found);
+            }
+        }
         let options = self.wanted.options;
         let mut told: Option<Done> = None;
         for attempt in 1.. {
@@ -241,12 +276,22 @@ impl<'a> Run<'a> {
             }
             told.get_or_insert(Done { change: plan.change, stage: Stage::Replace, reasons, diff: plan.diff });
             let written = match plan.step {
-                Step::Anew => match self.delete_secret(&secret.name, found.as_ref()).await? {
-                    // The dry run of a deletion deletes nothing, so that the new one cannot be tried.
-                    Ok(()) if options.check => return Ok(told.expect("it was set above")),
-                    Ok(()) => self.apply_secret(&desired, None).await?,
-                    Err(refusal) => Err(refusal),
-                },
+                Step::Anew => {
+                    if let Err(refusal) = self.try_secret(&desired).await? {
+                        let mut done = self.failed(refusal)?;
+                        done.reasons.push("nothing was deleted: the new one would not be taken".to_string());
+                        return Ok(done);
+                    }
+                    match self.delete_secret(&secret.name, found.as_ref()).await? {
+                        // The dry run of a deletion deletes nothing, so that no more can be tried.
+                        Ok(()) if options.check => return Ok(told.expect("it was set above")),
+                        Ok(()) => {
+                            *is_deleted = true;
+                            self.apply_secret(&desired, None).await?
+                        }
+                        Err(refusal) => Err(refusal),
+                    }
+                }
                 _ => self.apply_secret(&desired, found.as_ref()).await?,
             };
             match written {
@@ -266,32 +311,56 @@ impl<'a> Run<'a> {
 
     /// Sends the configuration and holds what was stored to it.
     async fn apply_secret(&self, desired: &Desired<'_>, found: Option<&Found>) -> Result<Result<(), Refusal>, Trouble> {
-        let force = if self.wanted.options.force_conflicts { "&force=true" } else { "" };
-        let path = format!("{}?fieldManager={MANAGER}{force}{}", self.path("secrets", desired.name), self.dry_run("&"));
+        let is_ours = self.wanted.options.force_conflicts || found.is_some_and(|found| found.is_ours_alone(desired));
+        let force = if is_ours { "&force=true" } else { "" };
+        let path = format!("{}?fieldManager={MANAGER}{force}", self.path("secrets", desired.name));
         let body = desired.configuration(found.and_then(|f| f.metadata.resource_version.as_deref()));
-        let request = Request::new(Stage::Replace, Method::Patch, path).content("application/apply-patch+yaml", body);
+        let request = self.change(Method::Patch, path).content("application/apply-patch+yaml", body);
         let answer = match self.ask(self.asked("patch", "secrets", desired.name), &request).await? {
             Ok(answer) => answer,
             Err(refusal) => return Ok(Err(refusal)),
         };
         let failed = |why: String| Err(Refusal::Failed(Stage::ReadBack, why));
+        // What was made is answered with 201; 200 says that it was there, unless an earlier attempt of ours made it.
+        if found.is_none() && answer.status != 201 && !answer.repeated && Found::parse(&answer.body).is_some() {
+            return Ok(failed("was made by somebody else at the same moment, and what regprov sent was merged into it; look at it, and run again".to_string()));
+        }
         Ok(match Found::parse(&answer.body) {
             None => failed("the API server's answer is no Secret; look at it with `regprov status`".to_string()),
             Some(stored) => secret::read_back(desired, &stored).or_else(failed),
         })
     }
 
+    /// Asks whether such a Secret would be taken, under a name that the server chooses, so that quotas, admission and rights are heard before
+    /// the old one is deleted.
+    async fn try_secret(&self, desired: &Desired<'_>) -> Result<Result<(), Refusal>, Trouble> {
+        let path = format!("/api/v1/namespaces/{}/secrets?fieldManager={MANAGER}", segment(self.namespace));
+        let request = Request::new(Stage::Replace, Method::Post, path).dry_run(true).content("application/json", desired.trial());
+        let asked = Asked { writes: false, ..self.asked("create", "secrets", desired.name) };
+        Ok(match self.ask(asked, &request).await? {
+            // A webhook that takes no dry run cannot be heard first (k8s.io/apiserver pkg/admission/plugin/webhook/errors/statuserror.go).
+            Err(Refusal::Failed(_, why)) if why.contains("does not support dry run") => Ok(()),
+            answer => answer.map(drop),
+        })
+    }
+
     /// Deletes the Secret that was found, and no other of its name.
     pub(super) async fn delete_secret(&self, name: &str, found: Option<&Found>) -> Result<Result<(), Refusal>, Trouble> {
         let (uid, version) = found.map_or((None, None), |f| (f.metadata.uid.as_deref(), f.metadata.resource_version.as_deref()));
-        let request = Request::new(Stage::Replace, Method::Delete, format!("{}{}", self.path("secrets", name), self.dry_run("?")))
-            .content("application/json", delete_options(uid, version, self.wanted.options.check));
+        let options = delete_options(uid, version, self.wanted.options.check);
+        let request = self.change(Method::Delete, self.path("secrets", name)).content("application/json", options);
         Ok(match self.ask(self.asked("delete", "secrets", name), &request).await? {
-            // An object in the answer still waits for its finalizers.
-            Ok(answer) if !self.wanted.options.check && Found::parse(&answer.body).is_some() => {
-                Err(Refusal::Failed(Stage::Replace, "is deleted, but stays until its finalizers are done; run again then".to_string()))
-            }
-            Ok(_) | Err(Refusal::NotFound) => Ok(()),
+            Ok(answer) if is_success(&answer.body) => Ok(()),
+            Ok(answer) => match Found::parse(&answer.body) {
+                Some(_) if self.wanted.options.check => Ok(()),
+                // It still waits for its finalizers.
+                Some(_) => Err(Refusal::Failed(Stage::Replace, "is deleted, but stays until its finalizers are done; run again then".to_string())),
+                None => {
+                    let why = "whether it was deleted is not known: the answer is none of an API server: something stands before it";
+                    Err(Refusal::Failed(Stage::ReadBack, why.to_string()))
+                }
+            },
+            Err(Refusal::NotFound) => Ok(()),
             Err(refusal) => Err(refusal),
         })
     }
@@ -311,8 +380,8 @@ impl<'a> Run<'a> {
             if diff.is_empty() {
                 diff = with.names().skip(there.names().count()).map(|name| format!("+ imagePullSecrets {name}")).collect();
             }
-            let path = format!("{}?fieldManager={MANAGER}{}", self.path("serviceaccounts", name), self.dry_run("&"));
-            let request = Request::new(Stage::Replace, Method::Put, path).content("application/json", Zeroizing::new(with.body()));
+            let path = format!("{}?fieldManager={MANAGER}", self.path("serviceaccounts", name));
+            let request = self.change(Method::Put, path).content("application/json", Zeroizing::new(with.body()));
             match self.ask(self.asked("update", "serviceaccounts", name), &request).await? {
                 Ok(answer) if Account::parse(&answer.body).is_some_and(|stored| stored.names_as(&with)) => break,
                 Ok(_) => {
@@ -376,7 +445,7 @@ impl<'a> Run<'a> {
 
     /// Whether the namespace was made a moment ago; `None` where we may not know. One that is not there is not new.
     async fn is_new(&self) -> Option<bool> {
-        let request = Request::new(Stage::Observe, Method::Get, format!("/api/v1/namespaces/{}", self.namespace));
+        let request = Request::new(Stage::Observe, Method::Get, format!("/api/v1/namespaces/{}", segment(self.namespace)));
         let answer = self.cluster.send(&request).await.ok().filter(|answer| matches!(answer.status, 200 | 404))?;
         if answer.status == 404 {
             return Some(false);
@@ -417,11 +486,12 @@ impl<'a> Run<'a> {
     }
 
     pub(super) fn path(&self, resource: &str, name: &str) -> String {
-        format!("/api/v1/namespaces/{}/{resource}/{name}", self.namespace)
+        format!("/api/v1/namespaces/{}/{resource}/{}", segment(self.namespace), segment(name))
     }
 
-    pub(super) fn dry_run(&self, before: &str) -> String {
-        if self.wanted.options.check { format!("{before}dryRun=All") } else { String::new() }
+    /// A request that changes something, or with `--check` one that asks what it would do.
+    pub(super) fn change(&self, method: Method, path: String) -> Request {
+        Request::new(Stage::Replace, method, path).dry_run(self.wanted.options.check)
     }
 }
 

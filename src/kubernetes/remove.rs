@@ -14,10 +14,10 @@ use super::apply::{ATTEMPTS_MAX, Done, Options, Run, Wanted, before, jitter};
 use super::leftover;
 use super::secret::Found;
 use super::service_account::Account;
-use super::{Cluster, Method, Need, Request, Trouble};
+use super::{Cluster, Method, Need, Trouble};
 use crate::format::kubernetes::entries;
 use crate::format::{Entry, FileSpec, NodeFacts, Removal, SamePassword, consumer};
-use crate::model::kubernetes::{APPENDED_TO, MANAGER, SECRET_KEY, TARGET};
+use crate::model::kubernetes::{APPENDED_TO, MANAGER, SECRET_KEY, SECRET_TYPE, TARGET};
 use crate::model::registry::without_user;
 use crate::model::text::sanitize;
 use crate::model::{Change, FileMode, FileRow, HostRow, Login, Namespace, Outcome, RemotePath, Stage, TargetKind};
@@ -98,24 +98,34 @@ fn decide(found: &Found, id: &str, selection: Selection<'_>) -> Result<Decision,
         Some(of) => return Ok(Decision::stay(vec![format!("left alone: it is that of inventory {}", sanitize(of))])),
         None => return Ok(Decision::stay(vec!["left alone: regprov did not write it".to_string()])),
     }
+    // A label and an annotation are written by anybody who may write the Secret; who owns which field is written by the API server.
+    if !found.has_ours() {
+        let why = "left alone: by its label and annotation it is regprov's, but no server-side apply of regprov owns anything of it; delete it by hand";
+        return Ok(Decision::stay(vec![why.to_string()]));
+    }
+    if found.kind != SECRET_TYPE {
+        return Ok(Decision::stay(vec![format!("left alone: it is of type {}, which regprov does not write", sanitize(&found.kind))]));
+    }
     if let Some(why) = found.going() {
         return Err(why);
     }
+    let is_ours = found.is_ours(&["data", SECRET_KEY]);
     let others = found.others_within("data").join(", ");
     let document = found.document();
     let read = document.as_ref().map_or_else(|| Ok(Vec::new()), |document| entries(document));
     let line = |key: &str| format!("- auths \"{}\"", sanitize(&without_user(key)));
     if selection.logins.is_empty() && selection.same.is_none() {
         let mut diff: Vec<String> = read.unwrap_or_default().iter().map(|e| line(&e.key)).collect();
-        if others.is_empty() {
+        if others.is_empty() && is_ours {
             return Ok(Decision { fate: Fate::Go, reasons: Vec::new(), diff });
         }
-        let emptied = found.others(&["data", SECRET_KEY]).is_empty();
+        let emptied = is_ours && found.others(&["data", SECRET_KEY]).is_empty();
         if emptied && found.is_immutable() {
             return Err(format!("is immutable (`immutable: true`), and {others} manages other data in it; take it out by hand"));
         }
         let reason = match emptied {
             true => format!("kept: other data in it is managed by {others}; its logins go, and what regprov wrote beside them"),
+            false if !is_ours => "kept: its logins are not managed by regprov; what regprov wrote beside them goes".to_string(),
             false => format!("kept: its logins are managed by {others} too; what regprov wrote beside them goes"),
         };
         if !emptied {
@@ -133,6 +143,10 @@ fn decide(found: &Found, id: &str, selection: Selection<'_>) -> Result<Decision,
         }
     }
     if gone.is_empty() {
+        return Ok(Decision::stay(reasons));
+    }
+    if !is_ours {
+        reasons.push("kept: its logins are not managed by regprov".to_string());
         return Ok(Decision::stay(reasons));
     }
     if !others.is_empty() {
@@ -245,7 +259,7 @@ impl<'a> Taking<'a> {
         self.may(wanted.iter().map(|name| Need::secret("get", name)).collect()).await?;
         let mut too_many = Vec::new();
         for secret in &self.wanted.namespace.secrets {
-            let Some(found) = self.secret(&secret.name).await?.filter(|f| f.inventory() == Some(id)) else { continue };
+            let Some(found) = self.secret(&secret.name).await?.filter(|f| f.inventory() == Some(id) && f.has_ours()) else { continue };
             let gone: Vec<String> = found.appended_to().into_iter().filter(|account| !secret.service_accounts.contains(account)).collect();
             if !gone.is_empty() {
                 too_many.push((secret.name.clone(), found, gone));
@@ -403,11 +417,18 @@ impl<'a> Taking<'a> {
         Ok(())
     }
 
-    /// Sends what shall be ours of a Secret from now on.
+    /// Sends what shall be ours of a Secret from now on, and holds what was stored to it.
     async fn apply(&self, name: &str, body: Zeroizing<Vec<u8>>) -> Result<Result<(), Refusal>, Trouble> {
-        let path = format!("{}?fieldManager={MANAGER}{}", self.run.path("secrets", name), self.run.dry_run("&"));
-        let request = Request::new(Stage::Replace, Method::Patch, path).content("application/apply-patch+yaml", body);
-        Ok(self.run.ask(self.run.asked("patch", "secrets", name), &request).await?.map(drop))
+        let path = format!("{}?fieldManager={MANAGER}", self.run.path("secrets", name));
+        let sent = Found::parse(&body);
+        let request = self.run.change(Method::Patch, path).content("application/apply-patch+yaml", body);
+        Ok(self.run.ask(self.run.asked("patch", "secrets", name), &request).await?.and_then(|answer| {
+            match (sent, Found::parse(&answer.body)) {
+                (Some(sent), Some(stored)) => stored.holds(&sent),
+                _ => Err("the API server's answer is no Secret; look at it with `regprov status`".to_string()),
+            }
+            .map_err(|why| Refusal::Failed(Stage::ReadBack, why))
+        }))
     }
 
     /// Whether none of these service accounts has the Secret from regprov any more.
@@ -432,8 +453,8 @@ impl<'a> Taking<'a> {
                 Err(why) => return Ok(Done::failed(Stage::Observe, why)),
             };
             done = Done { diff: vec![format!("- imagePullSecrets {}", sanitize(secret))], ..Done::of(Change::Updated) };
-            let path = format!("{}?fieldManager={MANAGER}{}", self.run.path("serviceaccounts", name), self.run.dry_run("&"));
-            let request = Request::new(Stage::Replace, Method::Put, path).content("application/json", Zeroizing::new(without.body()));
+            let path = format!("{}?fieldManager={MANAGER}", self.run.path("serviceaccounts", name));
+            let request = self.run.change(Method::Put, path).content("application/json", Zeroizing::new(without.body()));
             match self.run.ask(self.run.asked("update", "serviceaccounts", name), &request).await? {
                 Ok(answer) if Account::parse(&answer.body).is_some_and(|stored| stored.names_as(&without)) => break,
                 Ok(_) => {

@@ -14,13 +14,13 @@ use super::apply::Options;
 use crate::format::json::{self, Object};
 use crate::format::kubernetes::{Fault, Weight, diagnose};
 use crate::format::{Holds, held_by_kubelet};
-use crate::model::kubernetes::{APPENDED_TO, INVENTORY, MANAGED_BY, MANAGER, PullSecret, SECRET_KEY, SECRET_TYPE};
+use crate::model::kubernetes::{APPENDED_TO, INVENTORY, MANAGED_BY, MANAGER, PullSecret, SECRET_KEY, SECRET_TYPE, is_subdomain};
 use crate::model::registry::without_user;
 use crate::model::text::{escape, printable, sanitize, shell_word};
 use crate::model::{Change, Namespace};
 
 /// Where `kubectl apply` keeps a copy of what it was given, a Secret's data included (Kubernetes `pkg/apis/core/annotation_key_constants.go`).
-pub(super) const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
 /// So many mistakes of what is replaced are told, each so long at most, in characters.
 const MISTAKES_MAX: usize = 3;
@@ -65,6 +65,9 @@ struct Copy {
     data: Option<BTreeMap<String, Zeroizing<String>>>,
 }
 
+/// The most service accounts that a record is taken to name.
+const ACCOUNTS_MAX: usize = 100;
+
 /// A field of an object by the names on the way to it: `["metadata", "labels", "a"]`.
 type Field = Vec<String>;
 
@@ -107,10 +110,10 @@ impl Found {
         self.label(MANAGED_BY).filter(|by| *by == MANAGER).and(self.annotation(INVENTORY))
     }
 
-    /// The service accounts to which regprov appended it, as it recorded them.
+    /// The service accounts to which regprov appended it, as it recorded them. Others may write there: what is no name is none, nor is one too many.
     pub(super) fn appended_to(&self) -> BTreeSet<String> {
         let names = self.annotation(APPENDED_TO).unwrap_or_default().split(',').map(str::trim);
-        names.filter(|name| !name.is_empty()).map(str::to_string).collect()
+        names.filter(|name| is_subdomain(name)).take(ACCOUNTS_MAX).map(str::to_string).collect()
     }
 
     /// Why it will not stay, where it is being deleted.
@@ -185,7 +188,10 @@ struct Configuration<'a> {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Meta<'a> {
-    name: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    generate_name: Option<String>,
     labels: &'a BTreeMap<&'a str, &'a str>,
     annotations: &'a BTreeMap<&'a str, String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -209,10 +215,19 @@ impl<'a> Desired<'a> {
 
     /// The body of the request. With a `resource_version` only an object that still has it is changed.
     pub(super) fn configuration(&self, resource_version: Option<&str>) -> Zeroizing<Vec<u8>> {
+        self.body(Some(self.name), None, resource_version)
+    }
+
+    /// The same Secret under a name that the API server chooses, for a dry run.
+    pub(super) fn trial(&self) -> Zeroizing<Vec<u8>> {
+        self.body(None, Some(format!("{}-", self.name)), None)
+    }
+
+    fn body(&self, name: Option<&str>, generate_name: Option<String>, resource_version: Option<&str>) -> Zeroizing<Vec<u8>> {
         let configuration = Configuration {
             api_version: "v1",
             kind: "Secret",
-            metadata: Meta { name: self.name, labels: &self.labels, annotations: &self.annotations, resource_version },
+            metadata: Meta { name, generate_name, labels: &self.labels, annotations: &self.annotations, resource_version },
             r#type: SECRET_TYPE,
             data: BTreeMap::from([(SECRET_KEY, self.data.as_str())]),
         };

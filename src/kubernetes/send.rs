@@ -3,6 +3,7 @@
 //! Requests are made here by hand and not by kube's `Api`: what that logs, and the errors that it makes, hold the text of answers
 //! (kube-client 5 `src/client/mod.rs` request), and an answer may hold a password.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,7 +31,7 @@ const RETRY_AFTER_MAX: Duration = Duration::from_secs(10);
 pub enum Method {
     /// Reads.
     Get,
-    /// Asks a question that has a body: a review.
+    /// Asks a question that has a body: a review, or whether an object could be made, which has to be a dry run.
     Post,
     /// Replaces the object that has this resourceVersion.
     Put,
@@ -45,6 +46,7 @@ pub enum Method {
 pub struct Request {
     method: Method,
     path: String,
+    dry_run: bool,
     stage: Stage,
     accept: &'static str,
     content: Option<(&'static str, Bytes)>,
@@ -53,7 +55,7 @@ pub struct Request {
 impl Request {
     /// A request to a path such as `/api/v1/namespaces?limit=500`; `stage` is named where no answer comes.
     pub fn new(stage: Stage, method: Method, path: impl Into<String>) -> Self {
-        Request { method, path: path.into(), stage, accept: "application/json", content: None }
+        Request { method, path: path.into(), dry_run: false, stage, accept: "application/json", content: None }
     }
 
     /// With a document, such as `application/json`. Its memory is wiped when the last attempt is over.
@@ -70,9 +72,24 @@ impl Request {
         self
     }
 
-    /// Whether it changes something: a dry run does not, nor does a review.
+    /// Asks only what would be done, where `dry_run` says so. A deletion that has a body needs this in its body too.
+    #[must_use]
+    pub fn dry_run(mut self, dry_run: bool) -> Self {
+        self.dry_run = dry_run;
+        self
+    }
+
+    /// Whether it changes something: a dry run does not, nor does a question.
     fn writes(&self) -> bool {
-        !matches!(self.method, Method::Get | Method::Post) && !self.path.contains("dryRun=All")
+        !matches!(self.method, Method::Get | Method::Post) && !self.dry_run
+    }
+
+    /// The path, with the dry run in its query.
+    fn uri(&self) -> Cow<'_, str> {
+        match (self.dry_run, self.path.contains('?')) {
+            (false, _) => Cow::Borrowed(&self.path),
+            (true, has_query) => Cow::Owned(format!("{}{}dryRun=All", self.path, if has_query { '&' } else { '?' })),
+        }
     }
 
     fn to_http(&self, ready: &Ready) -> Option<http::Request<Body>> {
@@ -83,7 +100,7 @@ impl Request {
             Method::Patch => http::Method::PATCH,
             Method::Delete => http::Method::DELETE,
         };
-        let mut request = http::Request::builder().method(method).uri(&self.path).header(http::header::ACCEPT, self.accept);
+        let mut request = http::Request::builder().method(method).uri(&*self.uri()).header(http::header::ACCEPT, self.accept);
         request = request.header(http::header::USER_AGENT, concat!("regprov/", env!("CARGO_PKG_VERSION")));
         if let Some(authorization) = &ready.authorization {
             request = request.header(http::header::AUTHORIZATION, authorization.clone());
@@ -102,6 +119,8 @@ pub struct Answer {
     pub status: u16,
     /// The body; wiped from memory when it is dropped.
     pub body: Zeroizing<Vec<u8>>,
+    /// Whether the server may have done the same before, by an attempt of which no answer came.
+    pub repeated: bool,
 }
 
 /// How one attempt ended.
@@ -141,7 +160,7 @@ impl Cluster {
             };
             match (attempt, pause.filter(|pause| Instant::now() + *pause < deadline)) {
                 (_, Some(pause)) => sleep(pause).await,
-                (Attempt::Answered(answer, _), None) => return Ok(answer),
+                (Attempt::Answered(answer, _), None) => return Ok(Answer { repeated: heard, ..answer }),
                 (Attempt::Failed(fault), None) => {
                     let stage = fault.stage.unwrap_or(request.stage);
                     return Err(self.after(heard, request, Trouble::Unreachable(stage, self.says(fault.what))));
@@ -167,7 +186,7 @@ impl Cluster {
             let (parts, body) = response.into_parts();
             let wait = wait_for(parts.status.as_u16(), parts.headers.get(http::header::RETRY_AFTER));
             let body = read(body).await?;
-            Ok((Answer { status: parts.status.as_u16(), body }, wait))
+            Ok((Answer { status: parts.status.as_u16(), body, repeated: false }, wait))
         });
         match answered.await {
             Ok(Ok((answer, wait))) => Attempt::Answered(answer, wait),
@@ -175,6 +194,21 @@ impl Cluster {
             Err(_) => Attempt::Failed(Fault::late()),
         }
     }
+}
+
+/// A name as one segment of a path, whatever stands in it (RFC 3986, "unreserved"); none of them is `.` or `..`.
+pub(super) fn segment(name: &str) -> String {
+    if matches!(name, "." | "..") {
+        return name.replace('.', "%2E");
+    }
+    name.bytes().fold(String::new(), |mut out, b| {
+        if b.is_ascii_alphanumeric() || b"-._~".contains(&b) {
+            out.push(char::from(b));
+        } else {
+            out.push_str(&format!("%{b:02X}"));
+        }
+        out
+    })
 }
 
 /// How long such an answer asks us to wait, where it asks to be asked again (client-go `rest/with_retry.go` checkWait).
@@ -206,3 +240,6 @@ async fn read(mut body: Body) -> Result<Zeroizing<Vec<u8>>, Fault> {
     }
     Ok(out)
 }
+
+#[cfg(test)]
+mod tests;

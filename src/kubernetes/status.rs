@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use super::apply::{Options, Run, Wanted, accounts};
 use super::leftover::{self, LeftOver};
 use super::runai::cluster_wide;
-use super::secret::{Found, LAST_APPLIED, same};
+use super::secret::{Found, same};
 use super::{Cluster, Need, Trouble};
 use crate::format::kubernetes::{document, entries};
 use crate::format::{Entry, Judge, Previous, SamePassword, consumer};
@@ -65,7 +65,7 @@ impl Look<'_> {
         let (mut files, mut left) = (Vec::new(), BTreeMap::new());
         for secret in &namespace.secrets {
             let found = run.secret(&secret.name).await?;
-            files.push(self.secret(secret, found.as_ref()));
+            files.push(self.secret(namespace, secret, found.as_ref()));
             let of_ours = found.as_ref().filter(|f| self.left_over && self.inventory_id.is_some() && f.inventory() == self.inventory_id);
             for account in of_ours.map(Found::appended_to).into_iter().flatten().filter(|account| !secret.service_accounts.contains(account)) {
                 left.entry(account).or_insert_with(Vec::new).push(secret.name.as_str());
@@ -117,7 +117,7 @@ impl Look<'_> {
     }
 
     /// One Secret.
-    fn secret(&self, wanted: &PullSecret, found: Option<&Found>) -> FileStatus {
+    fn secret(&self, namespace: &Namespace, wanted: &PullSecret, found: Option<&Found>) -> FileStatus {
         let logins: Vec<&Login> = wanted.logins.iter().filter_map(|name| self.logins.get(name)).collect();
         let mut status = FileStatus { target: TARGET, path: format!("secret/{}", wanted.name), ..FileStatus::default() };
         let Some(found) = found else {
@@ -142,13 +142,8 @@ impl Look<'_> {
             }
         }
         self.managers(wanted, found, &mut status);
-        if found.has_copy() {
-            let detail = format!(
-                "annotation {LAST_APPLIED} holds a copy of its logins, which `kubectl apply` made; `kubectl annotate secret {} {LAST_APPLIED}-` takes it away",
-                wanted.name
-            );
-            status.findings.push(finding(FindingKind::CopyInAnnotation, detail));
-        }
+        let copy = found.copy_in_annotation(namespace, &wanted.name);
+        status.findings.extend(copy.map(|told| finding(FindingKind::CopyInAnnotation, told)));
         status
     }
 

@@ -6,6 +6,8 @@ use base64::engine::DecodePaddingMode::Indifferent;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use zeroize::Zeroizing;
 
+use crate::model::text::is_invisible;
+
 /// How often a form is undone again.
 const DEPTH_MAX: usize = 4;
 /// The most forms of one message; what there is to read in an ordinary one makes some fifty.
@@ -39,10 +41,36 @@ pub(super) fn forms(message: &str) -> Option<Vec<Zeroizing<Vec<u8>>>> {
     Some(forms)
 }
 
-/// ASCII letters and digits alone, in lower case, and whatever is beyond ASCII: by this a secret is known though it was cut into pieces,
-/// quoted or escaped.
+/// ASCII letters and digits alone, in lower case, and whatever is beyond ASCII and can be seen: by this a secret is known though it was cut
+/// into pieces, quoted or escaped.
 pub(super) fn folded(text: &[u8]) -> Zeroizing<Vec<u8>> {
-    Zeroizing::new(text.iter().filter(|b| b.is_ascii_alphanumeric() || **b >= 0x80).map(u8::to_ascii_lowercase).collect())
+    let mut out = Zeroizing::new(Vec::with_capacity(text.len()));
+    for chunk in text.utf8_chunks() {
+        for c in chunk.valid().chars().filter(|c| c.is_ascii_alphanumeric() || !(c.is_ascii() || is_invisible(*c))) {
+            out.extend_from_slice(c.to_ascii_lowercase().encode_utf8(&mut [0; 4]).as_bytes());
+        }
+        out.extend_from_slice(chunk.invalid());
+    }
+    out
+}
+
+/// From its end to its beginning.
+pub(super) fn reversed(text: &[u8]) -> Zeroizing<Vec<u8>> {
+    Zeroizing::new(text.iter().rev().copied().collect())
+}
+
+/// In base32 (RFC 4648, in small letters, without padding), as it comes out of its middle: groups of five bytes may begin at each of five.
+pub(super) fn base32(secret: &[u8]) -> Vec<Zeroizing<Vec<u8>>> {
+    let encoded = |from: &[u8]| {
+        let mut out = Zeroizing::new(Vec::with_capacity(from.len() * 8 / 5));
+        // What is left over after the last group depends on what follows it.
+        for group in from.chunks_exact(5) {
+            let bits = group.iter().fold(0u64, |bits, b| bits << 8 | u64::from(*b));
+            out.extend((0..8).rev().map(|i| b"abcdefghijklmnopqrstuvwxyz234567"[(bits >> (5 * i) & 31) as usize]));
+        }
+        out
+    };
+    (0..5).filter_map(|at| secret.get(at..)).map(encoded).collect()
 }
 
 /// Whether something in it looks like an encoding, whichever it is: long, with digits, small and capital letters.
@@ -126,7 +154,7 @@ fn numbers(text: &[u8]) -> Vec<Zeroizing<Vec<u8>>> {
         .collect()
 }
 
-/// Without the escapes of JSON, Go, URLs and HTML.
+/// Without the escapes of JSON, Go, Rust, URLs and HTML.
 fn unescaped(text: &[u8]) -> Zeroizing<Vec<u8>> {
     let mut out = Zeroizing::new(Vec::with_capacity(text.len()));
     let mut rest = text;
@@ -134,6 +162,10 @@ fn unescaped(text: &[u8]) -> Zeroizing<Vec<u8>> {
         let (taken, byte) = match first {
             b'%' | b'=' => number(tail, 2, 16).map_or((0, None), |c| (2, c)),
             b'\\' => match tail.first() {
+                Some(b'u') if tail.get(1) == Some(&b'{') => {
+                    let digits = tail[2..].iter().take(7).position(|b| *b == b'}').unwrap_or_default();
+                    number(&tail[2..], digits, 16).map_or((0, None), |c| (digits + 3, c))
+                }
                 Some(b'u') => number(&tail[1..], 4, 16).map_or((0, None), |c| (5, c)),
                 Some(b'U') => number(&tail[1..], 8, 16).map_or((0, None), |c| (9, c)),
                 Some(b'x') => number(&tail[1..], 2, 16).map_or((0, None), |c| (3, c)),

@@ -60,6 +60,13 @@ fn echoes() -> Vec<(&'static str, String)> {
             ("data in pieces of 10", cut(&data, 10, "\" \"")),
             ("cut into pieces of 3", cut(password, 3, "\n")),
             ("cut into characters", cut(password, 1, " ")),
+            ("from its end", password.chars().rev().collect()),
+            ("the auth from its end", auth.chars().rev().collect()),
+            ("with zero-width spaces", cut(password, 2, "\u{200b}")),
+            ("the data with zero-width spaces", cut(&data, 5, "\u{200d}")),
+            ("with escapes of zero-width spaces", cut(password, 2, "\\u200b")),
+            ("the document in base32", base32(&document)),
+            ("in base32 in small letters, cut", cut(&base32(&document).to_lowercase(), 20, "\n")),
             ("cut by spaces and commas", cut(&auth, 4, "', '")),
         ]);
     }
@@ -77,6 +84,38 @@ fn nothing_of_a_secret_gets_through_in_any_form() {
         for message in [echo.clone(), format!("admission webhook \"policy.example\" denied the request: value {echo:?} is weak"), format!("x{echo}x")] {
             assert_eq!(redaction.told(&message), None, "{what}: {message}");
         }
+    }
+}
+
+/// RFC 4648, without padding.
+fn base32(text: &[u8]) -> String {
+    let bits: Vec<u8> = text.iter().flat_map(|b| (0..8).rev().map(move |i| b >> i & 1)).collect();
+    let letter = |five: &[u8]| char::from(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"[(0..5).fold(0, |n, i| n << 1 | usize::from(*five.get(i).unwrap_or(&0)))]);
+    bits.chunks(5).map(letter).collect()
+}
+
+/// Whoever writes a letter into a Secret of theirs silences nothing.
+#[test]
+fn what_is_too_short_to_be_a_secret_hides_no_message() {
+    let message = "exceeded quota: objects, requested: secrets=1";
+    for (document, want) in [(&b""[..], true), (b"e", true), (b"ed", true), (b"quo", true), (b"quot", false), (br#"{"auths":{"h":{"password":"e"}}}"#, false)] {
+        let mut redaction = Redaction::default();
+        redaction.add(document);
+        assert_eq!(redaction.told(message).is_some(), want, "{document:?}");
+    }
+}
+
+#[test]
+fn only_a_status_that_says_so_is_a_success() {
+    for (body, want) in [
+        (r#"{"kind":"Status","status":"Success","details":{"name":"x","kind":"secrets","uid":"u"}}"#, true),
+        (r#"{"kind":"Status","status":"Failure"}"#, false),
+        (r#"{"kind":"Status"}"#, false),
+        (r#"{"kind":"Secret","status":"Success"}"#, false),
+        ("<html>Success</html>", false),
+        ("", false),
+    ] {
+        assert_eq!(is_success(body.as_bytes()), want, "{body}");
     }
 }
 

@@ -37,6 +37,24 @@ fn what_says_that_it_is_ours_goes_and_nothing_else() {
     check(|s| s["metadata"]["annotations"] = json!({}), &[], None, ("stay", &["left alone: regprov did not write it"]));
     check(|s| s["metadata"]["labels"] = json!({}), &[], None, ("stay", &["left alone: regprov did not write it"]));
     check(|s| s["metadata"]["labels"]["app.kubernetes.io/managed-by"] = json!("helm"), &[], None, ("stay", &["left alone: regprov did not write it"]));
+    // Anybody may write the label and the annotation.
+    let forged = &["left alone: by its label and annotation it is regprov's, but..."];
+    for managed in
+        [json!([{}]), json!([]), Value::Null, json!([{"manager": "regprov", "operation": "Update", "fieldsV1": {"f:data": {"f:.dockerconfigjson": {}}}}])]
+    {
+        check(|s| s["metadata"]["managedFields"] = managed.clone(), &[], None, ("stay", forged));
+        check(|s| s["metadata"]["managedFields"] = managed.clone(), &["ngc"], None, ("stay", forged));
+    }
+    let going = |s: &mut Value| {
+        s["metadata"]["managedFields"] = json!([{}]);
+        s["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+    };
+    check(going, &[], None, ("stay", forged));
+    check(|s| s["type"] = json!("Opaque"), &[], None, ("stay", &["left alone: it is of type Opaque, which regprov does not write"]));
+    let beside = |s: &mut Value| drop(s["metadata"]["managedFields"][0]["fieldsV1"].as_object_mut().unwrap().remove("f:data"));
+    let kept = "kept: its logins are not managed by regprov; what regprov wrote beside them goes";
+    check(beside, &[], None, ("give up", &[kept, "- field manager regprov"]));
+    check(beside, &["ngc"], None, ("stay", &["kept: its logins are not managed by regprov"]));
     // What nobody can read goes too, as long as it is ours.
     check(|s| s["data"] = json!({}), &[], None, ("go", &[]));
     check(|s| s["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z"), &[], None, ("failed", &["is being deleted..."]));
@@ -86,6 +104,31 @@ fn another_password_stays_when_passwords_are_compared() {
     check(|_| {}, &["ngc"], Some(&other), ("stay", &["kept: nvcr.io: its password is not the vault's"]));
     let untold = &["kept: https://index.docker.io/v1/: its password could not be compared", "kept: nvcr.io: its password could not be compared"];
     check(|_| {}, &[], Some(&|_, _| None), ("stay", untold));
+}
+
+#[test]
+fn what_was_stored_is_held_to_what_was_sent() {
+    let accounts = |names: &[&str]| names.iter().map(ToString::to_string).collect::<BTreeSet<String>>();
+    let found = stored(|_| {});
+    let less = br#"{"auths":{}}"#;
+    let data = |s: &mut Value| s["data"][".dockerconfigjson"] = json!("eyJhdXRocyI6e319");
+    let held = |body: Zeroizing<Vec<u8>>, change: &dyn Fn(&mut Value)| stored(change).holds(&Found::parse(&body).unwrap()).map_err(|why| why[..24].to_string());
+    let all = accounts(&["builder", "default"]);
+    assert_eq!(held(found.ours_with("regcred", Some(less), &all), &data), Ok(()));
+    assert_eq!(held(found.ours_with("regcred", Some(less), &all), &|_| {}), Err("was stored with other log".to_string()[..24].to_string()));
+    assert_eq!(held(found.ours_with("regcred", None, &all), &|_| {}), Ok(()));
+    assert_eq!(
+        held(found.ours_with("regcred", None, &all), &|s| s["type"] = json!("Opaque")),
+        Err("was stored with another type".to_string()[..24].to_string())
+    );
+    // The record is not as it was sent, or is still there.
+    for left in [accounts(&["default"]), accounts(&[])] {
+        let told = Err("was stored with other labels".to_string()[..24].to_string());
+        assert_eq!(held(found.ours_with("regcred", None, &left), &|_| {}), told);
+    }
+    let without = |s: &mut Value| s["metadata"]["managedFields"] = json!([]);
+    assert_eq!(held(found.ours_given_up("regcred", false), &without), Ok(()));
+    assert!(held(found.ours_given_up("regcred", false), &|_| {}).is_err() && held(found.ours_given_up("regcred", true), &without).is_err());
 }
 
 #[test]

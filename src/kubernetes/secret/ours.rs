@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-use super::{Found, Managed};
+use super::{Desired, Found, Managed};
 use crate::model::kubernetes::{MANAGER, SECRET_KEY, SECRET_TYPE};
 use crate::model::text::{escape, sanitize};
 
@@ -25,6 +25,16 @@ impl Found {
         !self.owned().is_empty()
     }
 
+    /// Whether the logins are ours already, and nothing of this is anybody else's. An API server may tell of a conflict all the same: a manager that
+    /// lost a field to us keeps the one above it (Kubernetes 1.20, after `kubectl create`).
+    pub(in crate::kubernetes) fn is_ours_alone(&self, desired: &Desired<'_>) -> bool {
+        let logins = ["data", SECRET_KEY];
+        self.is_ours(&logins)
+            && self.others(&logins).is_empty()
+            && desired.labels.keys().all(|key| self.others(&["metadata", "labels", key]).is_empty())
+            && desired.annotations.keys().all(|key| self.others(&["metadata", "annotations", key]).is_empty())
+    }
+
     /// The keys of labels (`"labels"`) or annotations that our server-side apply owns, with what stands there.
     pub(in crate::kubernetes) fn our_texts(&self, section: &str) -> BTreeMap<String, Zeroizing<String>> {
         let there = |key: &str| match section {
@@ -36,11 +46,6 @@ impl Found {
             _ => None,
         };
         self.owned().into_iter().filter_map(of).collect()
-    }
-
-    /// Whether `kubectl apply` left a copy of its logins in an annotation.
-    pub(in crate::kubernetes) fn has_copy(&self) -> bool {
-        self.annotation(super::LAST_APPLIED).is_some_and(|copy| copy.contains(SECRET_KEY))
     }
 
     /// The other managers that own a field, or something below it, by their names; each once, fit to be shown.
@@ -75,6 +80,24 @@ impl Found {
     /// Whether its data cannot be changed.
     pub(in crate::kubernetes) fn is_immutable(&self) -> bool {
         self.immutable == Some(true)
+    }
+
+    /// Whether it is as it was `sent` to be: the same type, logins and texts, and nothing else that our server-side apply owns. `Err` goes on from
+    /// the Secret's name.
+    pub(in crate::kubernetes) fn holds(&self, sent: &Found) -> Result<(), String> {
+        let data = |of: &Found| of.data.as_ref().and_then(|data| data.get(SECRET_KEY)).cloned();
+        let has_text = |there: &Option<&str>, value: &str| *there == Some(value);
+        let labels = sent.metadata.labels.iter().flatten().all(|(key, value)| has_text(&self.label(key), value));
+        let annotations = sent.metadata.annotations.iter().flatten().all(|(key, value)| has_text(&self.annotation(key), value));
+        let is_sent = |section: &str, key: &str| if section == "labels" { sent.label(key).is_some() } else { sent.annotation(key).is_some() };
+        let no_more = ["labels", "annotations"].iter().all(|section| self.our_texts(section).keys().all(|key| is_sent(section, key)));
+        let what = match () {
+            () if self.kind != sent.kind => "another type",
+            () if data(sent).is_some_and(|sent| data(self) != Some(sent)) => "other logins",
+            () if !(labels && annotations && no_more) => "other labels or annotations",
+            () => return Ok(()),
+        };
+        Err(format!("was stored with {what}: something in the cluster (an admission webhook) changes what is sent"))
     }
 
     /// The body of a server-side apply that changes nothing but what it is told to: all that is ours, as it stands there. With another

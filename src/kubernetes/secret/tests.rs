@@ -176,6 +176,11 @@ fn the_configuration_is_all_of_ours_and_nothing_else() {
     );
     let without: Value = serde_json::from_slice(&desired.configuration(None)).unwrap();
     assert!(without["metadata"].get("resourceVersion").is_none());
+    // Tried under a name of the server's, with all else as it is.
+    let mut tried: Value = serde_json::from_slice(&desired.trial()).unwrap();
+    assert_eq!(tried["metadata"]["generateName"].take(), "regcred-");
+    assert_eq!((tried["data"].clone(), &tried["metadata"]["labels"]), (sent["data"].clone(), &sent["metadata"]["labels"]));
+    assert!(tried["metadata"].get("name").is_none() && tried["metadata"].get("resourceVersion").is_none());
     // What says the same in another form is sent in that form, so that its owner need not be overruled.
     let form = [b" ", &document[..]].concat();
     let found = stored(&form, |_| {});
@@ -221,6 +226,24 @@ fn a_copy_that_kubectl_apply_made_is_told_with_the_command_against_it() {
     assert!(told.ends_with(command) && !told.contains("eyJ"), "{told}");
     let found = stored(&wanted(), |s| s["metadata"]["annotations"][LAST_APPLIED] = json!("{\"metadata\":{}}"));
     assert_eq!(found.copy_in_annotation(&namespace, "regcred"), None);
+}
+
+/// Whoever may write a Secret of a namespace may write this.
+#[test]
+fn a_record_names_service_accounts_and_nothing_else() {
+    let many = (0..300).map(|i| format!("a{i}")).collect::<Vec<_>>().join(",");
+    for (record, want) in [
+        ("default, builder", &["builder", "default"][..]),
+        ("a.b-c,9", &["9", "a.b-c"]),
+        ("default#,default?dryRun=All&x=,../../team-a/serviceaccounts/default,x", &["x"]),
+        ("..,.,a..b,-a,a-,A,a_b,%2e,a b,a\u{200b},,\u{fc}", &[]),
+        (&"a".repeat(254), &[]),
+    ] {
+        let found = stored(&wanted(), |s| s["metadata"]["annotations"]["regprov/appended-to"] = json!(record));
+        assert_eq!(found.appended_to().iter().map(String::as_str).collect::<Vec<_>>(), want, "{record}");
+    }
+    let found = stored(&wanted(), |s| s["metadata"]["annotations"]["regprov/appended-to"] = json!(many));
+    assert_eq!(found.appended_to().len(), ACCOUNTS_MAX);
 }
 
 #[test]

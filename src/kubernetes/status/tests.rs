@@ -32,6 +32,10 @@ fn wanted() -> PullSecret {
     }
 }
 
+fn namespace() -> Namespace {
+    Namespace { context: Some("prod".into()), which: crate::model::kubernetes::Which::Named("team-a".into()), secrets: Vec::new(), selected: None, place: String::new() }
+}
+
 /// What an API server has after `apply` for the inventory `site`, with changes.
 pub(in crate::kubernetes) fn stored(change: impl FnOnce(&mut Value)) -> Found {
     let logins = logins();
@@ -74,7 +78,7 @@ fn same(name: &str, password: &Secret) -> Option<bool> {
 fn check(found: Option<&Found>, want: &[&str]) {
     let (logins, previous) = (logins(), Previous::default());
     let look = Look { logins: &logins, same: &same, previous: &previous, inventory_id: Some("site"), left_over: true, now: 0 };
-    let status = look.secret(&wanted(), found);
+    let status = look.secret(&namespace(), &wanted(), found);
     let mut told: Vec<String> = status.findings.iter().map(|f| format!("{}: {}", f.kind.name(), f.detail)).collect();
     told.extend(status.logins.iter().map(|l| format!("{} {}{}", l.login, l.verdict.name(), l.detail.as_ref().map_or(String::new(), |d| format!(": {d}")))));
     let fits = |(got, want): (&String, &&str)| want.strip_suffix("...").map_or(got == want, |start| got.starts_with(start));
@@ -151,7 +155,7 @@ fn passwords_that_nobody_can_compare_are_the_same_account_and_ends_are_told() {
     let end = logins["hub"].expires.as_ref().unwrap().unix;
     let look = Look { logins: &logins, same: &|_, _| None, previous: &previous, inventory_id: None, left_over: true, now: end };
     let found = stored(|s| s["metadata"]["annotations"]["regprov/inventory"] = json!("default"));
-    let status = look.secret(&wanted(), Some(&found));
+    let status = look.secret(&namespace(), &wanted(), Some(&found));
     let told: Vec<(&str, &str, Option<&str>)> = status.logins.iter().map(|l| (l.login.as_str(), l.verdict.name(), l.expired.as_deref())).collect();
     assert_eq!((told, status.findings), (vec![("hub", "same_account", Some("2027-03-01")), ("ngc", "same_account", None)], Vec::new()));
 }
@@ -161,7 +165,7 @@ fn the_password_before_a_rotation_is_told() {
     let logins = logins();
     let previous = Previous { logins: logins.clone(), same: Box::new(|name, password| Some(name == "ngc" && password.expose() == "planted-ngc")) };
     let look = Look { logins: &logins, same: &|name, _| Some(name == "hub"), previous: &previous, inventory_id: Some("site"), left_over: true, now: 0 };
-    let told: Vec<&str> = look.secret(&wanted(), Some(&stored(|_| {}))).logins.iter().map(|l| l.verdict.name()).collect();
+    let told: Vec<&str> = look.secret(&namespace(), &wanted(), Some(&stored(|_| {}))).logins.iter().map(|l| l.verdict.name()).collect();
     assert_eq!(told, ["same", "previous"]);
 }
 
@@ -234,7 +238,10 @@ fn who_else_manages_its_logins_is_named() {
 #[test]
 fn a_copy_in_an_annotation_is_told() {
     const KEY: &str = "kubectl.kubernetes.io/last-applied-configuration";
-    beside(|s| s["metadata"]["annotations"][KEY] = json!(r#"{"data":{".dockerconfigjson":"cGxhbnRlZA=="}}"#), &["copy_in_annotation: annotation kubectl..."]);
+    beside(
+        |s| s["metadata"]["annotations"][KEY] = json!(r#"{"data":{".dockerconfigjson":"cGxhbnRlZA=="}}"#),
+        &["copy_in_annotation: its annotation kubectl..."],
+    );
     beside(|s| s["metadata"]["annotations"][KEY] = json!(r#"{"metadata":{}}"#), &[]);
 }
 
