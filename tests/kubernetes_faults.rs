@@ -459,7 +459,7 @@ async fn objects_that_others_change_meanwhile_are_read_again() {
     fake.fault("PUT", "default", 99, others, |_| None);
     let why = "serviceaccount/default failed: was changed by others during each of 12 attempts to write it; run again";
     check(&fake.run(&one(PLAIN)).await, &["failed replace: serviceaccount/default: ", "secret/regcred created: -", why]);
-    assert_eq!(fake.asked().iter().filter(|a| a.starts_with("PUT")).count(), 5);
+    assert_eq!(fake.asked().iter().filter(|a| a.starts_with("PUT")).count(), 12);
 
     // It goes while we write.
     let fake = Fake::start();

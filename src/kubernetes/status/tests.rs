@@ -33,7 +33,13 @@ fn wanted() -> PullSecret {
 }
 
 fn namespace() -> Namespace {
-    Namespace { context: Some("prod".into()), which: crate::model::kubernetes::Which::Named("team-a".into()), secrets: Vec::new(), selected: None, place: String::new() }
+    Namespace {
+        context: Some("prod".into()),
+        which: crate::model::kubernetes::Which::Named("team-a".into()),
+        secrets: Vec::new(),
+        selected: None,
+        place: String::new(),
+    }
 }
 
 /// What an API server has after `apply` for the inventory `site`, with changes.
