@@ -176,7 +176,7 @@ async fn what_breaks_an_answer_is_told_and_a_change_that_may_be_heard_is_unknown
         for (request, want) in [
             (get as fn() -> Request, format!("unreachable observe: {what}")),
             (|| patch(""), format!("unknown replace: {what}{unknown}")),
-            (|| patch("&dryRun=All"), format!("unreachable replace: {what}")),
+            (|| patch("").dry_run(true), format!("unreachable replace: {what}")),
         ] {
             let server = serve(move |_, _| answer());
             let bed = Bed::new();
